@@ -1,0 +1,1 @@
+"""The VampPrior Mixture Model: priors, models and inference."""
