@@ -1,0 +1,48 @@
+# Everything runs in a virtual environment inside the project, made from requirements.lock.
+VENV   ?= .venv
+PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(if $(shell command -v $(p)),$(p))))
+CORES  ?= all
+
+BIN   := $(VENV)/bin
+READY := $(VENV)/.ready
+PIP   := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check install
+SMK   := Snakefile $(wildcard workflow/rules/*.smk)
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo paper test lint format clean
+
+help:  ## show this list
+	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+
+setup: $(READY)  ## make the environment (.venv); again when requirements.lock changes
+
+$(READY): requirements.lock
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "make: Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
+	@echo "Setting up $(VENV): 2.5 GB, some minutes, once."
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "  1/3 PyTorch" && $(PIP) --constraint requirements.lock "$$(grep '^torch==' requirements.lock)"
+	@echo "  2/3 the other packages" && $(PIP) --no-deps -r requirements.lock
+	@echo "  3/3 vmm" && $(PIP) --no-deps --no-build-isolation --editable .
+	@touch $@
+
+demo: $(READY)  ## every kind of table and figure from embedded data, in about a quarter of an hour
+	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
+
+paper: $(READY)  ## the whole paper (config/config.yaml): days on one GPU, see README.md
+	@$(BIN)/snakemake --cores $(CORES) --configfile config/config.yaml
+
+test: $(READY)  ## run the tests
+	@$(BIN)/python -m pytest -n 2 --dist worksteal
+
+lint: $(READY)  ## ruff, snakefmt and snakemake --lint
+	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/snakefmt --check $(SMK)
+	@$(BIN)/snakemake --lint --configfile config/demo.yaml
+
+format: $(READY)  ## put the code into the form that `make lint` wants
+	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . && $(BIN)/snakefmt $(SMK)
+
+clean:  ## remove caches and build products (results and the environment stay)
+	@find src tests workflow -name __pycache__ -type d -exec rm -rf {} +
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache build dist src/*.egg-info
