@@ -1,11 +1,12 @@
 # Everything runs in a virtual environment inside the project, made from requirements.lock.
 VENV   ?= .venv
-PYTHON ?= $(firstword $(foreach p,python3.13 python3.12 python3.11 python3,$(if $(shell command -v $(p)),$(p))))
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
+  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
 CORES  ?= all
 
-BIN   := $(VENV)/bin
-READY := $(VENV)/.ready
-PIP   := $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check install
+BIN   = $(VENV)/bin
+READY = $(VENV)/.ready
+PIP   = $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check install
 SMK   := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
@@ -17,7 +18,7 @@ help:  ## show this list
 setup: $(READY)  ## make the environment (.venv); again when requirements.lock changes
 
 $(READY): requirements.lock
-	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	@test -n "$(PYTHON)" || \
 	  { echo "make: Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
 	@echo "Setting up $(VENV): 2.5 GB, some minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
