@@ -1,0 +1,69 @@
+"""Networks: Glorot-uniform linear layers, and hidden layers with batch normalisation."""
+
+from __future__ import annotations
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+
+def linear(n_in: int, n_out: int, generator: torch.Generator | None) -> nn.Linear:
+    """Return a linear layer with Glorot-uniform weights and zero biases."""
+    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    nn.init.xavier_uniform_(layer.weight, generator=generator)
+    nn.init.zeros_(layer.bias)
+    return layer
+
+
+def relu_mlp(sizes: list[int], generator: torch.Generator | None) -> nn.Sequential:
+    """Return linear layers of these sizes with ReLU between them (none after the last)."""
+    layers: list[nn.Module] = []
+    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+        layers += [linear(n_in, n_out, generator), nn.ReLU()]
+    return nn.Sequential(*layers[:-1])
+
+
+class HiddenLayer(nn.Module):
+    """Linear, batch normalisation, ReLU, dropout: scVI's layer.
+
+    Parameters
+    ----------
+    n_in, n_out : int
+    dropout : float
+        Probability of a dropout.
+    generator : torch.Generator, optional
+    """
+
+    def __init__(
+        self, n_in: int, n_out: int, dropout: float, generator: torch.Generator | None = None
+    ):
+        super().__init__()
+        self.linear = linear(n_in, n_out, generator)
+        self.norm = nn.BatchNorm1d(n_out, eps=1e-3, momentum=0.01)
+        self.dropout = dropout
+
+    def forward(self, x: Tensor, training: bool, keep: Tensor | None = None) -> Tensor:
+        """Return the layer's output, shape (n, n_out).
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (n, n_in)
+        training : bool
+            Use, and update with, this batch's statistics.
+        keep : torch.Tensor, shape (n, n_out), optional
+            Uniform numbers in [0, 1): a unit is kept where they reach the dropout probability.
+        """
+        norm = self.norm
+        hidden = F.batch_norm(
+            self.linear(x),
+            norm.running_mean,
+            norm.running_var,
+            norm.weight,
+            norm.bias,
+            training,
+            norm.momentum,
+            norm.eps,
+        ).relu()
+        if training and keep is not None and self.dropout > 0:
+            hidden = hidden * (keep >= self.dropout) / (1 - self.dropout)
+        return hidden

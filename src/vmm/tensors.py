@@ -1,0 +1,104 @@
+"""Data sets that live on the device: a batch is an index."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+
+class CellBatch(NamedTuple):
+    """A batch of n cells.
+
+    Attributes
+    ----------
+    counts : torch.Tensor, shape (n, G)
+        Counts as floats; only pseudo-inputs have fractional ones.
+    covariates : torch.Tensor, shape (n, B)
+        One-hot batch.
+    """
+
+    counts: Tensor
+    covariates: Tensor
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+class ImageTensors:
+    """Images on the device.
+
+    Parameters
+    ----------
+    pixels : array, shape (N, D)
+        ``uint8`` in 0…255 (kept so; scaled batch by batch) or floats in [−1, 1].
+    device : str or torch.device
+    """
+
+    def __init__(self, pixels: np.ndarray, device: str | torch.device = "cpu"):
+        dtype = torch.uint8 if pixels.dtype == np.uint8 else torch.float32
+        self.pixels = torch.as_tensor(np.ascontiguousarray(pixels)).to(device, dtype)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the data are."""
+        return self.pixels.device
+
+    def batch(self, index: Tensor) -> Tensor:
+        """Return the images of `index` (n,), shape (n, D), in [−1, 1]."""
+        pixels = self.pixels[index]
+        return pixels.float() / 127.5 - 1 if pixels.dtype == torch.uint8 else pixels
+
+
+class CellTensors:
+    """Counts on the device, in the smallest integer type that holds them.
+
+    Parameters
+    ----------
+    counts : scipy.sparse matrix or array, shape (N, G)
+        Non-negative integers.
+    batch : array of int, shape (N,)
+        Batch of each cell, 0…B−1.
+    n_batches : int
+        Number B of batches.
+    device : str or torch.device
+    """
+
+    def __init__(
+        self, counts, batch: np.ndarray, n_batches: int, device: str | torch.device = "cpu"
+    ):
+        largest = counts.max() if counts.shape[0] else 0
+        dtype = next(
+            (d for d in (np.uint8, np.int16) if largest <= np.iinfo(d).max), np.float32
+        )
+        # Rows in slices: the dense matrix exists only in its final type.
+        dense = torch.empty(counts.shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
+        for start in range(0, counts.shape[0], 4096):
+            block = counts[start : start + 4096]
+            block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
+            dense[start : start + 4096] = torch.from_numpy(block.astype(dtype))
+        self.counts = dense.to(device)
+        self.codes = torch.as_tensor(batch, dtype=torch.long, device=device)
+        self.n_batches = n_batches
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the data are."""
+        return self.counts.device
+
+    def batch(self, index: Tensor) -> CellBatch:
+        """Return the cells of `index` (n,)."""
+        covariates = F.one_hot(self.codes[index], self.n_batches).float()
+        return CellBatch(self.counts[index].float(), covariates)
+
+
+Tensors = ImageTensors | CellTensors
