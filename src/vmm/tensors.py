@@ -50,6 +50,10 @@ class ImageTensors:
         """Where the data are."""
         return self.pixels.device
 
+    def total(self) -> float:
+        """Return the sum of all pixels: tells data sets apart."""
+        return float(self.pixels.sum(dtype=torch.float64))
+
     def batch(self, index: Tensor) -> Tensor:
         """Return the images of `index` (n,), shape (n, D), in [−1, 1]."""
         pixels = self.pixels[index]
@@ -94,6 +98,10 @@ class CellTensors:
     def device(self) -> torch.device:
         """Where the data are."""
         return self.counts.device
+
+    def total(self) -> float:
+        """Return the sum of all counts: tells data sets apart."""
+        return float(self.counts.sum(dtype=torch.float64))
 
     def batch(self, index: Tensor) -> CellBatch:
         """Return the cells of `index` (n,)."""

@@ -8,7 +8,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmm.counts import nb_log_prob_from_logs, zinb_log_prob_from_logs
+from vmm.counts import TINY, nb_log_prob_from_logs, zinb_log_prob_from_logs
 from vmm.gaussians import MIN_SCALE, DiagonalNormal, inverse_softplus
 from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import HiddenLayer, linear
@@ -75,7 +75,12 @@ class SCVI(LatentVariableModel):
         self, batch: CellBatch, training: bool = False, noise: Noise | None = None
     ) -> DiagonalNormal:
         """Return q(z|x, s) of n cells."""
-        hidden = torch.cat([batch.counts.log1p(), batch.covariates], -1)
+        return self._encode(batch.counts.log1p(), batch.covariates, training, noise)
+
+    def _encode(
+        self, log_counts: Tensor, covariates: Tensor, training: bool, noise: Noise | None
+    ) -> DiagonalNormal:
+        hidden = torch.cat([log_counts, covariates], -1)
         for index, layer in enumerate(self.encoder):
             hidden = layer(hidden, training, noise[f"dropout_{index}"] if noise else None)
         mean, raw = self.encoder_head(hidden).chunk(2, -1)
@@ -124,8 +129,10 @@ class SCVI(LatentVariableModel):
 
     def encode_pseudo_inputs(self, pseudo_inputs: Tensor) -> DiagonalNormal:
         """Return g(u): counts by softplus − 1, batch by softmax; (K, G + B) unconstrained."""
-        counts = F.softplus(pseudo_inputs[:, : self.n_genes]) - 1
-        return self.posterior(CellBatch(counts, pseudo_inputs[:, self.n_genes :].softmax(-1)))
+        # The encoder takes log1p(counts) = log(softplus): exact also where the count nears −1.
+        log_counts = F.softplus(pseudo_inputs[:, : self.n_genes]).clamp_min(TINY).log()
+        covariates = pseudo_inputs[:, self.n_genes :].softmax(-1)
+        return self._encode(log_counts, covariates, training=False, noise=None)
 
     def initial_pseudo_inputs(self, batch: CellBatch) -> Tensor:
         """Return pseudo-inputs with the cells' counts and an even mixture of batches."""

@@ -1,0 +1,427 @@
+"""Algorithm 1: variational steps alternating with Empirical Bayes steps.
+
+Stirn and Knowles, arXiv:2402.04412, Algorithm 1. Per batch: (1) one Adam step on the networks for
+the ELBO; (2) samples of z from the updated posterior; (3) one Adam step on the prior's parameters.
+Priors without Empirical Bayes parameters have only (1).
+"""
+
+from __future__ import annotations
+
+import math
+import time
+import warnings
+import zlib
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vmm.errors import InputError
+from vmm.gaussians import Normal
+from vmm.io import atomic
+from vmm.models.base import LatentVariableModel, Noise
+from vmm.tensors import Tensors
+
+Row = dict[str, float]
+EVALUATION_ROWS = 1024
+"""Images or cells evaluated at once: bounds memory, changes no result."""
+
+
+@dataclass(frozen=True)
+class Settings:
+    """How to train.
+
+    Attributes
+    ----------
+    learning_rate : float
+        Rate γ₁ of the variational steps.
+    batch_size : int
+        M. An incomplete last batch is left out (another one every epoch), since the prior's
+        weight against the likelihood depends on M.
+    max_epochs : int
+    prior_learning_ratio : float
+        γ₂ / γ₁.
+    patience : int, optional
+        Stop after so many epochs without a better `monitor`; without it, never.
+    monitor : {"elbo", "unmerged_nmi"}
+        The validation metric whose best epoch is kept.
+    seed : int
+        Of the order of the batches and of all noise.
+    kl_weight : float
+        0 leaves the prior out of the variational steps.
+    epsilon : float
+        Adam's.
+    """
+
+    learning_rate: float
+    batch_size: int
+    max_epochs: int
+    prior_learning_ratio: float = 1.0
+    patience: int | None = None
+    monitor: Literal["elbo", "unmerged_nmi"] = "elbo"
+    seed: int = 0
+    kl_weight: float = 1.0
+    epsilon: float = 1e-7
+
+
+@dataclass
+class FitResult:
+    """What came of a training; the model holds the state of the best epoch.
+
+    Attributes
+    ----------
+    status : {"ok", "diverged"}
+        "diverged": NaN or infinity was met; the model holds its last finite state.
+    history : list of dict
+        A row an epoch: epoch, train_elbo, valid_elbo, utilized_clusters, seconds and, where it is
+        monitored, valid_unmerged_nmi.
+    best_epoch : int
+        The epoch whose state the model holds, from 1; 0 for the initial state.
+    """
+
+    status: str
+    history: list[Row] = field(default_factory=list)
+    best_epoch: int = 0
+
+
+def fit(
+    model: LatentVariableModel,
+    data: Tensors,
+    train: np.ndarray,
+    valid: np.ndarray,
+    settings: Settings,
+    labels: np.ndarray | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_seconds: float = 30.0,
+    progress: Callable[[Row], None] | None = None,
+) -> FitResult:
+    """Train `model` by Algorithm 1, and leave it in the state of its best epoch.
+
+    Parameters
+    ----------
+    model : LatentVariableModel
+        On the device of `data`.
+    data : ImageTensors or CellTensors
+    train, valid : array of int
+        Rows to train and to validate on.
+    settings : Settings
+    labels : array of int, shape (N,), optional
+        True classes of all rows, for the monitor "unmerged_nmi".
+    checkpoint : path, optional
+        Written every `checkpoint_seconds` at the end of an epoch, and resumed from: the result is
+        that of an uninterrupted training. The caller removes it.
+    checkpoint_seconds : float
+    progress : callable, optional
+        Called with the row of each epoch.
+
+    Returns
+    -------
+    FitResult
+
+    Raises
+    ------
+    InputError
+        If there is nothing to train or to validate on, or no labels for the monitor.
+    """
+    _check(model, train, valid, settings, labels)
+    trainer = _Trainer(model, data, train, valid, settings, labels)
+    if checkpoint is not None:
+        trainer.resume(Path(checkpoint))
+    saved = time.monotonic()
+    while not trainer.finished:
+        row = trainer.epoch()
+        if progress is not None:
+            progress(row)
+        if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds:
+            trainer.save(Path(checkpoint))
+            saved = time.monotonic()
+    return trainer.result()
+
+
+def variational_step(
+    model: LatentVariableModel,
+    optimizer: torch.optim.Optimizer,
+    batch: Any,
+    noise: Noise,
+    kl_weight: float = 1.0,
+) -> Tensor:
+    """Step (1): one step on φ and θ, ψ fixed. Return the mean ELBO, detached, a scalar."""
+    elbo = model.elbo(batch, noise, training=True, kl_weight=kl_weight).mean()
+    _descend(optimizer, -elbo)
+    return elbo.detach()
+
+
+def prior_step(
+    model: LatentVariableModel, optimizer: torch.optim.Optimizer, batch: Any, noise: Tensor
+) -> None:
+    """Steps (2) and (3): draw z from the updated posterior, one step on ψ; φ and θ fixed."""
+    with torch.no_grad():
+        z = model.posterior(batch).rsample(noise)
+    _descend(optimizer, model.prior.prior_step_loss(z, model.encode_pseudo_inputs))
+
+
+def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+    """One step on the optimizer's parameters; no other parameter gets a gradient."""
+    parameters = [p for group in optimizer.param_groups for p in group["params"]]
+    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    for parameter, gradient in zip(parameters, gradients, strict=True):
+        parameter.grad = gradient
+    optimizer.step()
+
+
+@torch.no_grad()
+def evaluate(
+    model: LatentVariableModel,
+    data: Tensors,
+    index: np.ndarray | Tensor,
+    seed: int = 0,
+) -> tuple[float, np.ndarray | None]:
+    """Return the mean ELBO (nats) and the clusters (n,) of the rows of `index`.
+
+    The noise depends on `seed` only, so that epochs are compared with the same noise.
+    """
+    generator = torch.Generator(data.device).manual_seed(seed)
+    encode = _encode_once(model)
+    total, clusters = 0.0, []
+    for rows in torch.as_tensor(index, device=data.device).split(EVALUATION_ROWS):
+        batch = data.batch(rows)
+        noise = torch.randn(
+            (len(rows), model.latent_dim), generator=generator, device=data.device
+        )
+        q = model.posterior(batch)
+        z = q.rsample(noise)
+        elbo = model.log_likelihood(batch, z) - model.prior.kl(q, z, encode)
+        total += elbo.double().sum()
+        if model.prior.n_components:
+            point = z if model.cluster_by_sample else q.mean
+            clusters.append(model.prior.cluster_log_probs(point, encode).argmax(-1))
+    assignment = torch.cat(clusters).cpu().numpy() if clusters else None
+    return float(total) / len(index), assignment
+
+
+@torch.no_grad()
+def embed(
+    model: LatentVariableModel, data: Tensors, seed: int = 0, sample: bool | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the means of q(z|x) and the cluster probabilities of all rows.
+
+    Parameters
+    ----------
+    model : LatentVariableModel
+    data : ImageTensors or CellTensors
+    seed : int
+        Of the noise, where clusters are those of a sample.
+    sample : bool, optional
+        Whether cluster probabilities are those of a sample of z or of its mean; by default as the
+        paper's published code: a sample for images, the mean for cells.
+
+    Returns
+    -------
+    embedding : array of float32, shape (N, p)
+    cluster_probs : array of float32, shape (N, K), or None
+        None where the prior does not cluster.
+    """
+    generator = torch.Generator(data.device).manual_seed(seed)
+    sample = model.cluster_by_sample if sample is None else sample
+    encode = _encode_once(model)
+    means, probabilities = [], []
+    for rows in torch.arange(len(data), device=data.device).split(EVALUATION_ROWS):
+        q = model.posterior(data.batch(rows))
+        means.append(q.mean)
+        if model.prior.n_components:
+            noise = torch.randn(q.mean.shape, generator=generator, device=data.device)
+            point = q.rsample(noise) if sample else q.mean
+            probabilities.append(model.prior.cluster_log_probs(point, encode).exp())
+    embedding = torch.cat(means).cpu().numpy()
+    return embedding, torch.cat(probabilities).cpu().numpy() if probabilities else None
+
+
+def _encode_once(model: LatentVariableModel) -> Callable[[Tensor], Normal]:
+    """Return an `encode` for fixed parameters: the pseudo-inputs are encoded only once."""
+    known: list[Normal] = []
+
+    def encode(pseudo_inputs: Tensor) -> Normal:
+        if not known:
+            known.append(model.encode_pseudo_inputs(pseudo_inputs))
+        return known[0]
+
+    return encode
+
+
+def _check(model, train, valid, settings: Settings, labels) -> None:
+    if len(train) < 2 or len(valid) < 1:
+        raise InputError(
+            f"the split has {len(train)} training and {len(valid)} validation rows; "
+            "training needs at least 2 and 1"
+        )
+    if settings.monitor not in ("elbo", "unmerged_nmi"):
+        raise InputError(f"monitor is {settings.monitor!r}; it must be 'elbo' or 'unmerged_nmi'")
+    if settings.monitor == "unmerged_nmi":
+        if labels is None:
+            raise InputError("monitor is 'unmerged_nmi', which needs labels; use 'elbo'")
+        if not model.prior.n_components:
+            raise InputError(
+                "monitor is 'unmerged_nmi', but the prior N(0, I) has no clusters; use 'elbo'"
+            )
+
+
+class _Trainer:
+    """The state of a training between epochs."""
+
+    def __init__(self, model, data, train, valid, settings: Settings, labels):
+        self.model, self.data, self.settings = model, data, settings
+        self.train = torch.as_tensor(train, device=data.device)
+        self.valid = torch.as_tensor(valid, device=data.device)
+        self.valid_labels = None if labels is None else np.asarray(labels)[valid]
+        self.generator = torch.Generator(data.device).manual_seed(settings.seed)
+        rate = settings.learning_rate
+        self.optimizers = [_adam(model.variational_parameters(), rate, settings.epsilon)]
+        if model.prior.empirical_bayes_parameters() and settings.kl_weight:
+            self.optimizers.append(
+                _adam(
+                    model.prior.empirical_bayes_parameters(),
+                    rate * settings.prior_learning_ratio,
+                    settings.epsilon,
+                )
+            )
+        self.history: list[Row] = []
+        self.diverged = False
+        self.best_score, self.best_epoch = -math.inf, 0
+        self.finite_state = _copy(model.state_dict())
+        self.best_state = self.finite_state
+        self.initial_sum = float(sum(v.double().sum() for v in self.finite_state.values()))
+
+    @property
+    def finished(self) -> bool:
+        """Whether training is over: diverged, out of patience or of epochs."""
+        patience, done = self.settings.patience, len(self.history)
+        waited = patience is not None and done - self.best_epoch >= patience
+        return self.diverged or waited or done >= self.settings.max_epochs
+
+    def epoch(self) -> Row:
+        """Train and validate one epoch; return its row of the history."""
+        start = time.monotonic()
+        train_elbo = self._train()
+        valid_elbo, clusters = evaluate(
+            self.model, self.data, self.valid, seed=self.settings.seed + 1
+        )
+        row: Row = {
+            "epoch": len(self.history) + 1,
+            "train_elbo": train_elbo,
+            "valid_elbo": valid_elbo,
+            "utilized_clusters": 0 if clusters is None else len(np.unique(clusters)),
+        }
+        score = valid_elbo
+        if self.settings.monitor == "unmerged_nmi":
+            from sklearn.metrics import normalized_mutual_info_score
+
+            score = float(normalized_mutual_info_score(self.valid_labels, clusters))
+            row["valid_unmerged_nmi"] = score
+        row["seconds"] = time.monotonic() - start
+        self.history.append(row)
+        self._keep(score, math.isfinite(train_elbo) and math.isfinite(valid_elbo))
+        return row
+
+    def _train(self) -> float:
+        order = torch.randperm(len(self.train), generator=self.generator, device=self.train.device)
+        size = min(self.settings.batch_size, len(order))
+        batches = order[: len(order) // size * size].split(size)
+        total = torch.zeros((), device=self.data.device)
+        for positions in batches:
+            batch = self.data.batch(self.train[positions])
+            noise = self.model.draw_noise(size, self.generator, self.data.device)
+            total += variational_step(
+                self.model, self.optimizers[0], batch, noise, self.settings.kl_weight
+            )
+            for optimizer in self.optimizers[1:]:
+                latent = torch.randn(
+                    (size, self.model.latent_dim),
+                    generator=self.generator,
+                    device=self.data.device,
+                )
+                prior_step(self.model, optimizer, batch, latent)
+        return float(total) / len(batches)
+
+    def _keep(self, score: float, finite: bool) -> None:
+        if not finite:
+            self.diverged = True
+            return
+        self.finite_state = _copy(self.model.state_dict())
+        if score > self.best_score:
+            self.best_score, self.best_epoch = score, len(self.history)
+            self.best_state = self.finite_state
+
+    def result(self) -> FitResult:
+        """Restore the best state (after a divergence the last finite one) and return the result."""
+        self.model.load_state_dict(self.finite_state if self.diverged else self.best_state)
+        best_epoch = len(self.history) - 1 if self.diverged else self.best_epoch
+        return FitResult("diverged" if self.diverged else "ok", self.history, best_epoch)
+
+    def save(self, path: Path) -> None:
+        """Write everything that a resumed training needs, whole or not at all."""
+        with atomic(path) as temporary:
+            torch.save(
+                {
+                    "fingerprint": self._fingerprint(),
+                    "model": self.model.state_dict(),
+                    "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+                    "generator": self.generator.get_state(),
+                    "history": self.history,
+                    "best_score": self.best_score,
+                    "best_epoch": self.best_epoch,
+                    "best_state": self.best_state,
+                },
+                temporary,
+            )
+
+    def resume(self, path: Path) -> None:
+        """Continue from `path` if it holds a checkpoint of this very training."""
+        saved = _read_checkpoint(path, self._fingerprint(), self.data.device)
+        if saved is None:
+            return
+        self.model.load_state_dict(saved["model"])
+        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
+            optimizer.load_state_dict(state)
+        self.generator.set_state(saved["generator"].cpu())
+        self.history = saved["history"]
+        self.best_score, self.best_epoch = saved["best_score"], saved["best_epoch"]
+        self.best_state = saved["best_state"]
+        self.finite_state = _copy(self.model.state_dict())
+
+    def _fingerprint(self) -> dict[str, Any]:
+        """What must agree for a checkpoint to belong to this training."""
+        return {
+            "settings": asdict(self.settings),
+            "shapes": {name: list(value.shape) for name, value in self.finite_state.items()},
+            "initial": self.initial_sum,
+            "data": self.data.total(),
+            "rows": [zlib.crc32(rows.cpu().numpy().tobytes()) for rows in (self.train, self.valid)],
+        }
+
+
+def _read_checkpoint(path: Path, fingerprint: dict[str, Any], device) -> dict[str, Any] | None:
+    """Return the checkpoint, or None if there is none or (with a warning) it is not usable."""
+    if not path.exists():
+        return None
+    try:
+        saved = torch.load(path, map_location=device, weights_only=True)
+        reason = None if saved["fingerprint"] == fingerprint else "it is of another training"
+    except (OSError, EOFError, RuntimeError, KeyError, TypeError, UnpicklingError) as error:
+        reason = f"it cannot be read: {str(error).splitlines()[0] if str(error) else error!r}"
+    if reason is None:
+        return saved
+    warnings.warn(f"{path}: checkpoint not used, training starts anew; {reason}", stacklevel=4)
+    return None
+
+
+def _adam(parameters, rate: float, epsilon: float) -> torch.optim.Adam:
+    return torch.optim.Adam(parameters, lr=rate, eps=epsilon, fused=True)
+
+
+def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
+    return {name: value.detach().clone() for name, value in state.items()}
