@@ -48,8 +48,8 @@ class Settings:
         γ₂ / γ₁.
     patience : int, optional
         Stop after so many epochs without a better `monitor`; without it, never.
-    monitor : {"elbo", "unmerged_nmi"}
-        The validation metric whose best epoch is kept.
+    monitor : {"elbo", "unmerged_nmi", "none"}
+        The validation metric whose best epoch is kept; with "none", the last epoch is.
     seed : int
         Of the order of the batches and of all noise.
     kl_weight : float
@@ -63,7 +63,7 @@ class Settings:
     max_epochs: int
     prior_learning_ratio: float = 1.0
     patience: int | None = None
-    monitor: Literal["elbo", "unmerged_nmi"] = "elbo"
+    monitor: Literal["elbo", "unmerged_nmi", "none"] = "elbo"
     seed: int = 0
     kl_weight: float = 1.0
     epsilon: float = 1e-7
@@ -180,6 +180,7 @@ def evaluate(
     data: Tensors,
     index: np.ndarray | Tensor,
     seed: int = 0,
+    kl_weight: float = 1.0,
 ) -> tuple[float, np.ndarray | None]:
     """Return the mean ELBO (nats) and the clusters (n,) of the rows of `index`.
 
@@ -195,7 +196,9 @@ def evaluate(
         )
         q = model.posterior(batch)
         z = q.rsample(noise)
-        elbo = model.log_likelihood(batch, z) - model.prior.kl(q, z, encode)
+        elbo = model.log_likelihood(batch, z)
+        if kl_weight:
+            elbo = elbo - kl_weight * model.prior.kl(q, z, encode)
         total += elbo.double().sum()
         if model.prior.n_components:
             point = z if model.cluster_by_sample else q.mean
@@ -259,8 +262,10 @@ def _check(model, train, valid, settings: Settings, labels) -> None:
             f"the split has {len(train)} training and {len(valid)} validation rows; "
             "training needs at least 2 and 1"
         )
-    if settings.monitor not in ("elbo", "unmerged_nmi"):
-        raise InputError(f"monitor is {settings.monitor!r}; it must be 'elbo' or 'unmerged_nmi'")
+    if settings.monitor not in ("elbo", "unmerged_nmi", "none"):
+        raise InputError(
+            f"monitor is {settings.monitor!r}; it must be 'elbo', 'unmerged_nmi' or 'none'"
+        )
     if settings.monitor == "unmerged_nmi":
         if labels is None:
             raise InputError("monitor is 'unmerged_nmi', which needs labels; use 'elbo'")
@@ -308,7 +313,7 @@ class _Trainer:
         start = time.monotonic()
         train_elbo = self._train()
         valid_elbo, clusters = evaluate(
-            self.model, self.data, self.valid, seed=self.settings.seed + 1
+            self.model, self.data, self.valid, self.settings.seed + 1, self.settings.kl_weight
         )
         row: Row = {
             "epoch": len(self.history) + 1,
@@ -322,6 +327,8 @@ class _Trainer:
 
             score = float(normalized_mutual_info_score(self.valid_labels, clusters))
             row["valid_unmerged_nmi"] = score
+        elif self.settings.monitor == "none":
+            score = len(self.history)
         row["seconds"] = time.monotonic() - start
         self.history.append(row)
         self._keep(score, math.isfinite(train_elbo) and math.isfinite(valid_elbo))
