@@ -20,6 +20,7 @@ from vmm.device import resolve_device
 from vmm.io import atomic, read_json, write_json
 from vmm.models import LatentVariableModel
 from vmm.models.build import build_model, seed_of
+from vmm.names import METHODS
 from vmm.progress import progress as show_progress
 from vmm.tensors import CellTensors, ImageTensors, Tensors
 from vmm.training import FitResult, Row, Settings, embed, fit
@@ -219,6 +220,7 @@ def baselines(
     methods: Iterable[str],
     trials: Iterable[int],
     folder_of: Callable[[str, int], str | Path],
+    setting: str = "chosen",
     seed: int = 0,
 ) -> None:
     """Embed a cell data set by methods without training, for all trials in one process.
@@ -234,6 +236,8 @@ def baselines(
     trials : iterable of int
     folder_of : callable
         Maps method and trial to the folder that gets latent.npz and run.json.
+    setting : str
+        What their rows of metrics say.
     seed : int
     """
     from vmm.baselines import baseline_embedding, principal_components
@@ -255,7 +259,14 @@ def baselines(
                 "status": "n/a: single batch" if single else "ok",
                 "seconds": round(time.monotonic() - start, 3),
                 **machine(torch.device("cpu")),
-                "spec": {"dataset": data.name, "method": method, "trial": trial, "seed": seed},
+                "spec": {
+                    "dataset": data.name,
+                    "model": METHODS["cells"][method].model,
+                    "prior": METHODS["cells"][method].prior,
+                    "setting": setting,
+                    "trial": trial,
+                    "seed": seed,
+                },
             }
             write_json(folder / "run.json", run)
 

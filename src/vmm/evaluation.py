@@ -1,0 +1,146 @@
+"""From models' folders to tidy rows of metrics."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vmm.data import load
+from vmm.io import read_json
+from vmm.metrics.clustering import clustering_scores
+from vmm.metrics.rows import concatenate_rows, diverged_rows, rows_from_scores
+from vmm.names import CLUSTERING_METRICS, ELBO_METRICS, INTEGRATION_METRICS
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from vmm.data import CellData
+
+Folders = Iterable[str | Path]
+
+
+def evaluate_clustering(folders: Folders, data_path: str | Path) -> pd.DataFrame:
+    """Score the clusters of models of one data set on all its rows.
+
+    Parameters
+    ----------
+    folders : iterable of path
+        Models' folders; those whose method does not cluster are passed over.
+    data_path : path
+
+    Returns
+    -------
+    pandas.DataFrame
+        Tidy rows, the metrics of ``vmm.names.CLUSTERING_METRICS``.
+    """
+    data = load(data_path)
+
+    def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame | None:
+        with np.load(folder / "latent.npz", allow_pickle=False) as latent:
+            if "cluster_probs" not in latent:
+                return None
+            scores = clustering_scores(data.labels, latent["cluster_probs"])
+        return rows_from_scores(run["spec"], scores)
+
+    return _rows(folders, CLUSTERING_METRICS, score)
+
+
+def evaluate_elbo_surgery(
+    folder: str | Path,
+    data_path: str | Path,
+    split_path: str | Path,
+    n_samples: int = 100,
+    device: str = "auto",
+    max_elements: int | None = None,
+) -> pd.DataFrame:
+    """Decompose the validation ELBO of one image model.
+
+    Parameters
+    ----------
+    folder, data_path, split_path : path
+    n_samples : int
+        Samples of z for each validation image.
+    device : str
+    max_elements : int, optional
+        Bounds memory; see :func:`vmm.metrics.elbo_surgery.elbo_surgery`.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Tidy rows, the metrics of ``vmm.names.ELBO_METRICS``.
+    """
+    import torch
+
+    from vmm.jobs import load_model, read_split
+    from vmm.metrics.elbo_surgery import MAX_ELEMENTS, elbo_surgery
+    from vmm.models.build import seed_of
+
+    def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
+        spec = run["spec"]
+        model, _, tensors = load_model(folder, data_path, split_path, device)
+        generator = torch.Generator(tensors.device)
+        generator.manual_seed(seed_of(spec["seed"], spec["trial"], "elbo surgery"))
+        valid = torch.as_tensor(read_split(split_path)[1], device=tensors.device)
+        batches = [tensors.batch(rows) for rows in valid.split(1000)]
+        limit = max_elements or MAX_ELEMENTS
+        return rows_from_scores(spec, elbo_surgery(model, batches, n_samples, generator, limit))
+
+    return _rows([folder], ELBO_METRICS, score)
+
+
+def evaluate_integration(
+    folders: Folders, data_path: str | Path, bras: bool = False
+) -> pd.DataFrame:
+    """Score the embeddings of one cell data set by scIB's metrics, in one process.
+
+    Parameters
+    ----------
+    folders : iterable of path
+        Models' folders.
+    data_path : path
+    bras : bool
+        Whether "Silhouette batch" is BRAS instead of the classic silhouette of the paper.
+
+    Returns
+    -------
+    pandas.DataFrame
+        Tidy rows, the metrics of ``vmm.names.INTEGRATION_METRICS``.
+    """
+    from vmm.metrics.integration import integration_scores
+
+    data: CellData = load(data_path)
+    embeddings = {}
+    for folder in map(Path, folders):
+        if read_json(folder / "run.json")["status"] == "ok":
+            with np.load(folder / "latent.npz", allow_pickle=False) as latent:
+                embeddings[str(folder)] = latent["embedding"]
+        else:
+            embeddings[str(folder)] = None
+    present = {name: value for name, value in embeddings.items() if value is not None}
+    scores = integration_scores(present, data.counts, data.batch, data.labels, bras=bras)
+
+    def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
+        return rows_from_scores(run["spec"], scores[str(folder)])
+
+    return _rows(list(embeddings), INTEGRATION_METRICS, score)
+
+
+def _rows(
+    folders: Folders,
+    metrics: list[str],
+    score: Callable[[Path, dict[str, Any]], pd.DataFrame | None],
+) -> pd.DataFrame:
+    """Join the rows of all folders; a run that is not ok gets rows that say why."""
+    parts = []
+    for folder in map(Path, folders):
+        run = read_json(folder / "run.json")
+        if run["status"] == "ok":
+            rows = score(folder, run)
+        else:
+            rows = diverged_rows(run["spec"], metrics, run["status"])
+        if rows is not None:
+            parts.append(rows)
+    return concatenate_rows(parts)
