@@ -1,0 +1,248 @@
+"""All checks on what users supply: counts, batches, labels, names.
+
+Legal, and what follows from it:
+
+- *One batch.* Batch correction is not scored (``n/a``), biological conservation is.
+- *A batch of one cell.* Its cell is either trained on or validated on, never both; the batch takes
+  no part in ranking genes, and metrics that look for neighbours within a batch cannot use it.
+- *A class of one cell.* It counts as a cell type; metrics that need pairs of one type (isolated
+  labels, silhouettes) give such a cell the value 0 or leave it out.
+
+The description beside the prepared data names such batches and classes.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import scipy.sparse as sp
+
+from vmm.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Names = Sequence[str] | np.ndarray
+
+TOLERANCE = 1e-6
+"""How far a count may be from a whole number (float32 files are exact up to 2²⁴)."""
+
+
+def listing(values: Iterable[object], limit: int = 20) -> str:
+    """Join names for a message, at most `limit` of them."""
+    names = [str(value) for value in values]
+    more = f", … ({len(names)} in all)" if len(names) > limit else ""
+    return (", ".join(names[:limit]) + more) or "none"
+
+
+def as_csr(matrix: Any) -> sp.csr_matrix:
+    """Convert a matrix of any usual kind (dense, CSC, on disk, a view) to CSR, sorted.
+
+    Entries given twice are added, as everywhere in sparse formats. The input is left alone.
+    """
+    if hasattr(matrix, "to_memory"):
+        matrix = matrix.to_memory()
+    if not sp.issparse(matrix):
+        matrix = np.asarray(matrix)
+        if matrix.ndim != 2:
+            raise InputError(
+                f"counts must be a matrix of cells × genes; this has {matrix.ndim} axes."
+            )
+    csr = sp.csr_matrix(matrix, copy=True)
+    csr.sum_duplicates()
+    return csr
+
+
+def counts(matrix: Any, where: str, cells: Names, genes: Names, hint: str = "") -> sp.csr_matrix:
+    """Check that a matrix holds counts, and return it as int32 CSR without stored zeros.
+
+    Parameters
+    ----------
+    matrix
+        N × G.
+    where
+        What it is, for messages ("X of my.h5ad").
+    cells, genes
+        Names, for messages.
+    hint
+        What the user could do about values that are not counts.
+
+    Raises
+    ------
+    InputError
+        If it is empty, or if any value is NaN, infinite, negative, not a whole number, or larger
+        than 2³¹ − 1.
+    """
+    csr = as_csr(matrix)
+    if csr.dtype.kind not in "biuf":
+        raise InputError(f"{where} holds {csr.dtype}, not numbers; give raw counts.")
+    if 0 in csr.shape:
+        raise InputError(f"{where} is empty ({csr.shape[0]} cells × {csr.shape[1]} genes).")
+    if csr.shape != (len(cells), len(genes)):
+        raise InputError(
+            f"{where} is {csr.shape[0]} × {csr.shape[1]}, but there are {len(cells)} cells and "
+            f"{len(genes)} genes; it must be cells × genes."
+        )
+    data = csr.data
+    for bad, problem, advice in (
+        (~np.isfinite(data), "have missing or infinite values", "; give raw counts"),
+        (data < 0, "have negative values", "; give raw counts, not scaled ones"),
+        (np.abs(data - np.rint(data)) > TOLERANCE, "are not integers", hint or "; give raw counts"),
+        (data > np.iinfo(np.int32).max, "have values above 2,147,483,647", "; give raw counts"),
+    ):
+        if bad.any():
+            first = int(np.flatnonzero(bad)[0])
+            row = int(np.searchsorted(csr.indptr, first, side="right")) - 1
+            gene = genes[csr.indices[first]]
+            raise InputError(
+                f"counts in {where} {problem} (first: {data[first]:.6g} at cell {row}, "
+                f"{str(cells[row])!r}, gene {str(gene)!r}; {int(bad.sum()):,} in all){advice}."
+            )
+    whole = sp.csr_matrix(
+        (np.rint(data).astype(np.int32), csr.indices, csr.indptr), shape=csr.shape
+    )
+    whole.eliminate_zeros()
+    if whole.nnz == 0:
+        raise InputError(f"all counts in {where} are zero.")
+    return whole
+
+
+def column(obs: pd.DataFrame, key: str, option: str, where: str) -> tuple[np.ndarray, list[str]]:
+    """Check a column of batches or cell types, and return its codes and names.
+
+    Categories keep their order; other values are sorted. Names that do not occur are dropped.
+
+    Parameters
+    ----------
+    obs
+        Table of the cells.
+    key
+        Name of the column.
+    option
+        Key of the configuration that named it, for messages.
+    where
+        File, for messages.
+
+    Returns
+    -------
+    codes : numpy.ndarray
+        (N,) int64.
+    names : list of str
+        What the codes stand for.
+
+    Raises
+    ------
+    InputError
+        If the column is missing, has missing values, or holds floating-point numbers.
+    """
+    if key not in obs.columns:
+        raise InputError(
+            f"{where} has no column {key!r} for `{option}:`; "
+            f"its columns are {listing(obs.columns)}."
+        )
+    values = obs[key]
+    _refuse_missing(values, key, option, where)
+    categories = _categories(values)
+    if any(isinstance(value, (float, np.floating)) for value in categories):
+        example = next(value for value in categories if isinstance(value, (float, np.floating)))
+        raise InputError(
+            f"column {key!r} of {where} (`{option}:`) holds floating-point numbers (such as "
+            f"{example:g}); name a column of names or whole numbers, or convert it."
+        )
+    names = [value.decode() if isinstance(value, bytes) else str(value) for value in categories]
+    if len(set(names)) < len(names):
+        twice = sorted({name for name in names if names.count(name) > 1})
+        raise InputError(
+            f"column {key!r} of {where} (`{option}:`) has different values that read alike "
+            f"({listing(twice)}); make them all text or all numbers."
+        )
+    code_of = {value: code for code, value in enumerate(categories)}
+    return np.array([code_of[value] for value in values], dtype=np.int64), names
+
+
+def _categories(values: pd.Series) -> list[Any]:
+    """Distinct values: categories in their order, others sorted."""
+    if values.dtype.name == "category":
+        return values.cat.remove_unused_categories().cat.categories.tolist()
+    distinct = list(dict.fromkeys(values.tolist()))
+    try:
+        return sorted(distinct)
+    except TypeError:
+        return sorted(distinct, key=str)
+
+
+def _refuse_missing(values: pd.Series, key: str, option: str, where: str) -> None:
+    text = values.astype(object)
+    missing = values.isna().to_numpy() | text.isin(["", "nan", "NaN"]).to_numpy()
+    if missing.any():
+        row = int(np.flatnonzero(missing)[0])
+        raise InputError(
+            f"column {key!r} of {where} (`{option}:`) has no value in {int(missing.sum()):,} cells "
+            f"(first: cell {row}, {str(values.index[row])!r}); fill it in or remove these cells."
+        )
+
+
+def unique_names(names: Sequence[Any], what: str) -> tuple[np.ndarray, list[str]]:
+    """Make names unique as AnnData does: the second ``A`` becomes ``A-1``.
+
+    Parameters
+    ----------
+    names
+        Names of cells or genes.
+    what
+        "cell" or "gene", for the note.
+
+    Returns
+    -------
+    names : numpy.ndarray
+        Strings, without repetition.
+    notes : list of str
+        One sentence, if any name was changed.
+    """
+    array = np.asarray([str(name) for name in names], dtype=str)
+    taken = set(array.tolist())
+    if len(taken) == len(array):
+        return array, []
+    result, seen, counters = [], set(), dict.fromkeys(taken, 0)
+    for name in array.tolist():
+        unique = name
+        while unique in seen or (unique != name and unique in taken):
+            counters[name] += 1
+            unique = f"{name}-{counters[name]}"
+        seen.add(unique)
+        result.append(unique)
+    changed = [old for old, new in zip(array.tolist(), result, strict=True) if old != new]
+    some = listing(dict.fromkeys(changed), 5)
+    note = f"{len(changed):,} repeated {what} names got a suffix ({some})."
+    return np.asarray(result, dtype=str), [note]
+
+
+def enough(matrix: sp.csr_matrix, where: str) -> None:
+    """Refuse what the filters left of a matrix if it has fewer than two cells or genes."""
+    for size, what in zip(matrix.shape, ("cells", "genes"), strict=True):
+        if size < 2:
+            raise InputError(
+                f"{where} has {size} {what} left after those with fewer than 3 counts were "
+                f"dropped; at least 2 {what} are needed."
+            )
+
+
+def several_types(names: Sequence[str], key: str, where: str) -> None:
+    """Refuse labels that are all the same."""
+    if len(names) < 2:
+        raise InputError(
+            f"column {key!r} of {where} (`label_key:`) has the same value, {listing(names)}, for "
+            f"every cell; nothing can be scored without at least 2 cell types."
+        )
+
+
+def singletons(codes: np.ndarray, names: Sequence[str], what: str) -> list[str]:
+    """Describe batches or cell types of a single cell, which are legal but say little."""
+    sizes = np.bincount(codes, minlength=len(names))
+    return [
+        f"The {what} {name!r} has a single cell."
+        for name, size in zip(names, sizes, strict=True)
+        if size == 1
+    ]
