@@ -78,9 +78,7 @@ class CellTensors:
         self, counts, batch: np.ndarray, n_batches: int, device: str | torch.device = "cpu"
     ):
         largest = counts.max() if counts.shape[0] else 0
-        dtype = next(
-            (d for d in (np.uint8, np.int16) if largest <= np.iinfo(d).max), np.float32
-        )
+        dtype = next((d for d in (np.uint8, np.int16) if largest <= np.iinfo(d).max), np.float32)
         # Rows in slices: the dense matrix exists only in its final type.
         dense = torch.empty(counts.shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
         for start in range(0, counts.shape[0], 4096):

@@ -150,7 +150,7 @@ def variational_step(
     noise: Noise,
     kl_weight: float = 1.0,
 ) -> Tensor:
-    """Step (1): one step on φ and θ, ψ fixed. Return the mean ELBO, detached, a scalar."""
+    """Take step (1), on φ and θ with ψ fixed; return the mean ELBO, detached, a scalar."""
     elbo = model.elbo(batch, noise, training=True, kl_weight=kl_weight).mean()
     _descend(optimizer, -elbo)
     return elbo.detach()
@@ -159,14 +159,14 @@ def variational_step(
 def prior_step(
     model: LatentVariableModel, optimizer: torch.optim.Optimizer, batch: Any, noise: Tensor
 ) -> None:
-    """Steps (2) and (3): draw z from the updated posterior, one step on ψ; φ and θ fixed."""
+    """Take steps (2) and (3): z from the updated posterior, one step on ψ with φ and θ fixed."""
     with torch.no_grad():
         z = model.posterior(batch).rsample(noise)
     _descend(optimizer, model.prior.prior_step_loss(z, model.encode_pseudo_inputs))
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """One step on the optimizer's parameters; no other parameter gets a gradient."""
+    """Take one step on the optimizer's parameters; no other parameter gets a gradient."""
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
@@ -191,9 +191,7 @@ def evaluate(
     total, clusters = 0.0, []
     for rows in torch.as_tensor(index, device=data.device).split(EVALUATION_ROWS):
         batch = data.batch(rows)
-        noise = torch.randn(
-            (len(rows), model.latent_dim), generator=generator, device=data.device
-        )
+        noise = torch.randn((len(rows), model.latent_dim), generator=generator, device=data.device)
         q = model.posterior(batch)
         z = q.rsample(noise)
         elbo = model.log_likelihood(batch, z)
@@ -401,7 +399,7 @@ class _Trainer:
         self.finite_state = _copy(self.model.state_dict())
 
     def _fingerprint(self) -> dict[str, Any]:
-        """What must agree for a checkpoint to belong to this training."""
+        """Return what must agree for a checkpoint to belong to this training."""
         return {
             "settings": asdict(self.settings),
             "shapes": {name: list(value.shape) for name, value in self.finite_state.items()},

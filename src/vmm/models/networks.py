@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -18,7 +20,7 @@ def linear(n_in: int, n_out: int, generator: torch.Generator | None) -> nn.Linea
 def relu_mlp(sizes: list[int], generator: torch.Generator | None) -> nn.Sequential:
     """Return linear layers of these sizes with ReLU between them (none after the last)."""
     layers: list[nn.Module] = []
-    for n_in, n_out in zip(sizes[:-1], sizes[1:], strict=True):
+    for n_in, n_out in pairwise(sizes):
         layers += [linear(n_in, n_out, generator), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Literal
 
 import torch
@@ -143,6 +144,5 @@ class SCVI(LatentVariableModel):
 def _hidden_layers(
     n_in: int, widths: list[int], dropout: float, generator: torch.Generator | None
 ) -> nn.ModuleList:
-    sizes = [n_in, *widths]
-    pairs = zip(sizes[:-1], sizes[1:], strict=True)
-    return nn.ModuleList([HiddenLayer(a, b, dropout, generator) for a, b in pairs])
+    layers = [HiddenLayer(a, b, dropout, generator) for a, b in pairwise([n_in, *widths])]
+    return nn.ModuleList(layers)
