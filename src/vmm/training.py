@@ -137,7 +137,8 @@ def fit(
         row = trainer.epoch()
         if progress is not None:
             progress(row)
-        if checkpoint is not None and time.monotonic() - saved >= checkpoint_seconds:
+        due = time.monotonic() - saved >= checkpoint_seconds
+        if checkpoint is not None and due and not trainer.finished:
             trainer.save(Path(checkpoint))
             saved = time.monotonic()
     return trainer.result()
