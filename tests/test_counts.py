@@ -152,7 +152,7 @@ def test_no_expression_at_all_is_finite():
 
 
 def test_single_precision_agrees_with_double():
-    """Counts up to 1e5: no more than a few roundings of the largest term, log Γ(x + 1), are lost."""
+    """Counts up to 1e5: a few roundings of the largest term, log Γ(x + 1), are lost."""
     x, mean, theta, logits = parameters(4)
     x, mean = 100 * x, 100 * mean
     exact = zinb_log_prob(x, mean, theta, logits)
