@@ -9,7 +9,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmm.counts import TINY, nb_log_prob_from_logs, zinb_log_prob_from_logs
+from vmm.counts import TINY, count_log_likelihood
 from vmm.gaussians import MIN_SCALE, DiagonalNormal, inverse_softplus
 from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import HiddenLayer, linear
@@ -120,13 +120,9 @@ class SCVI(LatentVariableModel):
         """Return log p(x|z, s), shape (n,)."""
         library = batch.counts.sum(-1)
         log_mean, dropout_logits = self.decode(z, batch.covariates, library, training)
-        if dropout_logits is None:
-            terms = nb_log_prob_from_logs(batch.counts, log_mean, self.log_inverse_dispersion)
-        else:
-            terms = zinb_log_prob_from_logs(
-                batch.counts, log_mean, self.log_inverse_dispersion, dropout_logits
-            )
-        return terms.sum(-1)
+        return count_log_likelihood(
+            batch.counts, log_mean, self.log_inverse_dispersion, dropout_logits
+        )
 
     def encode_pseudo_inputs(self, pseudo_inputs: Tensor) -> DiagonalNormal:
         """Return g(u): counts by softplus − 1, batch by softmax; (K, G + B) unconstrained."""
