@@ -54,7 +54,7 @@ def read_h5ad(path: str | Path, layer: str | None = None) -> RawCells:
             if file["obs"].attrs.get("encoding-type") == "dataframe":
                 return _read_parts(file, path, layer)
         return from_anndata(anndata.read_h5ad(path), layer, str(path))
-    except (OSError, KeyError, anndata.io.AnnDataReadError) as error:  # type: ignore[attr-defined]
+    except (OSError, KeyError) as error:
         raise InputError(f"{path} cannot be read, it is truncated or damaged: {error}.") from error
 
 
@@ -205,7 +205,7 @@ def read_cortex(files: Files, config: Config) -> RawCells:
         )
         matrix = table.iloc[:, 1:].to_numpy()
     except (ValueError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path} is not the cortex file: {error}.") from error
+        raise InputError(f"{path} is not the cortex file: {str(error).strip()}.") from error
     n_cells = matrix.shape[1]
     obs = {
         name: header[row][2:]
@@ -219,7 +219,9 @@ def read_cortex(files: Files, config: Config) -> RawCells:
         )
     cells = obs.pop("cell_id", None) or [f"cell_{i}" for i in range(n_cells)]
     if matrix.dtype.kind not in "iu":
-        raise InputError(f"{path} is damaged: some counts are not whole numbers.")
+        raise InputError(
+            f"{path} is truncated or damaged: some counts are missing or not whole numbers."
+        )
     return RawCells(
         counts=sp.csr_matrix(matrix.T),
         obs=pd.DataFrame(obs, index=cells),

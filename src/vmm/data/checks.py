@@ -13,7 +13,7 @@ The description beside the prepared data names such batches and classes.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -25,6 +25,16 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Names = Sequence[str] | np.ndarray
+
+RAW = "; give raw counts"
+NOT_COUNTS: tuple[tuple[Callable[[np.ndarray], np.ndarray], str, str], ...] = (
+    (lambda x: ~np.isfinite(x), "have missing or infinite values", RAW),
+    (lambda x: x < 0, "have negative values", f"{RAW}, not scaled ones"),
+    (lambda x: np.abs(x - np.rint(x)) > TOLERANCE, "are not integers", ""),
+    (lambda x: x > np.iinfo(np.int32).max, "have values above 2,147,483,647", RAW),
+)
+"""What disqualifies values, in the order of the checks, what to say, and what to advise (nothing:
+what the reader of the file suggests)."""
 
 TOLERANCE = 1e-6
 """How far a count may be from a whole number (float32 files are exact up to 2²⁴)."""
@@ -50,6 +60,10 @@ def as_csr(matrix: Any) -> sp.csr_matrix:
             raise InputError(
                 f"counts must be a matrix of cells × genes; this has {matrix.ndim} axes."
             )
+    if matrix.dtype.kind not in "biuf":
+        raise InputError(f"counts are of type {matrix.dtype}, not numbers; give raw counts.")
+    if matrix.dtype == np.float16:  # not a type of sparse matrices
+        matrix = matrix.astype(np.float32)
     csr = sp.csr_matrix(matrix, copy=True)
     csr.sum_duplicates()
     return csr
@@ -76,8 +90,6 @@ def counts(matrix: Any, where: str, cells: Names, genes: Names, hint: str = "") 
         than 2³¹ − 1.
     """
     csr = as_csr(matrix)
-    if csr.dtype.kind not in "biuf":
-        raise InputError(f"{where} holds {csr.dtype}, not numbers; give raw counts.")
     if 0 in csr.shape:
         raise InputError(f"{where} is empty ({csr.shape[0]} cells × {csr.shape[1]} genes).")
     if csr.shape != (len(cells), len(genes)):
@@ -86,19 +98,16 @@ def counts(matrix: Any, where: str, cells: Names, genes: Names, hint: str = "") 
             f"{len(genes)} genes; it must be cells × genes."
         )
     data = csr.data
-    for bad, problem, advice in (
-        (~np.isfinite(data), "have missing or infinite values", "; give raw counts"),
-        (data < 0, "have negative values", "; give raw counts, not scaled ones"),
-        (np.abs(data - np.rint(data)) > TOLERANCE, "are not integers", hint or "; give raw counts"),
-        (data > np.iinfo(np.int32).max, "have values above 2,147,483,647", "; give raw counts"),
-    ):
+    for is_bad, problem, advice in NOT_COUNTS:
+        bad = is_bad(data)
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
             row = int(np.searchsorted(csr.indptr, first, side="right")) - 1
             gene = genes[csr.indices[first]]
             raise InputError(
                 f"counts in {where} {problem} (first: {data[first]:.6g} at cell {row}, "
-                f"{str(cells[row])!r}, gene {str(gene)!r}; {int(bad.sum()):,} in all){advice}."
+                f"{str(cells[row])!r}, gene {str(gene)!r}; {int(bad.sum()):,} in all)"
+                f"{advice or hint or RAW}."
             )
     whole = sp.csr_matrix(
         (np.rint(data).astype(np.int32), csr.indices, csr.indptr), shape=csr.shape
@@ -224,8 +233,8 @@ def enough(matrix: sp.csr_matrix, where: str) -> None:
     for size, what in zip(matrix.shape, ("cells", "genes"), strict=True):
         if size < 2:
             raise InputError(
-                f"{where} has {size} {what} left after those with fewer than 3 counts were "
-                f"dropped; at least 2 {what} are needed."
+                f"{where}: once those with fewer than 3 counts are dropped, the number of {what} "
+                f"is {size}; it must be at least 2."
             )
 
 

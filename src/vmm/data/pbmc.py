@@ -33,6 +33,12 @@ PANDAS_NAMES = {
     "DataFrame", "Series", "BlockManager", "SingleBlockManager", "_new_Index", "Index",
     "Int64Index", "Float64Index", "RangeIndex", "_unpickle_block", "new_block",
 }  # fmt: skip
+PLAIN_NAMES = {
+    ("builtins", "slice"), ("__builtin__", "slice"),
+    ("builtins", "object"), ("__builtin__", "object"),
+    ("copyreg", "_reconstructor"), ("copy_reg", "_reconstructor"),
+    ("_codecs", "encode"),
+}  # fmt: skip
 
 
 def archive(run: str) -> str:
@@ -61,7 +67,7 @@ def read_pbmc(files: Files, config: Mapping[str, Any]) -> RawCells:
     import pandas as pd
 
     runs = [read_10x_archive(files[archive(run)].path) for run in RUNS]
-    labels = read_labels(*files[METADATA][:2])
+    labels = read_labels(files[METADATA].path, files[METADATA].checksum)
     wanted = pd.read_csv(files[GENES].path)["ENSG"].astype(str).tolist()
     positions = [_expressed(counts, genes) for counts, genes, _ in runs]
     genes = [gene for gene in dict.fromkeys(wanted) if all(gene in p for p in positions)]
@@ -77,9 +83,9 @@ def read_pbmc(files: Files, config: Mapping[str, Any]) -> RawCells:
     stacked = sp.vstack([run[0][:, c] for run, c in zip(runs, columns, strict=True)], format="csr")
     run_of_row = np.repeat(RUNS, [run[0].shape[0] for run in runs])[rows]
     both = len(barcodes) - len(row_of)
-    notes = [
-        f"{len(labels) - len(found):,} of {len(labels):,} labelled barcodes are in neither run."
-    ]
+    notes = []
+    if lost := len(labels) - len(found):
+        notes.append(f"{lost:,} of {len(labels):,} labelled barcodes are in neither run.")
     if both:
         notes.append(
             f"{both:,} barcodes occur in both runs; as in scvi-tools they are read as the second "
@@ -203,8 +209,7 @@ def _restricted(content: bytes) -> Any:
             allowed = (
                 (package == "numpy" and name in NUMPY_NAMES)
                 or (package == "pandas" and name in PANDAS_NAMES)
-                or (module, name) == ("builtins", "slice")
-                or (module, name) == ("_codecs", "encode")
+                or (module, name) in PLAIN_NAMES
             )
             if not allowed:
                 raise pickle.UnpicklingError(f"{module}.{name} is not allowed in it")

@@ -284,6 +284,8 @@ def build_cells(
     InputError
         If the data are not fit for use.
     """
+    if len(raw.obs) == 0:
+        raise InputError(f"{raw.where} is empty (0 cells × {len(raw.genes)} genes).")
     labels, label_names = checks.column(raw.obs, label_key, "label_key", raw.file)
     checks.several_types(label_names, label_key, raw.file)
     if batch_key is None:

@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from vmm.data.containers import CellData
+
+
+class Server(ThreadingHTTPServer):
+    """A web server on loopback whose files misbehave as told.
+
+    ``files``: content by path. ``faults``: for a path, what its next requests meet in turn, a
+    status, ``"cut"`` (half of the body, then silence) or ``"html"``. ``log``: (path, Range header).
+    """
+
+    def __init__(self) -> None:
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.files: dict[str, bytes] = {}
+        self.faults: dict[str, list] = {}
+        self.log: list[tuple[str, str | None]] = []
+        self.validators = True
+
+    @property
+    def url(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class Handler(BaseHTTPRequestHandler):
+    server: Server
+
+    def do_GET(self) -> None:
+        server, wanted = self.server, self.headers.get("Range")
+        server.log.append((self.path, wanted))
+        fault = server.faults[self.path].pop(0) if server.faults.get(self.path) else None
+        body = server.files.get(self.path)
+        if body is None or isinstance(fault, int):
+            self.send_error(fault or 404)
+            return
+        if fault == "html":
+            body = b"<!DOCTYPE html><title>Log in</title>"
+        etag = f'"{hash(body)}"'
+        start = 0
+        if wanted and server.validators and self.headers.get("If-Range") == etag:
+            start = int(wanted.removeprefix("bytes=").rstrip("-"))
+        self.send_response(206 if start else 200)
+        if start:
+            self.send_header("Content-Range", f"bytes {start}-{len(body) - 1}/{len(body)}")
+        if server.validators:
+            self.send_header("ETag", etag)
+        self.send_header("Content-Length", str(len(body) - start))
+        self.end_headers()
+        rest = body[start:]
+        self.wfile.write(rest[: len(rest) // 2] if fault == "cut" else rest)
+
+    def log_message(self, *args: object) -> None:
+        pass
+
+
+@pytest.fixture
+def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
+    for name in ("http_proxy", "https_proxy", "all_proxy"):
+        monkeypatch.delenv(name, raising=False)
+        monkeypatch.delenv(name.upper(), raising=False)
+    with Server() as running:
+        thread = threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True)
+        thread.start()
+        yield running
+        running.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def cells() -> CellData:
+    """Four cells × three genes, two batches, two types."""
+    return CellData(
+        name="tiny",
+        counts=sp.csr_matrix(
+            np.array([[1, 0, 2], [0, 3, 0], [4, 0, 0], [0, 5, 6]], dtype=np.int32)
+        ),
+        batch=np.array([0, 1, 0, 1]),
+        batch_names=["first", "second"],
+        labels=np.array([1, 0, 0, 1]),
+        label_names=["B", "T"],
+        genes=np.array(["ACTB", "CD3E", "MS4A1"]),
+        cells=np.array(["c0", "c1", "c2", "c3"]),
+    )

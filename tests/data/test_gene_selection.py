@@ -1,0 +1,91 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+
+from vmm.data.select import SPANS, highly_variable, with_enough_counts
+from vmm.errors import InputError
+
+
+def simulated(n_cells: int = 300, n_genes: int = 200, seed: int = 0) -> sp.csr_matrix:
+    """Poisson genes, of which the first twenty have two levels of expression."""
+    random = np.random.default_rng(seed)
+    rates = np.exp(random.normal(0.5, 1, n_genes))[None, :].repeat(n_cells, axis=0)
+    rates[: n_cells // 2, :20] *= 8
+    return sp.csr_matrix(random.poisson(rates).astype(np.int32))
+
+
+def test_the_genes_with_two_levels_are_found() -> None:
+    counts = simulated()
+    chosen, notes = highly_variable(counts, np.zeros(300, dtype=int), 20, "file")
+    assert chosen.sum() == 20 and chosen[:20].sum() >= 18 and notes == []
+
+
+def test_ranking_is_scanpys_within_batches() -> None:
+    import anndata
+    import pandas as pd
+    import scanpy
+
+    counts = simulated()
+    batch = np.arange(300) % 3
+    obs = pd.DataFrame({"b": batch.astype(str)}, index=[f"c{i}" for i in range(300)])
+    adata = anndata.AnnData(counts.astype(np.float32), obs=obs)
+    scanpy.pp.highly_variable_genes(adata, n_top_genes=30, flavor="seurat_v3", batch_key="b")
+    chosen, _ = highly_variable(counts, batch, 30, "file")
+    assert np.array_equal(chosen, adata.var["highly_variable"].to_numpy())
+    pooled, _ = highly_variable(counts, batch * 0, 30, "file")
+    assert chosen.sum() == pooled.sum() == 30 and not np.array_equal(chosen, pooled)
+
+
+def test_small_batches_take_no_part() -> None:
+    counts = simulated()
+    batch = np.zeros(300, dtype=int)
+    batch[:5], batch[5] = 1, 2
+    chosen, notes = highly_variable(counts, batch, 25, "file")
+    expected, _ = highly_variable(counts[6:], batch[6:], 25, "file")
+    assert np.array_equal(chosen, expected)
+    assert notes == ["6 cells in batches of fewer than 20 cells took no part in ranking genes."]
+    tiny, _ = highly_variable(counts, np.arange(300), 25, "file")  # every batch is one cell
+    assert tiny.sum() == 25
+
+
+def test_all_genes_stay_if_there_are_not_more() -> None:
+    chosen, notes = highly_variable(simulated(), np.zeros(300, dtype=int), 558, "file")
+    assert chosen.all() and notes == ["All 200 genes were kept: 558 were asked for."]
+
+
+def test_a_singular_regression_is_widened_or_explained() -> None:
+    random = np.random.default_rng(1)
+    counts = sp.csr_matrix(random.binomial(1, 0.05, size=(60, 40)).astype(np.int32))
+    chosen, notes = highly_variable(counts, np.zeros(60, dtype=int), 10, "file")
+    assert chosen.sum() == 10
+    assert notes == [f"Variances were smoothed with span {SPANS[-1]:g}: 0.3 is singular."]
+    alike = sp.csr_matrix(np.tile(np.eye(4, dtype=np.int32), (10, 3)))
+    with pytest.raises(InputError, match="n_top_genes: null"):
+        highly_variable(alike, np.zeros(40, dtype=int), 5, "my.h5ad")
+
+
+def test_cells_and_genes_with_fewer_than_three_counts_go() -> None:
+    counts = np.array(
+        [
+            [3, 0, 0, 2],
+            [0, 3, 1, 0],
+            [0, 2, 0, 1],  # three counts, one of them in a gene that goes
+            [2, 0, 0, 0],  # two counts
+            [5, 5, 1, 0],
+        ]
+    )
+    cells, genes = with_enough_counts(sp.csr_matrix(counts))
+    # gene 2 has 2 counts; gene 3 has 3, but cell 2 and its count stay; cell 3 has 2
+    assert genes.tolist() == [True, True, False, True]
+    assert cells.tolist() == [True, True, True, False, True]
+
+
+def test_the_rule_holds_in_the_result() -> None:
+    random = np.random.default_rng(2)
+    counts = sp.csr_matrix(random.poisson(0.04, size=(200, 60)))
+    cells, genes = with_enough_counts(counts)
+    left = counts[cells][:, genes]
+    assert 0 < left.shape[0] < 200 and 0 < left.shape[1] < 60
+    assert left.sum(axis=0).min() >= 3 and left.sum(axis=1).min() >= 3
