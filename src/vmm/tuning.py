@@ -138,4 +138,3 @@ def choose_setting(rows: pd.DataFrame, n_types: int, single_batch: bool) -> dict
             for row in table.to_dict("records")
         ],
     }
-

@@ -68,16 +68,24 @@ def draw_curve(
             axes.vlines(banded, low, high, color=colour, alpha=0.45, linewidth=3)
     scatter = list(trials)
     if scatter:
-        axes.scatter(*zip(*scatter, strict=True), s=3.5, color=colour, alpha=0.4, linewidths=0)
-    for x in hollow:
+        x, y = zip(*scatter, strict=True)
+        axes.scatter(x, y, s=3.5, color=colour, alpha=0.4, linewidths=0)
+    for at in hollow:
         axes.plot(
-            [x], [points[x].mean], marker, mfc="white", mec=colour, mew=1.0, zorder=4, gid="hollow"
+            [at],
+            [points[at].mean],
+            marker,
+            mfc="white",
+            mec=colour,
+            mew=1.0,
+            zorder=4,
+            gid="hollow",
         )
-    for x, point in points.items():
+    for at, point in points.items():
         if point.n < n_full:
             note = axes.annotate(
                 f"n={point.n}",
-                (x, point.mean),
+                (at, point.mean),
                 (4, -5),
                 textcoords="offset points",
                 va="center",

@@ -153,7 +153,7 @@ def _entry(axes: Axes, x: float, y: float, name: str, width: float) -> None:
     while size > 5 and text_width(name, size) > width:
         size -= 0.25
     shown = shorten(name, width, size)
-    axes.text(x, y + PITCH / 2, shown, fontsize=size, va="center")
+    axes.text(x, y + PITCH / 2, shown, fontsize=size, va="center", parse_math=False)
 
 
 def _swatch(axes: Axes, x: float, y: float, colour: str, gid: str, width: float = SWATCH) -> None:

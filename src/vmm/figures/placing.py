@@ -63,8 +63,8 @@ def place_labels(
                 continue
             taken.append(bounds)
             written.append(names[code])
-            text = axes.text(*place, names[code], fontsize=SIZE, ha="center", va="center")
-            text.set(fontweight="bold", gid=f"name:{names[code]}", zorder=3)
+            text = axes.text(place[0], place[1], names[code], fontsize=SIZE, ha="center")
+            text.set(va="center", fontweight="bold", gid=f"name:{names[code]}", zorder=3)
             outline(text)
             break
     return written
@@ -75,7 +75,7 @@ def _write_corner(axes: Axes, text: str) -> np.ndarray:
     written = axes.text(0.98, 0.02, text, transform=axes.transAxes, fontsize=SIZE + 0.3)
     outline(written).set(ha="right", va="bottom", gid="corner")
     right_bottom = np.array([axes.get_xlim()[1], axes.get_ylim()[0]])
-    extent = 2.2 * _half_extent(axes, text)
+    extent = 2 * _half_extent(axes, text) + 0.035 * np.ptp(axes.get_xlim())
     left_top = right_bottom + extent * [-1, 1]
     return np.array([left_top[0], right_bottom[1], right_bottom[0], left_top[1]])
 
@@ -102,10 +102,7 @@ def _centre(points: np.ndarray) -> np.ndarray:
 
 def _half_extent(axes: Axes, name: str) -> np.ndarray:
     """Half the width and height of a name in data units."""
-    figure = axes.figure
-    box = axes.get_position()
-    width = box.width * figure.get_figwidth()
-    scale = np.ptp(axes.get_xlim()) / width
+    scale = np.ptp(axes.get_xlim()) / (axes.bbox.width / axes.figure.dpi)
     return np.array([text_width(name, SIZE, "bold") + 0.02, SIZE / 72]) * scale / 2
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 
 PAGE_HEIGHT = 8.8
 MAX_TILE, READABLE_TILE = 0.44, 0.24
-"""Largest side of one image, and the side from which on columns are not wrapped, in inches."""
+"""Largest width of one image, and the width from which on columns are not wrapped, in inches."""
 LABEL = 0.24
 """Height of the printed probabilities, in inches."""
 SIDE = 0.62
@@ -30,11 +30,14 @@ KEYS = ("cluster", "weight", "n_samples", "samples", "members", "image_shape")
 
 
 class Layout(NamedTuple):
-    """Blocks of columns below one another: columns a block, side of a tile in inches, height."""
+    """Blocks of columns below one another."""
 
     columns: int
+    """Columns in a block; the last block may have fewer."""
     tile: float
+    """Width of an image in inches."""
     heights: list[int]
+    """Samples in the highest column of each block."""
 
 
 @styled
@@ -66,11 +69,12 @@ def samples_figure(archive: Mapping[str, np.ndarray], title: str | None = None) 
     """
     arrays = _check(archive)
     counts = arrays["n_samples"].astype(int)
-    layout = choose_layout(counts)
+    ratio = float(arrays["image_shape"][0] / arrays["image_shape"][1])
+    layout = choose_layout(counts, ratio)
     head = 0.28 if title else 0.06
     n_columns = min(layout.columns, len(counts))
     width = max(SIDE + n_columns * layout.tile + 0.08, 2.4)
-    block_heights = [(h + 1 + MEMBER_GAP) * layout.tile + LABEL for h in layout.heights]
+    block_heights = [(h + 1 + MEMBER_GAP) * layout.tile * ratio + LABEL for h in layout.heights]
     height = head + sum(block_heights) + GAP * (len(block_heights) - 1) + 0.04
     figure = new_figure(width, height)
     if title:
@@ -80,8 +84,8 @@ def samples_figure(archive: Mapping[str, np.ndarray], title: str | None = None) 
         part = slice(i * layout.columns, (i + 1) * layout.columns)
         n_here = len(counts[part])
         tiles = block_height - LABEL
-        box = (SIDE, top - tiles, n_here * layout.tile, tiles)
-        axes = figure.add_axes(tuple(v / (width, height)[j % 2] for j, v in enumerate(box)))
+        across, bottom = n_here * layout.tile, top - tiles
+        axes = figure.add_axes((SIDE / width, bottom / height, across / width, tiles / height))
         _draw_block(axes, {k: arrays[k][part] for k in KEYS[:-1]}, arrays["image_shape"], layout)
         top -= block_height + GAP
     return figure
@@ -106,7 +110,7 @@ def _check(archive: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
     return arrays
 
 
-def choose_layout(n_samples: np.ndarray) -> Layout:
+def choose_layout(n_samples: np.ndarray, ratio: float = 1.0) -> Layout:
     """Choose how many columns a block has: the fewest blocks with readable tiles.
 
     Where no number of blocks makes the tiles readable, the one with the largest tiles.
@@ -115,11 +119,12 @@ def choose_layout(n_samples: np.ndarray) -> Layout:
     ----------
     n_samples
         Samples above the member of each column, descending, (J,).
+    ratio
+        Height of an image divided by its width.
 
     Returns
     -------
     Layout
-        With the number of samples in the highest column of each block.
     """
     best = None
     for n_blocks in range(1, len(n_samples) + 1):
@@ -129,7 +134,7 @@ def choose_layout(n_samples: np.ndarray) -> Layout:
             continue
         rows = sum(h + 1 + MEMBER_GAP for h in heights)
         free = PAGE_HEIGHT - n_blocks * (LABEL + GAP) - 0.4
-        tile = min(MAX_TILE, (PAGE_WIDTH - SIDE - 0.08) / columns, free / rows)
+        tile = min(MAX_TILE, (PAGE_WIDTH - SIDE - 0.08) / columns, free / (rows * ratio))
         if best is None or tile > best.tile:
             best = Layout(columns, tile, heights)
         if best.tile >= READABLE_TILE:
@@ -175,7 +180,8 @@ def _draw_block(axes: Axes, block: dict[str, np.ndarray], image_shape, layout: L
     n, rows = len(block["weight"]), int(block["n_samples"].max())
     shape = (int(image_shape[0]), int(image_shape[1]))
     floor = 1 + MEMBER_GAP
-    style = {"cmap": "gray", "vmin": -1, "vmax": 1, "aspect": "auto", "interpolation": "nearest"}
+    style: dict[str, Any] = {"cmap": "gray", "vmin": -1, "vmax": 1, "aspect": "auto"}
+    style["interpolation"] = "nearest"
     members = mosaic(block["members"][:, None], np.ones(n), shape, 1)
     axes.imshow(members, extent=(0, n, 0, 1), gid="members", **style)
     if rows:

@@ -35,7 +35,7 @@ CHOICE = "#14803c"
 REFERENCE = "#c62828"
 """The red of reference lines."""
 
-RC: dict[str, Any] = {
+RC: dict[Any, Any] = {
     "font.family": "sans-serif",
     "font.sans-serif": ["DejaVu Sans"],
     "font.size": FONT_SIZE,

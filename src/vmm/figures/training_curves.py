@@ -80,8 +80,7 @@ def training_curves_figure(
     InputError
         If there is no epoch to draw.
     """
-    histories = {method: [h for h in of if len(h)] for method, of in histories.items()}
-    histories = {method: of for method, of in histories.items() if of}
+    histories, best = _drop_empty(histories, best_epochs or {})
     if not histories:
         raise InputError("the training curves have nothing to draw: no history has an epoch")
     rows = [row for row in PANELS if any(_has(h, row) for of in histories.values() for h in of)]
@@ -89,11 +88,10 @@ def training_curves_figure(
     figure = new_figure(width, 0.6 + 1.35 * len(rows), layout="constrained")
     grid = figure.subplots(len(rows), len(histories), squeeze=False, sharex=True, sharey="row")
     for j, (method, trials) in enumerate(histories.items()):
-        best = list((best_epochs or {}).get(method, [])) or [None] * len(trials)
         for i, row in enumerate(rows):
             axes = grid[i, j]
             axes.set_label(f"{method}/{row}")
-            _draw(axes, row, trials, best, METHOD_COLOURS.get(method, "#444444"))
+            _draw(axes, row, trials, best[method], METHOD_COLOURS.get(method, "#444444"))
         grid[0, j].set_title(_label(method, kind), fontsize=FONT_SIZE, fontweight="bold")
         grid[-1, j].set_xlabel("Epoch")
     for i, row in enumerate(rows):
@@ -103,6 +101,17 @@ def training_curves_figure(
         grid[rows.index("utilized_clusters"), 0].set_ylim(bottom=0)
     _legend(figure, title)
     return figure
+
+
+def _drop_empty(histories, best_epochs) -> tuple[dict[str, list], dict[str, list]]:
+    """Leave out histories without an epoch, with their best epochs, and methods without any."""
+    kept, best = {}, {}
+    for method, trials in histories.items():
+        epochs = list(best_epochs.get(method, [None] * len(trials)))
+        pairs = [(h, e) for h, e in zip(trials, epochs, strict=True) if len(h)]
+        if pairs:
+            kept[method], best[method] = ([pair[i] for pair in pairs] for i in (0, 1))
+    return kept, best
 
 
 def _label(method: str, kind: str) -> str:

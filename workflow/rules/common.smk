@@ -1,0 +1,87 @@
+"""Configuration, grid and what the rules share."""
+
+import sys
+from pathlib import Path
+
+from snakemake.exceptions import WorkflowError
+
+ROOT = Path(workflow.basedir)
+sys.path[:0] = [str(ROOT / "src"), str(ROOT / "workflow")]
+
+from provenance import Sources
+from vmm import config as configuration
+from vmm import grid
+from vmm.errors import InputError
+
+FORMATS = ("pdf", "png", "svg")
+LATENT = ("latent.npz", "run.json")
+TRAINED = ("weights.pt", *LATENT, "history.csv")
+code = Sources(ROOT / "src").hash
+
+
+def complete(given):
+    """Return the configuration, checked and complete; a mistake in it is one sentence."""
+    source = ", ".join(os.path.relpath(path) for path in workflow.configfiles)
+    try:
+        checked = configuration.complete(given, source)
+        configuration.check_files(checked, source)
+    except InputError as error:
+        raise WorkflowError(str(error))
+    return checked
+
+
+config = complete(config)
+RUN = f"results/{config['run']}"
+TRIALS = range(config["trials"])
+EXPERIMENTS = config["experiments"]
+TUNED = grid.tuned_datasets(config)
+
+
+wildcard_constraints:
+    dataset=r"[A-Za-z0-9_]+",
+    method="|".join(name for methods in grid.METHODS.values() for name in methods),
+    setting=rf"{grid.CHOSEN}|b\d+-(nmi|elbo)",
+    trial=r"\d+",
+    batch=r"\d+",
+
+
+def job(wildcards):
+    """Return the job that wildcards name."""
+    kind = config["datasets"][wildcards.dataset]["kind"]
+    setting = getattr(wildcards, "setting", grid.CHOSEN)
+    return grid.Job(kind, wildcards.dataset, wildcards.method, setting, int(wildcards.trial))
+
+
+def spec(wildcards):
+    """Return what a training job needs to know."""
+    return grid.spec(job(wildcards), config)
+
+
+def files_of(jobs, names):
+    """Return the named files in the folders of jobs."""
+    return [f"{RUN}/{job.folder}/{name}" for job in jobs for name in names]
+
+
+def folders(paths):
+    """Return the folders that files lie in, each once."""
+    return list(dict.fromkeys(str(Path(path).parent) for path in paths))
+
+
+def trial_of(jobs, wildcards):
+    """Return those of the jobs that are of one data set and trial."""
+    return [j for j in jobs if (j.dataset, str(j.trial)) == (wildcards.dataset, wildcards.trial)]
+
+
+def growing(amount):
+    """Return a resource that grows with every attempt."""
+
+    def resource(wildcards, attempt):
+        return amount * attempt
+
+    return resource
+
+
+def gpus():
+    """Return how many GPUs a training job asks for: `auto` wants one where one can be seen."""
+    visible = config["device"] == "auto" and Path("/dev/nvidia0").exists()
+    return int(config["device"] == "cuda" or visible)

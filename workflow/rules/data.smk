@@ -1,0 +1,46 @@
+"""Data sets and their splits."""
+
+
+rule prepare:
+    output:
+        data=f"{RUN}/data/{{dataset}}.npz",
+        description=f"{RUN}/data/{{dataset}}.json",
+    log:
+        f"{RUN}/logs/prepare/{{dataset}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/prepare/{{dataset}}.tsv"
+    priority: 100
+    conda:
+        "../../envs/metrics.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(120),
+    params:
+        settings=lambda w: grid.data_settings(config["datasets"][w.dataset]),
+        code=code("vmm.data.preparation.prepare"),
+    script:
+        "../scripts/prepare.py"
+
+
+rule split:
+    input:
+        data=f"{RUN}/data/{{dataset}}.npz",
+    output:
+        f"{RUN}/splits/{{dataset}}/trial_{{trial}}.npz",
+    log:
+        f"{RUN}/logs/split/{{dataset}}/trial_{{trial}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/split/{{dataset}}/trial_{{trial}}.tsv"
+    priority: 90
+    conda:
+        "../../envs/training.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(10),
+    params:
+        seed=config["seed"],
+        code=code("vmm.data.make_split"),
+    script:
+        "../scripts/split.py"

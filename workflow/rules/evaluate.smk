@@ -1,0 +1,110 @@
+"""Metrics: a part for each data set and trial (ELBO surgery: for each model), then gathered."""
+
+PARTS = f"{RUN}/metrics/parts"
+
+
+def parts(wildcards):
+    """Return the files whose rows make up one file of metrics."""
+    jobs = {
+        "clustering": grid.clustering_jobs(config),
+        "integration": grid.experiment_jobs(config, "cells"),
+        "elbo_surgery": grid.experiment_jobs(config, "elbo_surgery"),
+    }[wildcards.metrics]
+    if wildcards.metrics == "elbo_surgery":
+        return [f"{PARTS}/elbo_surgery/{j.folder.removeprefix('models/')}.csv" for j in jobs]
+    names = dict.fromkeys(f"{j.dataset}/trial_{j.trial}" for j in jobs)
+    return [f"{PARTS}/{wildcards.metrics}/{name}.csv" for name in names]
+
+
+rule evaluate_clustering:
+    input:
+        data=f"{RUN}/data/{{dataset}}.npz",
+        models=lambda w: files_of(trial_of(grid.clustering_jobs(config), w), LATENT),
+    output:
+        f"{PARTS}/clustering/{{dataset}}/trial_{{trial}}.csv",
+    log:
+        f"{RUN}/logs/evaluate_clustering/{{dataset}}/trial_{{trial}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/evaluate_clustering/{{dataset}}/trial_{{trial}}.tsv"
+    conda:
+        "../../envs/metrics.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+    params:
+        code=code("vmm.evaluation.evaluate_clustering"),
+    script:
+        "../scripts/evaluate_clustering.py"
+
+
+rule evaluate_integration:
+    input:
+        data=f"{RUN}/data/{{dataset}}.npz",
+        models=lambda w: files_of(trial_of(grid.experiment_jobs(config, "cells"), w), LATENT),
+    output:
+        f"{PARTS}/integration/{{dataset}}/trial_{{trial}}.csv",
+    log:
+        f"{RUN}/logs/evaluate_integration/{{dataset}}/trial_{{trial}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/evaluate_integration/{{dataset}}/trial_{{trial}}.tsv"
+    conda:
+        "../../envs/metrics.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(32000),
+        runtime=growing(720),
+    params:
+        bras=config["silhouette_batch"] == "bras",
+        code=code("vmm.evaluation.evaluate_integration"),
+    script:
+        "../scripts/evaluate_integration.py"
+
+
+rule evaluate_elbo_surgery:
+    input:
+        data=f"{RUN}/data/{{dataset}}.npz",
+        split=f"{RUN}/splits/{{dataset}}/trial_{{trial}}.npz",
+        weights=f"{MODEL}/weights.pt",
+        run=f"{MODEL}/run.json",
+    output:
+        f"{PARTS}/elbo_surgery/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}.csv",
+    log:
+        f"{RUN}/logs/evaluate_elbo_surgery/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/evaluate_elbo_surgery/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(240),
+        gpu=gpus(),
+    params:
+        n_samples=EXPERIMENTS.get("elbo_surgery", {}).get("n_samples"),
+        code=code("vmm.evaluation.evaluate_elbo_surgery"),
+    script:
+        "../scripts/evaluate_elbo_surgery.py"
+
+
+rule gather:
+    input:
+        parts,
+    output:
+        f"{RUN}/metrics/{{metrics}}.csv",
+    log:
+        f"{RUN}/logs/gather/{{metrics}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/gather/{{metrics}}.tsv"
+    wildcard_constraints:
+        metrics="clustering|integration|elbo_surgery",
+    conda:
+        "../../envs/metrics.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(10),
+    params:
+        code=code("vmm.metrics.rows.gather_rows", "vmm.metrics.rows.write_rows"),
+    script:
+        "../scripts/gather.py"

@@ -1,0 +1,167 @@
+"""Figures, each as PDF, PNG and SVG."""
+
+MDE_METHODS = [
+    m for m in grid.METHODS["cells"] if m in EXPERIMENTS.get("cells", {}).get("methods", [])
+]
+MDE_METHODS = [m for m in MDE_METHODS if m != "scvi_tools"] or MDE_METHODS
+
+
+def figure(name):
+    """Return the files of a figure."""
+    return [f"{RUN}/figures/{name}.{suffix}" for suffix in FORMATS]
+
+
+def image_jobs(wildcards):
+    """Return the jobs of one image data set and method in image clustering, all trials."""
+    return [
+        job
+        for job in grid.experiment_jobs(config, "image_clustering")
+        if (job.dataset, job.method) == (wildcards.dataset, wildcards.method)
+    ]
+
+
+def mde_jobs(wildcards):
+    """Return the jobs whose embeddings can be laid out, all trials."""
+    return [
+        job
+        for job in grid.experiment_jobs(config, "cells")
+        if job.dataset == wildcards.dataset and job.method in MDE_METHODS
+    ]
+
+
+rule figure_batch_size:
+    input:
+        f"{RUN}/metrics/clustering.csv",
+    output:
+        figure("batch_size"),
+    log:
+        f"{RUN}/logs/figure_batch_size.log",
+    benchmark:
+        f"{RUN}/benchmarks/figure_batch_size.tsv"
+    conda:
+        "../../envs/rendering.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(20),
+    params:
+        jobs=sorted({(j.dataset, j.setting) for j in grid.experiment_jobs(config, "batch_size")}),
+        code=code("vmm.figures.batch_size.batch_size_figure", "vmm.figures.style.save"),
+    script:
+        "../scripts/figure_batch_size.py"
+
+
+rule samples:
+    input:
+        data=f"{RUN}/data/{{dataset}}.npz",
+        clustering=f"{RUN}/metrics/clustering.csv",
+        splits=lambda w: [
+            f"{RUN}/splits/{job.dataset}/trial_{job.trial}.npz" for job in image_jobs(w)
+        ],
+        models=lambda w: files_of(image_jobs(w), ("weights.pt", *LATENT)),
+    output:
+        f"{RUN}/samples/{{dataset}}_{{method}}.npz",
+    log:
+        f"{RUN}/logs/samples/{{dataset}}_{{method}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/samples/{{dataset}}_{{method}}.tsv"
+    conda:
+        "../../envs/training.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(6000),
+        runtime=growing(30),
+    params:
+        code=code("vmm.jobs.prior_samples", "vmm.best.best_model"),
+    script:
+        "../scripts/samples.py"
+
+
+rule figure_samples:
+    input:
+        f"{RUN}/samples/{{dataset}}_{{method}}.npz",
+    output:
+        figure("samples_{dataset}_{method}"),
+    log:
+        f"{RUN}/logs/figure_samples/{{dataset}}_{{method}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/figure_samples/{{dataset}}_{{method}}.tsv"
+    conda:
+        "../../envs/rendering.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(20),
+    params:
+        code=code("vmm.figures.samples.samples_figure", "vmm.figures.style.save"),
+    script:
+        "../scripts/figure_samples.py"
+
+
+rule figure_tuning:
+    input:
+        scores=f"{RUN}/tuning/{{dataset}}.csv",
+        choice=f"{RUN}/tuning/{{dataset}}.json",
+        description=f"{RUN}/data/{{dataset}}.json",
+    output:
+        figure("tuning_{dataset}"),
+    log:
+        f"{RUN}/logs/figure_tuning/{{dataset}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/figure_tuning/{{dataset}}.tsv"
+    conda:
+        "../../envs/rendering.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(20),
+    params:
+        code=code("vmm.figures.tuning.tuning_figure", "vmm.figures.style.save"),
+    script:
+        "../scripts/figure_tuning.py"
+
+
+rule mde:
+    input:
+        integration=f"{RUN}/metrics/integration.csv",
+        models=lambda w: files_of(mde_jobs(w), LATENT),
+    output:
+        f"{RUN}/mde/{{dataset}}.npz",
+    log:
+        f"{RUN}/logs/mde/{{dataset}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/mde/{{dataset}}.tsv"
+    conda:
+        "../../envs/metrics.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(16000),
+        runtime=growing(240),
+    params:
+        methods=MDE_METHODS,
+        seed=config["seed"],
+        code=code("vmm.figures.mde.mde_coordinates", "vmm.best.best_model"),
+    script:
+        "../scripts/mde.py"
+
+
+rule figure_mde:
+    input:
+        data=f"{RUN}/data/{{dataset}}.npz",
+        layout=f"{RUN}/mde/{{dataset}}.npz",
+    output:
+        figure("mde_{dataset}"),
+    log:
+        f"{RUN}/logs/figure_mde/{{dataset}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/figure_mde/{{dataset}}.tsv"
+    conda:
+        "../../envs/rendering.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(30),
+    params:
+        code=code("vmm.figures.mde_figure.mde_figure", "vmm.figures.style.save"),
+    script:
+        "../scripts/figure_mde.py"

@@ -1,0 +1,83 @@
+"""Models, each in a folder of its own, and embeddings without a model."""
+
+MODEL = f"{RUN}/models/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}"
+
+
+def choice(wildcards):
+    """Return the file with the tuned settings, if the data set's were tuned."""
+    chosen = job(wildcards).setting == grid.CHOSEN and wildcards.dataset in TUNED
+    return f"{RUN}/tuning/{wildcards.dataset}.json" if chosen else []
+
+
+rule train_cells:
+    input:
+        data=f"{RUN}/data/{{dataset}}.npz",
+        split=f"{RUN}/splits/{{dataset}}/trial_{{trial}}.npz",
+        choice=choice,
+    output:
+        weights=f"{MODEL}/weights.pt",
+        latent=f"{MODEL}/latent.npz",
+        history=f"{MODEL}/history.csv",
+        run=f"{MODEL}/run.json",
+    log:
+        f"{RUN}/logs/train/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/train/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}.tsv"
+    wildcard_constraints:
+        setting=grid.CHOSEN,
+        method="normal|vampprior|gmm|vmm",
+    conda:
+        "../../envs/training.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(6000),
+        runtime=growing(1440),
+        gpu=gpus(),
+    params:
+        spec=spec,
+        code=code("vmm.jobs.train"),
+    script:
+        "../scripts/train.py"
+
+
+use rule train_cells as train_scvi_tools with:
+    wildcard_constraints:
+        setting=grid.CHOSEN,
+        method="scvi_tools",
+
+
+use rule train_cells as train_images with:
+    wildcard_constraints:
+        setting=r"b\d+-(nmi|elbo)",
+
+
+rule baselines:
+    input:
+        data=f"{RUN}/data/{{dataset}}.npz",
+    output:
+        [
+            f"{RUN}/" + grid.model_folder("{dataset}", method, grid.CHOSEN, trial) + f"/{name}"
+            for method in EXPERIMENTS.get("cells", {}).get("baselines", grid.BASELINES)
+            for trial in TRIALS
+            for name in LATENT
+        ],
+    log:
+        f"{RUN}/logs/baselines/{{dataset}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/baselines/{{dataset}}.tsv"
+    priority: 50
+    conda:
+        "../../envs/metrics.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(16000),
+        runtime=growing(240),
+    params:
+        methods=EXPERIMENTS.get("cells", {}).get("baselines", grid.BASELINES),
+        trials=config["trials"],
+        seed=config["seed"],
+        folder=lambda w: f"{RUN}/"
+        + grid.model_folder(w.dataset, "{method}", grid.CHOSEN, "{trial}"),
+        code=code("vmm.jobs.baselines"),
+    script:
+        "../scripts/baselines.py"

@@ -1,0 +1,100 @@
+"""Tuning of batch size and prior learning ratio, by the VMM (the paper's Appendix C)."""
+
+LADDER = f"{RUN}/tuning/{{dataset}}/b{{batch}}_trial_{{trial}}"
+
+
+def ladder(wildcards):
+    """Return the tuning job that wildcards name."""
+    return next(
+        ladder
+        for ladder in grid.ladders(config, wildcards.dataset)
+        if (ladder.trial, ladder.batch_size) == (int(wildcards.trial), int(wildcards.batch))
+    )
+
+
+def ladders(wildcards):
+    """Return the ladders of one data set and trial, a file for each batch size."""
+    return [
+        LADDER.format(dataset=step.dataset, batch=step.batch_size, trial=step.trial) + ".json"
+        for step in grid.ladders(config, wildcards.dataset)
+        if step.trial == int(wildcards.trial)
+    ]
+
+
+rule tune:
+    input:
+        data=f"{RUN}/data/{{dataset}}.npz",
+        description=f"{RUN}/data/{{dataset}}.json",
+        split=f"{RUN}/splits/{{dataset}}/trial_{{trial}}.npz",
+    output:
+        f"{LADDER}.json",
+    log:
+        f"{RUN}/logs/tune/{{dataset}}/b{{batch}}_trial_{{trial}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/tune/{{dataset}}/b{{batch}}_trial_{{trial}}.tsv"
+    priority: 10
+    conda:
+        "../../envs/training.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(6000),
+        runtime=growing(2880),
+        gpu=gpus(),
+    params:
+        ratios=lambda w: ladder(w).ratios,
+        spec=lambda w: grid.ladder_spec(ladder(w), config),
+        models=lambda w: f"{RUN}/models/{w.dataset}/vmm",
+        code=code("vmm.tuning.climb"),
+    script:
+        "../scripts/tune.py"
+
+
+rule evaluate_tuning:
+    input:
+        data=f"{RUN}/data/{{dataset}}.npz",
+        ladders=ladders,
+    output:
+        f"{RUN}/tuning/{{dataset}}/scores_trial_{{trial}}.csv",
+    log:
+        f"{RUN}/logs/evaluate_tuning/{{dataset}}/trial_{{trial}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/evaluate_tuning/{{dataset}}/trial_{{trial}}.tsv"
+    priority: 10
+    conda:
+        "../../envs/metrics.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(32000),
+        runtime=growing(720),
+    params:
+        bras=config["silhouette_batch"] == "bras",
+        code=code("vmm.evaluation.evaluate_clustering", "vmm.evaluation.evaluate_integration"),
+    script:
+        "../scripts/evaluate_tuning.py"
+
+
+rule choose:
+    input:
+        description=f"{RUN}/data/{{dataset}}.json",
+        scores=[
+            f"{RUN}/tuning/{{dataset}}/scores_trial_{trial}.csv"
+            for trial in range(EXPERIMENTS.get("tuning", {}).get("trials", 0))
+        ],
+    output:
+        choice=f"{RUN}/tuning/{{dataset}}.json",
+        scores=f"{RUN}/tuning/{{dataset}}.csv",
+    log:
+        f"{RUN}/logs/choose/{{dataset}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/choose/{{dataset}}.tsv"
+    priority: 10
+    conda:
+        "../../envs/metrics.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(10),
+    params:
+        code=code("vmm.tuning.choose_setting"),
+    script:
+        "../scripts/choose.py"

@@ -1,0 +1,79 @@
+"""What every script shares: the package on the path, threads, the log, errors in one sentence."""
+
+import hashlib
+import logging
+import os
+import platform
+import re
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TextIO
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
+
+from vmm.errors import InputError
+
+FOR_THE_TERMINAL = re.compile(r": epoch \d+, | MB$")
+
+
+class Log:
+    """A stream that writes to the job's log, and lines of progress to the terminal too."""
+
+    def __init__(self, file: TextIO, terminal: TextIO):
+        self.file, self.terminal, self.line = file, terminal, ""
+
+    def write(self, text: str) -> int:
+        """Write `text`."""
+        self.file.write(text)
+        *complete, self.line = (self.line + text).split("\n")
+        for line in complete:
+            if FOR_THE_TERMINAL.search(line):
+                self.terminal.write(f"{line}\n")
+        return len(text)
+
+    def flush(self) -> None:
+        """Write what is buffered."""
+        self.file.flush()
+
+    def fileno(self) -> int:
+        """Return the log's descriptor."""
+        return self.file.fileno()
+
+    def isatty(self) -> bool:
+        """Return False: a log is no terminal, whatever its lines are copied to."""
+        return False
+
+
+@contextmanager
+def job(snakemake) -> Iterator[None]:
+    """Send all output of a job to its log; end it with one sentence if the input is wrong."""
+    os.environ["NUMBA_NUM_THREADS"] = str(snakemake.threads)
+    terminal = os.fdopen(os.dup(2), "w", buffering=1)
+    log = open(snakemake.log[0], "w", buffering=1)  # noqa: SIM115 (open until the process ends)
+    os.dup2(log.fileno(), 1)
+    os.dup2(log.fileno(), 2)
+    sys.stdout = sys.stderr = Log(log, terminal)
+    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    try:
+        yield
+    except InputError as error:
+        print(error)
+        sys.exit(1)
+
+
+def share_compiled_programs() -> None:
+    """Let jax keep compiled programs for later jobs on machines with the same processor."""
+    described = Path("/proc/cpuinfo")
+    text = described.read_text() if described.exists() else platform.platform()
+    model = sorted({line for line in text.splitlines() if line.startswith(("flags", "model name"))})
+    machine = hashlib.sha256("\n".join(model or [text]).encode()).hexdigest()[:12]
+    os.environ["JAX_COMPILATION_CACHE_DIR"] = str(Path(".snakemake", "jax", machine).resolve())
+    os.environ["JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS"] = "0"
+    os.environ["JAX_PERSISTENT_CACHE_MIN_ENTRY_SIZE_BYTES"] = "-1"
+
+
+def folders(paths) -> list[Path]:
+    """Return the folders that files lie in, each once."""
+    return list(dict.fromkeys(Path(path).parent for path in paths))

@@ -1,0 +1,14 @@
+"""Embed a data set by the methods without a model, for all trials."""
+
+from _script import job
+
+with job(snakemake):
+    from vmm.jobs import baselines
+
+    baselines(
+        snakemake.input.data,
+        snakemake.params.methods,
+        trials=range(snakemake.params.trials),
+        folder_of=lambda method, trial: snakemake.params.folder.format(method=method, trial=trial),
+        seed=snakemake.params.seed,
+    )

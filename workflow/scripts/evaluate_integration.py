@@ -1,0 +1,13 @@
+"""Score all embeddings of one data set and trial."""
+
+from _script import folders, job, share_compiled_programs
+
+share_compiled_programs()
+with job(snakemake):
+    from vmm.evaluation import evaluate_integration
+    from vmm.metrics.rows import write_rows
+
+    rows = evaluate_integration(
+        folders(snakemake.input.models), snakemake.input.data, bras=snakemake.params.bras
+    )
+    write_rows(rows, snakemake.output[0])

@@ -1,0 +1,15 @@
+"""Draw utilised clusters and NMI against batch size."""
+
+from pathlib import Path
+
+from _script import job
+
+with job(snakemake):
+    from vmm.figures.batch_size import batch_size_figure
+    from vmm.figures.style import save
+    from vmm.metrics.rows import read_rows
+
+    rows = read_rows(snakemake.input[0])
+    jobs = zip(rows["dataset"], rows["setting"], strict=True)
+    of_figure = [job in snakemake.params.jobs for job in jobs]
+    save(batch_size_figure(rows[of_figure]), Path(snakemake.output[0]).with_suffix(""))

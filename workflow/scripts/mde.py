@@ -1,0 +1,27 @@
+"""Lay out the embeddings of the best trial of each method in the plane."""
+
+from _script import folders, job
+
+with job(snakemake):
+    import numpy as np
+
+    from vmm.best import best_model
+    from vmm.figures.mde import mde_coordinates
+    from vmm.io import atomic
+    from vmm.metrics.rows import read_rows
+    from vmm.names import METHODS
+
+    rows, models = read_rows(snakemake.input.integration), folders(snakemake.input.models)
+    embeddings, clusters = {}, {}
+    for method in snakemake.params.methods:
+        trials = [folder for folder in models if folder.parts[-3] == method]
+        folder = best_model(rows, trials, ["Total", "Bio conservation"])
+        label = METHODS["cells"][method].label
+        with np.load(folder / "latent.npz", allow_pickle=False) as latent:
+            embeddings[label] = latent["embedding"]
+            if "cluster_probs" in latent:
+                clusters[f"clusters/{label}"] = latent["cluster_probs"].argmax(1)
+    coordinates = mde_coordinates(embeddings, snakemake.params.seed)
+    layouts = {f"coordinates/{label}": layout for label, layout in coordinates.items()}
+    with atomic(snakemake.output[0]) as temporary:
+        np.savez_compressed(temporary, **layouts, **clusters)

@@ -1,0 +1,14 @@
+"""Split a data set into training and validation rows."""
+
+from _script import job
+
+with job(snakemake):
+    import numpy as np
+
+    from vmm.data import load, make_split
+    from vmm.io import atomic
+
+    data = load(snakemake.input.data)
+    train, valid = make_split(data, int(snakemake.wildcards.trial), snakemake.params.seed)
+    with atomic(snakemake.output[0]) as temporary:
+        np.savez(temporary, train=train, valid=valid)
