@@ -10,9 +10,9 @@ import numpy as np
 
 from vmm.data import load
 from vmm.io import read_json
-from vmm.metrics.clustering import clustering_scores
+from vmm.metrics.clustering import assignment_scores, clustering_scores, leiden_clusters
 from vmm.metrics.rows import concatenate_rows, diverged_rows, rows_from_scores
-from vmm.names import CLUSTERING_METRICS, ELBO_METRICS, INTEGRATION_METRICS
+from vmm.names import CLUSTERING_METRICS, ELBO_METRICS, INTEGRATION_METRICS, LEIDEN
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -46,6 +46,35 @@ def evaluate_clustering(folders: Folders, data_path: str | Path) -> pd.DataFrame
         return rows_from_scores(run["spec"], scores)
 
     return _rows(folders, CLUSTERING_METRICS, score)
+
+
+def evaluate_leiden(
+    folders: Folders, data_path: str | Path, resolution: float = 1.0
+) -> pd.DataFrame:
+    """Score Leiden's clusters of the embeddings of one data set.
+
+    Parameters
+    ----------
+    folders : iterable of path
+        Models' folders.
+    data_path : path
+    resolution : float
+
+    Returns
+    -------
+    pandas.DataFrame
+        Tidy rows with the setting ``leiden``, the metrics of ``vmm.names.CLUSTERING_METRICS``.
+    """
+    data = load(data_path)
+
+    def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
+        with np.load(folder / "latent.npz", allow_pickle=False) as latent:
+            assignment = leiden_clusters(latent["embedding"], resolution)
+        scores = assignment_scores(data.labels, assignment)
+        return rows_from_scores(run["spec"] | {"setting": LEIDEN}, scores)
+
+    rows = _rows(folders, CLUSTERING_METRICS, score)
+    return rows.assign(setting=LEIDEN)
 
 
 def evaluate_elbo_surgery(

@@ -6,10 +6,10 @@ Everything here is a pure function of the configuration (:func:`vmm.config.compl
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
-from vmm.names import BASELINES, METHODS
+from vmm.names import BASELINES, LEIDEN, METHODS
 
 Config = Mapping[str, Any]
 SLOW_RATE = 1e-3
@@ -36,7 +36,7 @@ class Job:
         `method` is a key of ``vmm.names.METHODS[kind]``.
     setting : str
         ``b<batch>-nmi`` or ``b<batch>-elbo`` (what stops the training) for images; ``chosen`` or,
-        in tuning, ``b<batch>-r<ratio>`` for cells.
+        in tuning, ``b<batch>-r<ratio>`` for cells; ``leiden`` for Leiden's clusters of them.
     trial : int
     """
 
@@ -148,6 +148,24 @@ def clustering_jobs(config: Config) -> list[Job]:
         if job.kind == "images" or clusters(job)
     ]
     return list(dict.fromkeys(jobs))
+
+
+def leiden_jobs(config: Config) -> list[Job]:
+    """Return the embeddings of cells that Leiden clusters, with its setting."""
+    cells = config["experiments"].get("cells", {})
+    if cells.get("leiden_resolution") is None:
+        return []
+    return [replace(job, setting=LEIDEN) for job in experiment_jobs(config, "cells")]
+
+
+def table_jobs(config: Config, number: int) -> list[Job]:
+    """Return the rows and trials of one of the paper's Tables 1 to 4, none if the run lacks it."""
+    if number == 3:
+        own = [job for job in experiment_jobs(config, "cells") if clusters(job)]
+        return own + leiden_jobs(config)
+    experiments = {1: "elbo_surgery", 2: "image_clustering", 4: "cells"}
+    jobs = experiment_jobs(config, experiments[number])
+    return [job for job in jobs if number != 2 or clusters(job)]
 
 
 def clusters(job: Job) -> bool:

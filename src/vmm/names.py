@@ -48,6 +48,9 @@ PRIORS = {
 BASELINES = ("pca", "harmony", "scanorama")
 """Methods without training: they embed scaled log-normalised principal components."""
 
+LEIDEN = "leiden"
+"""Setting of the rows that score Leiden's clusters of an embedding, not the model's own."""
+
 CLUSTERING_METRICS = [
     "Utilized clusters",
     "Accuracy",

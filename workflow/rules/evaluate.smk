@@ -6,7 +6,7 @@ PARTS = f"{RUN}/metrics/parts"
 def parts(wildcards):
     """Return the files whose rows make up one file of metrics."""
     jobs = {
-        "clustering": grid.clustering_jobs(config),
+        "clustering": grid.clustering_jobs(config) + grid.leiden_jobs(config),
         "integration": grid.experiment_jobs(config, "cells"),
         "elbo_surgery": grid.experiment_jobs(config, "elbo_surgery"),
     }[wildcards.metrics]
@@ -16,10 +16,17 @@ def parts(wildcards):
     return [f"{PARTS}/{wildcards.metrics}/{name}.csv" for name in names]
 
 
+def leiden_inputs(wildcards):
+    """Return the files of the embeddings that Leiden clusters."""
+    jobs = grid.experiment_jobs(config, "cells") if grid.leiden_jobs(config) else []
+    return files_of(trial_of(jobs, wildcards), LATENT)
+
+
 rule evaluate_clustering:
     input:
         data=f"{RUN}/data/{{dataset}}.npz",
         models=lambda w: files_of(trial_of(grid.clustering_jobs(config), w), LATENT),
+        embeddings=leiden_inputs,
     output:
         f"{PARTS}/clustering/{{dataset}}/trial_{{trial}}.csv",
     log:
@@ -33,7 +40,8 @@ rule evaluate_clustering:
         mem_mb=growing(8000),
         runtime=growing(60),
     params:
-        code=code("vmm.evaluation.evaluate_clustering"),
+        resolution=EXPERIMENTS.get("cells", {}).get("leiden_resolution"),
+        code=code("vmm.evaluation.evaluate_clustering", "vmm.evaluation.evaluate_leiden"),
     script:
         "../scripts/evaluate_clustering.py"
 

@@ -1,10 +1,13 @@
-"""Score the clusters of all models of one data set and trial."""
+"""Score the clusters of all models of one data set and trial, and Leiden's of their embeddings."""
 
 from _script import folders, job
 
 with job(snakemake):
-    from vmm.evaluation import evaluate_clustering
-    from vmm.metrics.rows import write_rows
+    from vmm.evaluation import evaluate_clustering, evaluate_leiden
+    from vmm.metrics.rows import concatenate_rows, write_rows
 
-    rows = evaluate_clustering(folders(snakemake.input.models), snakemake.input.data)
-    write_rows(rows, snakemake.output[0])
+    data, embeddings = snakemake.input.data, folders(snakemake.input.embeddings)
+    parts = [evaluate_clustering(folders(snakemake.input.models), data)]
+    if embeddings:
+        parts.append(evaluate_leiden(embeddings, data, snakemake.params.resolution))
+    write_rows(concatenate_rows(parts), snakemake.output[0])
