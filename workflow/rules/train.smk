@@ -25,7 +25,7 @@ rule train_cells:
         f"{RUN}/benchmarks/train/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}.tsv"
     wildcard_constraints:
         setting=grid.CHOSEN,
-        method="normal|vampprior|gmm|vmm",
+        method="|".join(method for method in grid.METHODS["cells"] if method not in grid.BASELINES),
     conda:
         "../../envs/training.yaml"
     threads: 1
@@ -38,12 +38,6 @@ rule train_cells:
         code=code("vmm.jobs.train"),
     script:
         "../scripts/train.py"
-
-
-use rule train_cells as train_scvi_tools with:
-    wildcard_constraints:
-        setting=grid.CHOSEN,
-        method="scvi_tools",
 
 
 use rule train_cells as train_images with:
