@@ -6,7 +6,12 @@ import numpy as np
 import pytest
 
 from vmm.errors import InputError
-from vmm.metrics.clustering import NO_MEMBERSHIP, assignment_scores, clustering_scores
+from vmm.metrics.clustering import (
+    NO_MEMBERSHIP,
+    assignment_scores,
+    clustering_scores,
+    leiden_clusters,
+)
 from vmm.names import CLUSTERING_METRICS
 
 # Six points, four clusters of which the last is empty. Clusters 0 and 1 both stand for class "a".
@@ -101,3 +106,20 @@ def test_wrong_input_is_named(labels, probs, message):
 def test_different_lengths_of_assignment_and_labels():
     with pytest.raises(InputError, match="expected"):
         assignment_scores([0, 1, 2], [0, 1])
+
+
+def test_leiden_finds_blobs_and_numbers_the_largest_first():
+    sizes = (60, 30, 45)
+    truth = np.repeat(np.arange(3), sizes)
+    centres = np.array([[0, 0], [40, 0], [0, 40]])
+    noise = np.random.default_rng(0).normal(size=(sum(sizes), 2))
+    found = leiden_clusters(centres[truth] + noise, resolution=0.1)
+    assert np.bincount(found).tolist() == sorted(sizes, reverse=True)
+    assert assignment_scores(truth, found)["NMI (unmerged)"] == (pytest.approx(1.0), "ok")
+
+
+def test_leiden_is_reproducible_and_finer_at_a_greater_resolution():
+    cells = np.random.default_rng(1).normal(size=(200, 4))
+    first, again = leiden_clusters(cells), leiden_clusters(cells)
+    assert np.array_equal(first, again)
+    assert leiden_clusters(cells, resolution=3.0).max() > first.max()

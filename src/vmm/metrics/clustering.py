@@ -118,7 +118,9 @@ def leiden_clusters(embedding: ArrayLike, resolution: float = 1.0) -> np.ndarray
     sc.pp.neighbors(cells, use_rep="X", random_state=0)
     options = {"flavor": "igraph", "n_iterations": 2, "directed": False}
     sc.tl.leiden(cells, resolution, random_state=0, **options)
-    return cells.obs["leiden"].cat.codes.to_numpy()
+    codes = cells.obs["leiden"].cat.codes.to_numpy()
+    by_size = np.argsort(-np.bincount(codes), kind="stable")
+    return np.argsort(by_size)[codes]
 
 
 def _codes(values: ArrayLike, n: int) -> np.ndarray:
