@@ -15,7 +15,8 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from vmm.errors import InputError
 
-FOR_THE_TERMINAL = re.compile(r": epoch \d+, | MB$")
+FOR_THE_TERMINAL = re.compile(r": epoch \d+, |B/s")
+"""Lines of progress: epochs, and what tqdm says of a download."""
 
 
 class Log:
@@ -27,7 +28,7 @@ class Log:
     def write(self, text: str) -> int:
         """Write `text`."""
         self.file.write(text)
-        *complete, self.line = (self.line + text).split("\n")
+        *complete, self.line = re.split(r"[\r\n]", self.line + text)
         for line in complete:
             if FOR_THE_TERMINAL.search(line):
                 self.terminal.write(f"{line}\n")

@@ -6,28 +6,27 @@ the server allows it (HTTP ranges with a validator), by the same process or a la
 
 from __future__ import annotations
 
-import contextlib
 import gzip
 import hashlib
-import http.client
 import logging
-import time
-import urllib.error
-import urllib.parse
-import urllib.request
 import zlib
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from types import MappingProxyType
-from typing import BinaryIO, NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
+from urllib.parse import urlsplit
 
 from vmm.errors import InputError
 
+if TYPE_CHECKING:
+    import requests
+
 log = logging.getLogger(__name__)
 
-CHUNK = 1 << 20
+CHUNK = 1 << 18
 TIMEOUT = 60.0  # seconds without a byte
+LONGEST_PAUSE = 30.0
 RETRY_STATUS = {202, 408, 425, 429}  # 202: figshare while it wakes an archived file
 MAGIC = {".gz": (b"\x1f\x8b", "a gzip file"), ".h5ad": (b"\x89HDF\r\n\x1a\n", "an HDF5 file")}
 
@@ -121,7 +120,9 @@ def fetch(
         return Fetched(path, file.checksum, _record(file, path, "mirror"))
     target = Path(cache_dir).expanduser() / dataset / file.name
     target.parent.mkdir(parents=True, exist_ok=True)
-    with _locked(target):
+    from filelock import FileLock
+
+    with FileLock(target.with_name(f".{target.name}.lock")):
         if target.exists():
             problem = verify(target, file.checksum)
             if not problem:
@@ -189,7 +190,7 @@ def _record(file: RemoteFile, path: Path, origin: str) -> dict[str, str]:
 
 def is_url(place: str) -> bool:
     """Whether a place is a URL, not a directory."""
-    return urllib.parse.urlsplit(str(place)).scheme in {"http", "https", "ftp", "file"}
+    return urlsplit(str(place)).scheme in {"http", "https"}
 
 
 def _is_html(start: bytes) -> bool:
@@ -230,91 +231,87 @@ def _fetch_url(url: str, file: RemoteFile, target: Path, attempts: int, pause: f
 
     Parts of a transfer lie beside the target, by a name that depends on the URL.
     """
+    import tenacity
+
     tag = hashlib.sha256(url.encode()).hexdigest()[:8]
     part = target.with_name(f".{target.stem}.{tag}.part{target.suffix}")
-    for attempt in range(attempts):
-        if attempt:
-            time.sleep(min(pause * 2 ** (attempt - 1), 30))
-        resumed = part.exists()
-        try:
+    retrying = tenacity.Retrying(
+        retry=tenacity.retry_if_exception_type(_TransientError),
+        stop=tenacity.stop_after_attempt(attempts),
+        wait=tenacity.wait_exponential(pause, max=LONGEST_PAUSE),
+        before_sleep=tenacity.before_sleep_log(log, logging.WARNING),
+        reraise=True,
+    )
+    for attempt in retrying:
+        with attempt:
+            resumed = part.exists()
             _transfer(url, part)
-        except _TransientError as error:
-            log.warning("%s %s (attempt %d of %d)", url, error, attempt + 1, attempts)
-            if attempt + 1 == attempts:
-                raise
-            continue
-        problem = verify(part, file.checksum)
-        if not problem:
-            part.replace(target)
-            _validator(part).unlink(missing_ok=True)
-            return
-        _discard(part)
-        if not resumed:  # else the beginning may have been of another version: once more, whole
-            raise _RefusedError(f"gave a file that {problem}")
-    raise _RefusedError(f"gave a file that {problem}")
+            if problem := verify(part, file.checksum):
+                _discard(part)
+                # What was resumed may have begun as another version: once more, whole.
+                error = _TransientError if resumed else _RefusedError
+                raise error(f"gave a file that {problem}")
+    part.replace(target)
+    _validator(part).unlink(missing_ok=True)
 
 
 def _transfer(url: str, part: Path) -> None:
     """Bring `url` to `part`, going on from what is there where the server allows it."""
+    import requests
+
     start = part.stat().st_size if part.exists() else 0
     validator = _validator(part).read_text() if start and _validator(part).exists() else ""
-    request = urllib.request.Request(
-        url, headers={"User-Agent": "vmm (Python)", "Accept-Encoding": "identity"}
-    )
+    headers = {"User-Agent": "vmm (Python)", "Accept-Encoding": "identity"}
     if validator:
-        request.add_header("Range", f"bytes={start}-")
-        request.add_header("If-Range", validator)
+        headers |= {"Range": f"bytes={start}-", "If-Range": validator}
     try:
-        with urllib.request.urlopen(request, timeout=TIMEOUT) as response:
+        with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
+            _check_status(response, part)
             _receive(response, part, start)
-    except urllib.error.HTTPError as error:
-        if error.code == 416:
-            _discard(part)
-        elif error.code not in RETRY_STATUS and error.code < 500:
-            raise _RefusedError(f"answered {error.code} {error.reason}") from error
-        raise _TransientError(f"answered {error.code} {error.reason}") from error
-    except (urllib.error.URLError, http.client.HTTPException, OSError) as error:
-        raise _TransientError(f"failed: {getattr(error, 'reason', error)}") from error
+    except requests.RequestException as error:
+        raise _TransientError(f"failed: {error}") from error
 
 
-def _receive(response: http.client.HTTPResponse, part: Path, start: int) -> None:
-    """Write a response's body to `part`, behind its first `start` bytes if it continues them."""
-    status = getattr(response, "status", None) or 200
+def _check_status(response: requests.Response, part: Path) -> None:
+    """Raise unless the response carries the file or the rest of it."""
+    status = response.status_code
+    answer = f"answered {status} {response.reason}"
+    if status == 416:
+        _discard(part)
+    if status in RETRY_STATUS or status == 416 or status >= 500:
+        raise _TransientError(answer)
     if status not in (200, 206):
-        raise _TransientError(f"answered {status}")
+        raise _RefusedError(answer)
     if "text/html" in response.headers.get("Content-Type", ""):
         raise _RefusedError("answered with a web page instead of the file")
-    continued = status == 206 and response.headers.get("Content-Range", "").startswith(
-        f"bytes {start}-"
-    )
-    if status == 206 and not continued:
+
+
+def _receive(response: requests.Response, part: Path, start: int) -> None:
+    """Write a response's body to `part`, behind its first `start` bytes if it continues them."""
+    import requests
+    from tqdm import tqdm
+
+    continued = response.status_code == 206
+    if continued and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
         _discard(part)
         raise _TransientError("answered with another range than asked for")
     start = start if continued else 0
     etag = response.headers.get("ETag", "")
-    validator = etag if etag and not etag.startswith("W/") else response.headers["Last-Modified"]
-    _validator(part).write_text(validator or "")
+    strong = etag if etag and not etag.startswith("W/") else ""
+    _validator(part).write_text(strong or response.headers.get("Last-Modified", ""))
     length = response.headers.get("Content-Length")
-    expected = None if length is None else start + int(length)
-    with part.open("ab" if continued else "wb") as out:
-        size = start + _copy(response, out, start, expected, part.name)
-    if expected is not None and size != expected:
-        raise _TransientError(f"broke off after {size:,} of {expected:,} bytes")
-
-
-def _copy(
-    response: http.client.HTTPResponse, out: BinaryIO, start: int, total: int | None, name: str
-) -> int:
-    """Copy the body, with a line of progress every ten seconds; return the number of bytes."""
-    copied, last = 0, time.monotonic()
-    while chunk := response.read(CHUNK):
-        out.write(chunk)
-        copied += len(chunk)
-        if time.monotonic() - last > 10:
-            last = time.monotonic()
-            of_total = f" of {total / 1e6:,.0f}" if total else ""
-            log.info("%s: %s%s MB", name, f"{(start + copied) / 1e6:,.0f}", of_total)
-    return copied
+    total = None if length is None else start + int(length)
+    bar = tqdm(
+        desc=part.name, total=total, initial=start, unit="B", unit_scale=True, mininterval=10
+    )
+    with part.open("ab" if continued else "wb") as out, bar:
+        try:
+            for chunk in response.iter_content(CHUNK):
+                out.write(chunk)
+                bar.update(len(chunk))
+        except requests.RequestException as error:
+            of_total = "" if total is None else f" of {total:,}"
+            raise _TransientError(f"broke off after {bar.n:,}{of_total} bytes") from error
 
 
 def _validator(part: Path) -> Path:
@@ -325,16 +322,3 @@ def _validator(part: Path) -> Path:
 def _discard(part: Path) -> None:
     part.unlink(missing_ok=True)
     _validator(part).unlink(missing_ok=True)
-
-
-@contextlib.contextmanager
-def _locked(target: Path) -> Iterator[None]:
-    """Let one process at a time fetch `target` (where the system has file locks)."""
-    with target.with_name(f".{target.name}.lock").open("w") as handle:
-        try:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX)
-        except (ImportError, OSError):
-            log.debug("no file lock for %s", target)
-        yield
