@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import copy
 import difflib
+import math
 import re
 import sys
 from collections.abc import Iterator, Mapping
@@ -19,10 +20,12 @@ from typing import Any
 
 import yaml
 from jsonschema import Draft202012Validator, ValidationError
+from jsonschema.validators import extend
 
+from vmm.data.download import is_url
 from vmm.data.registry import SOURCES
 from vmm.errors import InputError
-from vmm.grid import tuned_keys
+from vmm.grid import tuned_datasets, tuned_keys
 
 SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
 KIND_OF_EXPERIMENT = {
@@ -31,6 +34,7 @@ KIND_OF_EXPERIMENT = {
     "image_clustering": "images",
     "cells": "cells",
 }
+ORIGINS = ("source", "path", "url")
 FLOAT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 TYPES = {
     "string": "text",
@@ -41,6 +45,15 @@ TYPES = {
     "object": "a mapping of keys to values",
     "null": "null",
 }
+
+
+def _is_finite(checker: Any, value: Any) -> bool:
+    """Whether a value is a number; infinity and NaN are none."""
+    return Draft202012Validator.TYPE_CHECKER.is_type(value, "number") and math.isfinite(value)
+
+
+CHECKER = Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite)
+Validator = extend(Draft202012Validator, type_checker=CHECKER)
 
 
 @cache
@@ -90,10 +103,11 @@ def complete(config: Any, source: str = "configuration") -> dict[str, Any]:
     filled = copy.deepcopy(dict(config))
     _set_kinds(filled)
     filled = _fill(filled, schema())
-    errors = sorted(
-        Draft202012Validator(schema()).iter_errors(filled), key=lambda error: str(error.path)
-    )
-    problems = [sentence for error in errors for sentence in _sentences(error)]
+    problems = list(_without_origin(filled))
+    # The keys of a data set depend on its kind, which depends on its origin.
+    errors = [] if problems else Validator(schema()).iter_errors(filled)
+    for error in sorted(errors, key=lambda error: str(error.path)):
+        problems += [s for s in _sentences(error) if s not in problems]
     if not problems:
         _set_experiments(filled)
         problems = list(_contradictions(filled))
@@ -113,21 +127,23 @@ def check_files(config: Mapping[str, Any], source: str = "configuration") -> Non
     InputError
         With one sentence for each that is not.
     """
-    named = {
-        f"datasets.{name}.path": dataset["path"]
+    here = f"(relative paths start at {Path.cwd()})"
+    problems = [
+        f"datasets.{name}.path is {dataset['path']!r}, which {_lack(dataset['path'])} {here}"
         for name, dataset in config["datasets"].items()
         if dataset["path"] and not dataset["source"]
-    }
-    if config["mirror"] and "://" not in config["mirror"]:
-        named["mirror"] = config["mirror"]
-    lost = [
-        f"{key} is {path!r}, which does not exist"
-        for key, path in named.items()
-        if not Path(path).exists()
+        if not Path(dataset["path"]).expanduser().is_file()
     ]
-    if lost:
-        here = f"(relative paths start at {Path.cwd()})"
-        raise InputError("\n".join(f"{source}: {problem} {here}" for problem in lost))
+    mirror = config["mirror"]
+    if mirror and not is_url(mirror) and not Path(mirror).expanduser().is_dir():
+        problems.append(f"mirror is {mirror!r}, which is no folder {here}")
+    if problems:
+        raise InputError("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+def _lack(path: str) -> str:
+    """Say why a path does not name a file."""
+    return "is not a file" if Path(path).expanduser().exists() else "does not exist"
 
 
 # Filling in ----------------------------------------------------------------------------------
@@ -137,6 +153,7 @@ def _set_kinds(config: dict[str, Any]) -> None:
     """Give each data set its source, if it is built in, and its kind."""
     if not isinstance(config.get("datasets"), dict):
         return
+    config["datasets"] = {str(name): given for name, given in config["datasets"].items()}
     for name, given in config["datasets"].items():
         dataset = config["datasets"][name] = {} if given is None else given
         if not isinstance(dataset, dict):
@@ -188,7 +205,7 @@ def _branch(node: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
     """Return `node`, or the alternative that `value` selects."""
     if "if" not in node:
         return node
-    return _resolve(node["then" if Draft202012Validator(node["if"]).is_valid(value) else "else"])
+    return _resolve(node["then" if Validator(node["if"]).is_valid(value) else "else"])
 
 
 def _default(*keys: str) -> Any:
@@ -255,9 +272,7 @@ def _must(error: ValidationError) -> str:
         types = [value] if isinstance(value, str) else value
         return "must be " + " or ".join(TYPES[name] for name in types)
     if rule == "enum":
-        text = f"must be one of {', '.join(map(str, value))}"
-        close = difflib.get_close_matches(str(error.instance), map(str, value), n=1)
-        return f"{text}; did you mean {close[0]!r}?" if close else text
+        return f"must be one of {', '.join(map(str, value))}"
     sentences = {
         "minimum": f"must be at least {value}",
         "exclusiveMinimum": f"must be greater than {value}",
@@ -272,8 +287,10 @@ def _must(error: ValidationError) -> str:
 def _shown(value: Any) -> str:
     """Show a value as YAML would, shortened."""
     if isinstance(value, str):
-        return repr(value)
-    text = yaml.safe_dump(value, default_flow_style=True, width=1000).removesuffix("...\n").strip()
+        text = repr(value)
+    else:
+        text = yaml.safe_dump(value, default_flow_style=True, width=1000)
+        text = text.removesuffix("...\n").strip()
     return text if len(text) <= 60 else f"{text[:57]}..."
 
 
@@ -302,6 +319,11 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
         if name in KIND_OF_EXPERIMENT:
             yield from _unfit_datasets(config, name, experiment["datasets"])
     yield from _shared_models(config["experiments"])
+    if list(config["experiments"]) == ["tuning"] and not tuned_datasets(config):
+        yield (
+            "experiments.tuning has nothing to do: no cell data set leaves batch_size or "
+            "prior_learning_ratio to it; leave one of them out, or add another experiment"
+        )
     cells = config["experiments"].get("cells", {"datasets": []})
     for name in cells["datasets"]:
         dataset = config["datasets"].get(name)
@@ -314,20 +336,30 @@ def _contradictions(config: dict[str, Any]) -> Iterator[str]:
             )
 
 
+def _without_origin(config: dict[str, Any]) -> Iterator[str]:
+    """Say which data sets come from nowhere."""
+    datasets = config.get("datasets")
+    for name, dataset in datasets.items() if isinstance(datasets, dict) else ():
+        if not isinstance(dataset, dict):
+            continue
+        source = dataset.get("source")
+        if isinstance(source, str) and source not in SOURCES:
+            hint = _hint(source, list(SOURCES), "built in are")
+            yield f"datasets.{name}.source is {source!r}, which is not built in; {hint}"
+        elif not any(dataset.get(key) for key in ORIGINS):
+            yield (
+                f"datasets.{name} has neither path nor url, and {name!r} is not built in; "
+                + _hint(name, list(SOURCES), "built in are")
+            )
+
+
 def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]:
     source = dataset["source"]
     built_in = SOURCES.get(source)
-    origins = [key for key in ("source", "path", "url") if dataset[key]]
-    if not origins:
-        yield (
-            f"datasets.{name} has neither path nor url, and {name!r} is not built in; "
-            + _hint(name, list(SOURCES), "built in are")
-        )
+    origins = [key for key in ORIGINS if dataset[key]]
     if len(origins) > 1 and not (built_in and built_in.user_supplied):
         yield f"datasets.{name} has {' and '.join(origins)}; give only one of them"
-    if source and not built_in:
-        hint = _hint(source, list(SOURCES), "built in are")
-        yield f"datasets.{name}.source is {source!r}, which is not built in; {hint}"
+        return
     if built_in and dataset["kind"] != built_in.kind:
         yield (
             f"datasets.{name}.kind is {dataset['kind']!r}, but {source} is a set of "
@@ -337,6 +369,9 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
         yield f"datasets.{name} has a url but lacks sha256, the checksum of the file"
     if dataset["kind"] == "cells" and not source and not dataset["label_key"]:
         yield f"datasets.{name} lacks label_key, the column of obs with the cell type"
+    for key in ("matrix", "cells"):
+        if dataset.get(key) and not (built_in and built_in.user_supplied):
+            yield f"datasets.{name}.{key} is for split_seq only; your own data go by path or url"
 
 
 def _unfit_datasets(config: dict[str, Any], experiment: str, names: list[str]) -> Iterator[str]:

@@ -86,7 +86,7 @@ def image_setting(batch_size: int, monitor: str) -> str:
 
 
 def tuning_setting(batch_size: int, ratio: float) -> str:
-    """Return the setting of a model trained in tuning."""
+    """Return the setting of a model trained in tuning, such as ``b128-r2.5``."""
     return f"b{batch_size}-r{ratio:g}"
 
 

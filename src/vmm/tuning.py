@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmm.errors import InputError
+from vmm.grid import tuning_setting
 from vmm.io import read_json
 from vmm.jobs import train
 
@@ -17,13 +18,8 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-def setting_name(batch_size: int, ratio: float) -> str:
-    """Return the setting's name, ``b128-r2.5``."""
-    return f"b{batch_size}-r{ratio:g}"
-
-
 def parse_setting(setting: str) -> tuple[int, float]:
-    """Return batch size and prior learning ratio of a setting's name."""
+    """Return batch size and ratio of a setting's name (:func:`vmm.grid.tuning_setting`)."""
     match = re.fullmatch(r"b(\d+)-r([\d.e+-]+)", setting)
     if match is None:
         raise InputError(f"setting is {setting!r}; it must look like b128-r2.5")
@@ -63,7 +59,7 @@ def climb(
     """
     steps = []
     for ratio in sorted(ratios):
-        setting = setting_name(spec["batch_size"], ratio)
+        setting = tuning_setting(spec["batch_size"], ratio)
         step_spec = {**spec, "setting": setting, "prior_learning_ratio": ratio}
         folder = Path(folder_of(ratio))
         if not _complete(folder, step_spec):
@@ -107,10 +103,11 @@ def choose_setting(rows: pd.DataFrame, n_types: int, single_batch: bool) -> dict
     criterion = "Bio conservation" if single_batch else "Total"
     ok = rows[(rows["status"] == "ok") & rows["metric"].isin([criterion, "Utilized clusters"])]
     means = ok.pivot_table(index="setting", columns="metric", values="value", aggfunc="mean")
-    if means.empty or set(means.columns) != {criterion, "Utilized clusters"}:
-        raise InputError("no tuned model has both a number of clusters and a score")
+    means = means.reindex(columns=["Utilized clusters", criterion]).dropna()
+    if means.empty:
+        raise InputError(f"no tuned model has both a number of clusters and {criterion}")
     means["trials"] = ok[ok["metric"] == criterion].groupby("setting")["trial"].nunique()
-    means = means.loc[sorted(means.index, key=parse_setting)].dropna()
+    means = means.loc[sorted(means.index, key=parse_setting)]
     eligible = means[means["Utilized clusters"] >= n_types]
     if len(eligible):
         choice = eligible[criterion].idxmax()
