@@ -1,0 +1,189 @@
+"""The paper's four tables as data: source, columns, digits, captions, order of rows."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import NamedTuple
+
+from vmm.errors import InputError
+from vmm.names import (
+    AGGREGATE_METRICS,
+    BASELINES,
+    BATCH_METRICS,
+    BIO_METRICS,
+    CLUSTERING_METRICS,
+    ELBO_METRICS,
+    METHODS,
+)
+
+LEIDEN = "leiden"
+"""Setting of the rows that score Leiden clusters of an embedding."""
+
+
+@dataclass(frozen=True)
+class Column:
+    """One metric of a table.
+
+    Attributes
+    ----------
+    metric : str
+        Name in tidy rows, and in print.
+    decimals : int or None
+        Digits of a mean after the point; None: three significant digits, trailing zeros dropped.
+    sd_decimals : int
+        Digits of a standard deviation after the point.
+    tex : str
+        How TeX prints the name, where not as it is.
+    group : str
+        Heading above several columns, if any.
+    """
+
+    metric: str
+    decimals: int | None
+    sd_decimals: int
+    tex: str = ""
+    group: str = ""
+
+    def decimals_of(self, mean: float) -> int:
+        """Return to how many digits after the point the mean is printed."""
+        if self.decimals is not None:
+            return self.decimals
+        leading = math.floor(math.log10(abs(mean))) if mean else 0
+        return min(max(2 - leading, 0), 3)
+
+    def mean_text(self, mean: float) -> str:
+        """Return the mean as it is printed."""
+        text = f"{mean:z.{self.decimals_of(mean)}f}"
+        return text.rstrip("0").rstrip(".") if self.decimals is None and "." in text else text
+
+    def sd_text(self, sd: float) -> str:
+        """Return the standard deviation as it is printed."""
+        return f"{sd:.{self.sd_decimals}f}"
+
+
+@dataclass(frozen=True)
+class TableSpec:
+    """One table of the paper.
+
+    Attributes
+    ----------
+    number : int
+    kind : {"images", "cells"}
+    source : str
+        File of metrics that has its rows, without the suffix.
+    caption : str
+    columns : tuple of Column
+        In the order of the paper.
+    """
+
+    number: int
+    kind: str
+    source: str
+    caption: str
+    columns: tuple[Column, ...]
+
+    def groups(self) -> list[tuple[str, list[Column]]]:
+        """Return the columns by their headings, in order; one group if there are none."""
+        found: dict[str, list[Column]] = {}
+        for column in self.columns:
+            found.setdefault(column.group, []).append(column)
+        return list(found.items())
+
+
+class RowKey(NamedTuple):
+    """What makes a row of a table: a method under one setting."""
+
+    model: str
+    prior: str
+    setting: str
+
+
+_ELBO_TEX = {
+    "log p(x|x)": r"$\log p(x|x)$",
+    "log p(x)": r"$\log p(x)$",
+    "E_q[log p(x|z)]": r"$\mathrm{E}_q[\log p(x|z)]$",
+    "KL(q(z|x)||p(z))": r"$\mathrm{KL}(q(z|x)\|p(z))$",
+    "KL(q(z)||p(z))": r"$\mathrm{KL}(q(z)\|p(z))$",
+    "I[z;n]": r"$\mathrm{I}[z;n]$",
+}
+_CLUSTERING_COLUMNS = tuple(
+    Column(metric, None if metric == "Utilized clusters" else 3, 2)
+    for metric in CLUSTERING_METRICS[:4]
+)
+_GROUPS = {
+    "Aggregate score": AGGREGATE_METRICS,
+    "Batch correction": BATCH_METRICS,
+    "Bio conservation": BIO_METRICS,
+}
+
+TABLES = {
+    1: TableSpec(
+        number=1,
+        kind="images",
+        source="elbo_surgery",
+        caption="VAE model performance for different priors.",
+        columns=tuple(Column(metric, None, 2, _ELBO_TEX[metric]) for metric in ELBO_METRICS),
+    ),
+    2: TableSpec(
+        number=2,
+        kind="images",
+        source="clustering",
+        caption="Clustering performance for different methods.",
+        columns=_CLUSTERING_COLUMNS,
+    ),
+    3: TableSpec(
+        number=3,
+        kind="cells",
+        source="clustering",
+        caption="scRNA-seq clustering performance. Cells, batches (donors) and cell types are "
+        "counted from the data.",
+        columns=_CLUSTERING_COLUMNS,
+    ),
+    4: TableSpec(
+        number=4,
+        kind="cells",
+        source="integration",
+        caption="scRNA-seq integration performance.",
+        columns=tuple(
+            Column(metric, 4, 4, group=group)
+            for group, metrics in _GROUPS.items()
+            for metric in metrics
+        ),
+    ),
+}
+
+
+def table_spec(number: int) -> TableSpec:
+    """Return the declaration of a table.
+
+    Raises
+    ------
+    InputError
+        If the paper has no such table.
+    """
+    if number not in TABLES:
+        raise InputError(f"there is no Table {number}; the paper has Tables 1, 2, 3 and 4")
+    return TABLES[number]
+
+
+def row_label(kind: str, row: RowKey) -> str:
+    """Return what the table prints for a method."""
+    label = next(
+        (m.label for m in METHODS[kind].values() if (m.model, m.prior) == row[:2]),
+        row.model if row.prior in ("", "none") else f"{row.model} {row.prior}",
+    )
+    return f"Leiden on {label}" if row.setting == LEIDEN else label
+
+
+def row_order(kind: str, row: RowKey) -> tuple:
+    """Return a key that sorts methods as tables list them: ours first, baselines below."""
+    known = [(method.model, method.prior) for method in METHODS[kind].values()]
+    place = known.index(row[:2]) if row[:2] in known else len(known)
+    return is_baseline(row), place, row
+
+
+def is_baseline(row: RowKey) -> bool:
+    """Whether a method stands below the rule: Leiden clusters, or an embedding without a model."""
+    baselines = [METHODS["cells"][name] for name in BASELINES]
+    return row.setting == LEIDEN or row[:2] in [(m.model, m.prior) for m in baselines]
