@@ -17,6 +17,7 @@ include: "workflow/rules/tune.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
+include: "workflow/rules/results.smk"
 
 
 localrules:
@@ -30,7 +31,7 @@ localrules:
 rule all:
     default_target: True
     input:
-        targets(),
+        results(),
 
 
 onsuccess:

@@ -14,6 +14,8 @@ from vmm.names import BASELINES, LEIDEN, METHODS
 Config = Mapping[str, Any]
 SLOW_RATE = 1e-3
 """Learning rate from which tuning tries ``slow_ratios`` first (SPEC section 4, Figure 5)."""
+PUBLISHED = ("mnist", "fashion_mnist", "cortex", "pbmc", "lung_atlas", "split_seq")
+"""Data sets of the paper."""
 TUNED_KEYS = ("batch_size", "prior_learning_ratio")
 CHOSEN = "chosen"
 """Setting of cells: batch size and ratio as configured or tuned."""
@@ -166,6 +168,17 @@ def table_jobs(config: Config, number: int) -> list[Job]:
     experiments = {1: "elbo_surgery", 2: "image_clustering", 4: "cells"}
     jobs = experiment_jobs(config, experiments[number])
     return [job for job in jobs if number != 2 or clusters(job)]
+
+
+def published_datasets(config: Config) -> list[str]:
+    """Return the data sets of the run that the paper has too, under their own names."""
+    named = [name for name in used_datasets(config) if config["datasets"][name]["source"] == name]
+    return [name for name in named if name in PUBLISHED]
+
+
+def row_of(job: Job) -> dict[str, Any]:
+    """Return what names a job in rows of metrics."""
+    return {key: getattr(job, key) for key in ("dataset", "model", "prior", "setting", "trial")}
 
 
 def clusters(job: Job) -> bool:

@@ -1,35 +1,116 @@
-"""Tables, and the list of everything that a run makes."""
+"""Tables, the comparison with the paper, the recommendation; what there is of an unfinished run."""
+
+METRICS_OF_TABLE = {1: "elbo_surgery", 2: "clustering", 3: "clustering", 4: "integration"}
+TABLE_JOBS = {
+    number: [grid.row_of(job) for job in grid.table_jobs(config, number)]
+    for number in METRICS_OF_TABLE
+}
+TABLES = [number for number, jobs in TABLE_JOBS.items() if jobs]
+CELL_TABLES = [number for number in TABLES if number in (3, 4)]
 
 
-def targets():
-    """Return everything that this run makes."""
-    files = [f"{RUN}/metrics/{name}.csv" for name in metrics_of_run()]
-    if "batch_size" in EXPERIMENTS:
-        files += figure("batch_size")
-    for job in grid.experiment_jobs(config, "image_clustering"):
-        if job.method in ("vampprior", "vmm"):
-            files += figure(f"samples_{job.dataset}_{job.method}")
-    for dataset in TUNED:
-        files += figure(f"tuning_{dataset}")
-    for dataset in EXPERIMENTS.get("cells", {}).get("datasets", []):
-        files += figure(f"mde_{dataset}")
-    return list(dict.fromkeys(files))
+def table(name):
+    """Return the files of a table."""
+    return [f"{RUN}/tables/{name}.{suffix}" for suffix in ("csv", "tex", "html")]
 
 
-def metrics_of_run():
-    """Return the names of the files of metrics that this run makes."""
-    needs = {
-        "clustering": grid.clustering_jobs(config),
-        "integration": grid.experiment_jobs(config, "cells"),
-        "elbo_surgery": grid.experiment_jobs(config, "elbo_surgery"),
-    }
-    return [name for name, jobs in needs.items() if jobs]
+def rows_of(tables):
+    """Return the files of metrics that tables need."""
+    return list(dict.fromkeys(f"{RUN}/metrics/{METRICS_OF_TABLE[n]}.csv" for n in tables))
+
+
+def descriptions_of(tables):
+    """Return the descriptions of the data sets in tables."""
+    names = dict.fromkeys(job["dataset"] for n in tables for job in TABLE_JOBS[n])
+    return [f"{RUN}/data/{name}.json" for name in names]
+
+
+rule table:
+    input:
+        rows=lambda w: rows_of([int(w.number)]),
+        descriptions=lambda w: descriptions_of([int(w.number)]),
+    output:
+        table("table{number}"),
+        f"{RUN}/tables/table{{number}}_tests.csv",
+    log:
+        f"{RUN}/logs/table/{{number}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/table/{{number}}.tsv"
+    wildcard_constraints:
+        number="[1-4]",
+    conda:
+        "../../envs/rendering.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(10),
+    params:
+        jobs=lambda w: TABLE_JOBS[int(w.number)],
+        code=code("vmm.tables.build_table", "vmm.tables.write_table"),
+    script:
+        "../scripts/table.py"
+
+
+rule comparison:
+    input:
+        rows=rows_of(TABLES),
+        published=ROOT / "src" / "vmm" / "tables" / "published.csv",
+    output:
+        table("comparison"),
+    log:
+        f"{RUN}/logs/comparison.log",
+    benchmark:
+        f"{RUN}/benchmarks/comparison.tsv"
+    conda:
+        "../../envs/rendering.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(10),
+    params:
+        jobs=TABLE_JOBS,
+        metrics=METRICS_OF_TABLE,
+        code=code("vmm.tables.comparison", "vmm.tables.write_comparison"),
+    script:
+        "../scripts/comparison.py"
+
+
+rule recommendation:
+    input:
+        rows=rows_of(CELL_TABLES),
+        descriptions=descriptions_of(CELL_TABLES),
+    output:
+        [f"{RUN}/tables/recommendation.{suffix}" for suffix in ("json", "html")],
+    log:
+        f"{RUN}/logs/recommendation.log",
+    benchmark:
+        f"{RUN}/benchmarks/recommendation.tsv"
+    conda:
+        "../../envs/rendering.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(10),
+    params:
+        jobs={number: TABLE_JOBS[number] for number in CELL_TABLES},
+        metrics=METRICS_OF_TABLE,
+        code=code("vmm.tables.recommend", "vmm.tables.write_recommendation"),
+    script:
+        "../scripts/recommendation.py"
 
 
 rule partial:
-    shell:
-        "true"
-
-
-def show_results():
-    """Name the files to open."""
+    log:
+        f"{RUN}/logs/partial.log",
+    conda:
+        "../../envs/rendering.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(10),
+    params:
+        run=RUN,
+        jobs=TABLE_JOBS,
+        metrics=METRICS_OF_TABLE,
+    script:
+        "../scripts/partial.py"

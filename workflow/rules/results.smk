@@ -1,0 +1,45 @@
+"""What a run makes, and what it tells at its end."""
+
+REPORT = f"{RUN}/report.html"
+
+
+def results():
+    """Return everything that this run makes, the report excepted."""
+    files = rows_of(TABLES)
+    files += [file for number in TABLES for file in table(f"table{number}")]
+    files += [f"{RUN}/tables/table{number}_tests.csv" for number in TABLES]
+    if "batch_size" in EXPERIMENTS:
+        files += [f"{RUN}/metrics/clustering.csv", *figure("batch_size")]
+    if grid.published_datasets(config):
+        files += table("comparison")
+    if CELL_TABLES:
+        files += [f"{RUN}/tables/recommendation.{suffix}" for suffix in ("json", "html")]
+    for job in grid.experiment_jobs(config, "image_clustering"):
+        if job.method in ("vampprior", "vmm"):
+            files += figure(f"samples_{job.dataset}_{job.method}")
+    for dataset in TUNED:
+        files += figure(f"tuning_{dataset}")
+    for dataset in EXPERIMENTS.get("cells", {}).get("datasets", []):
+        files += figure(f"mde_{dataset}")
+    return list(dict.fromkeys(files))
+
+
+def report_inputs():
+    """Return everything that the report shows."""
+    trained = dict.fromkeys(job.dataset for job in grid.training_jobs(config))
+    return results() + [file for name in trained for file in figure(f"training_{name}")]
+
+
+def show_results():
+    """Name the files to open, where the whole run is there."""
+    if not all(Path(file).exists() for file in results() + [REPORT]):
+        return
+    pictures = sorted({str(Path(file).stem) for file in report_inputs() if "/figures/" in file})
+    print(
+        "",
+        f"Open first   {REPORT}",
+        f"Tables       {RUN}/tables/: " + ", ".join(f"table{n}.html" for n in TABLES),
+        f"Figures      {RUN}/figures/: " + ", ".join(f"{name}.pdf" for name in pictures),
+        sep="\n",
+        file=sys.stderr,
+    )
