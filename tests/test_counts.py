@@ -5,13 +5,21 @@ Our parameter is the *inverse dispersion* θ: variance = mean + mean²/θ.
 
 from __future__ import annotations
 
+import itertools
+
 import numpy as np
 import pytest
 import scipy.special
 import scipy.stats
 import torch
 
-from vmm.counts import nb_log_prob, zinb_log_prob
+from vmm.counts import (
+    count_log_likelihood,
+    nb_log_prob,
+    nb_log_prob_from_logs,
+    zinb_log_prob,
+    zinb_log_prob_from_logs,
+)
 
 N, G = 40, 25
 
@@ -171,3 +179,72 @@ def test_gradients(zero_inflated):
         leaves.append(logits.clone().requires_grad_())
     function = zinb_log_prob if zero_inflated else nb_log_prob
     assert torch.autograd.gradcheck(lambda *inputs: function(x, *inputs), leaves)
+
+
+# ----------------------------------------------- the sum over genes, with its own derivatives
+
+
+def logs(seed: int, rows: int = N, genes: int = G):
+    """Return counts, log mean, log θ and logits, the last three as leaves."""
+    x, mean, theta, logits = parameters(seed)
+    x = x[:rows, :genes].contiguous()
+    leaves = (mean[:rows, :genes].log(), theta[:genes].log(), logits[:rows, :genes])
+    return x, [leaf.clone().contiguous().requires_grad_() for leaf in leaves]
+
+
+def elementwise(x, log_mean, log_theta, logits=None):
+    """Return what the sum must be equal to."""
+    if logits is None:
+        return nb_log_prob_from_logs(x, log_mean, log_theta).sum(-1)
+    return zinb_log_prob_from_logs(x, log_mean, log_theta, logits).sum(-1)
+
+
+@pytest.mark.parametrize("zero_inflated", [False, True])
+@pytest.mark.parametrize("all_zero", [False, True])
+def test_sum_is_that_of_the_elements(zero_inflated, all_zero):
+    """Value and gradients, each row with a weight of its own."""
+    x, leaves = logs(6)
+    if all_zero:
+        x = torch.zeros_like(x)
+    leaves = leaves if zero_inflated else leaves[:2]
+    weight = torch.linspace(-1, 2, N, dtype=torch.float64)
+    sums, gradients = [], []
+    for function in (count_log_likelihood, elementwise):
+        value = function(x, *leaves)
+        assert value.shape == (N,)
+        sums.append(value.detach())
+        gradients.append(torch.autograd.grad(value @ weight, leaves))
+    torch.testing.assert_close(*sums, rtol=1e-12, atol=1e-12)
+    for ours, theirs in zip(*gradients, strict=True):
+        assert ours.shape == theirs.shape
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+@pytest.mark.parametrize("zero_inflated", [False, True])
+def test_derivatives_of_the_sum_are_its_finite_differences(zero_inflated):
+    x, leaves = logs(7, rows=5, genes=4)
+    x[0], x[1] = 0, 3
+    leaves = leaves if zero_inflated else leaves[:2]
+    assert torch.autograd.gradcheck(lambda *inputs: count_log_likelihood(x, *inputs), leaves)
+
+
+@pytest.mark.parametrize("zero_inflated", [False, True])
+def test_extreme_values_of_the_sum(zero_inflated):
+    """Single precision, as in training: finite, with the elements' gradients."""
+    grid = [
+        [float(value) for value in point]
+        for point in itertools.product((0, 1, 1e6), (-14, 0, 14), (-9, 0, 9), (-30, 0, 30))
+    ]
+    count, log_mean, log_theta, logits = torch.tensor(grid).T.contiguous()[:, None]
+    leaves = [log_mean, log_theta[0], logits][: 3 if zero_inflated else 2]
+    leaves = [leaf.clone().requires_grad_() for leaf in leaves]
+    doubles = [leaf.detach().double().requires_grad_() for leaf in leaves]
+    exact = elementwise(count.double(), *doubles)
+    value = count_log_likelihood(count, *leaves)
+    assert torch.isfinite(value).all()
+    torch.testing.assert_close(value.double(), exact, rtol=1e-5, atol=0)
+    ours = torch.autograd.grad(value.sum(), leaves)
+    theirs = torch.autograd.grad(exact.sum(), doubles)
+    for single, double in zip(ours, theirs, strict=True):
+        assert torch.isfinite(single).all()
+        torch.testing.assert_close(single.double(), double, rtol=2e-3, atol=1e-2)
