@@ -11,6 +11,19 @@ def figure(name):
     return [f"{RUN}/figures/{name}.{suffix}" for suffix in FORMATS]
 
 
+def shown(name, caption, what, dataset=None, method=None):
+    """Return the files of a figure, its picture marked for `snakemake --report`."""
+    labels = {"figure": what, "data set": dataset, "method": method}
+    pdf, png, svg = figure(name)
+    marked = report(
+        png,
+        caption=f"../report/{caption}.rst",
+        category="Figures",
+        labels={key: value or "–" for key, value in labels.items()},
+    )
+    return [pdf, marked, svg]
+
+
 def image_jobs(wildcards):
     """Return the jobs of one image data set and method in image clustering, all trials."""
     return [
@@ -33,7 +46,7 @@ rule figure_batch_size:
     input:
         f"{RUN}/metrics/clustering.csv",
     output:
-        figure("batch_size"),
+        shown("batch_size", "batch_size", "clusters and NMI by batch size"),
     log:
         f"{RUN}/logs/figure_batch_size.log",
     benchmark:
@@ -81,7 +94,7 @@ rule figure_samples:
     input:
         f"{RUN}/samples/{{dataset}}_{{method}}.npz",
     output:
-        figure("samples_{dataset}_{method}"),
+        shown("samples_{dataset}_{method}", "samples", "samples", "{dataset}", "{method}"),
     log:
         f"{RUN}/logs/figure_samples/{{dataset}}_{{method}}.log",
     benchmark:
@@ -104,7 +117,7 @@ rule figure_tuning:
         choice=f"{RUN}/tuning/{{dataset}}.json",
         description=f"{RUN}/data/{{dataset}}.json",
     output:
-        figure("tuning_{dataset}"),
+        shown("tuning_{dataset}", "tuning", "tuning", "{dataset}"),
     log:
         f"{RUN}/logs/figure_tuning/{{dataset}}.log",
     benchmark:
@@ -150,7 +163,7 @@ rule figure_mde:
         data=f"{RUN}/data/{{dataset}}.npz",
         layout=f"{RUN}/mde/{{dataset}}.npz",
     output:
-        figure("mde_{dataset}"),
+        shown("mde_{dataset}", "mde", "embeddings", "{dataset}"),
     log:
         f"{RUN}/logs/figure_mde/{{dataset}}.log",
     benchmark:

@@ -1,0 +1,171 @@
+"""What a reader must know is missing: everything whose status is not ok, grouped by reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from vmm import grid
+from vmm.figures.rows import method_label
+from vmm.names import BASELINES, LEIDEN
+from vmm.report.contents import expected_files
+from vmm.report.folder import RunFolder
+
+SINGLE = ("diverged", "failed")
+"""Statuses that speak of one model; a reason why something does not apply speaks of many."""
+
+
+class Gap(NamedTuple):
+    """A line of the problems.
+
+    Attributes
+    ----------
+    status : str
+        ``missing``, ``diverged``, ``failed`` or ``n/a``.
+    reason : str
+        Why, if known.
+    dataset : str
+    what : str
+        Methods, metrics or files concerned.
+    trials : str
+        Trials concerned, such as ``0–2, 5``.
+    count : int
+        Of models, values or files.
+    log : str
+        Path of a log to look into, if any.
+    """
+
+    status: str
+    reason: str
+    dataset: str
+    what: str
+    trials: str
+    count: int
+    log: str = ""
+
+
+def model_gaps(run: RunFolder) -> list[Gap]:
+    """Return the models that are not there, and those whose training was not ok."""
+    found: dict[tuple, list[grid.Job]] = {}
+    for job in run.jobs:
+        made = run.runs.get(job.folder)
+        if made is None:
+            found.setdefault((job.dataset, job.method, job.setting, "missing"), []).append(job)
+        elif made["status"] != "ok":
+            what = job.method if made["status"] in SINGLE else ""
+            setting = job.setting if what else ""
+            found.setdefault((job.dataset, what, setting, made["status"]), []).append(job)
+    gaps = [_model_gap(run, status, jobs) for (*_, status), jobs in found.items()]
+    return gaps + _tuning_gaps(run)
+
+
+def _model_gap(run: RunFolder, status: str, jobs: list[grid.Job]) -> Gap:
+    first = jobs[0]
+    labels = _listed(_label(j.model, j.prior, j.setting) for j in jobs)
+    kind, _, reason = status.partition(": ")
+    log = ""
+    if status == "missing":
+        logs = [log for log in map(run.log, jobs) if run.has(log)]
+        log = logs[0] if logs else ""
+        reason = f"not finished; its log ends: {run.last_line(log)}" if log else "has not run"
+    if status in SINGLE:
+        epochs = _listed(run.runs[j.folder].get("epochs", "?") for j in jobs)
+        reason, log = f"after {epochs} epochs", run.log(first)
+        log = log if run.has(log) else ""
+    return Gap(kind, reason, first.dataset, labels, ranges(j.trial for j in jobs), len(jobs), log)
+
+
+def _tuning_gaps(run: RunFolder) -> list[Gap]:
+    gaps = []
+    for name in grid.tuned_datasets(run.config):
+        steps = [
+            step
+            for step in grid.ladders(run.config, name)
+            if not run.has(f"tuning/{name}/b{step.batch_size}_trial_{step.trial}.json")
+        ]
+        if steps:
+            what = f"tuning at batch size {_listed(step.batch_size for step in steps)}"
+            trials = ranges(step.trial for step in steps)
+            gaps.append(Gap("missing", "not finished", name, what, trials, len(steps)))
+    failed: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    for made in run.runs.values():
+        spec = made["spec"]
+        if made["status"] != "ok" and "-r" in spec["setting"]:
+            key = (spec["dataset"], made["status"])
+            failed.setdefault(key, []).append((spec["setting"], spec["trial"]))
+    for (name, status), of in failed.items():
+        what = f"tuning at {_listed(setting for setting, _ in of)}"
+        gaps.append(Gap(status, "", name, what, ranges(trial for _, trial in of), len(of)))
+    return gaps
+
+
+def metric_gaps(run: RunFolder) -> list[Gap]:
+    """Return the metrics without a value, and the models that are not scored."""
+    gaps = []
+    for name, rows in run.rows.items():
+        bad = rows[rows["status"].ne("ok")]
+        one = bad["status"].isin(SINGLE)
+        keys = zip(bad["model"], bad["prior"], bad["setting"], strict=True)
+        label = pd.Series([_label(*key) for key in keys], bad.index, dtype=object)
+        bad = bad.assign(label=label, group=label.where(one, ""))
+        for (dataset, _, status), part in bad.groupby(["dataset", "group", "status"]):
+            kind, _, reason = status.partition(": ")
+            methods = _listed(part["label"].unique())
+            what = f"{name}: {_listed(part['metric'].unique())} ({methods})"
+            gaps.append(Gap(kind, reason, dataset, what, ranges(part["trial"]), len(part)))
+    return gaps + _unscored(run)
+
+
+def _unscored(run: RunFolder) -> list[Gap]:
+    config = run.config
+    needed = {
+        "clustering": grid.clustering_jobs(config) + grid.leiden_jobs(config),
+        "integration": grid.experiment_jobs(config, "cells"),
+        "elbo_surgery": grid.experiment_jobs(config, "elbo_surgery"),
+    }
+    columns = ["dataset", "model", "prior", "setting", "trial"]
+    gaps = []
+    for name, jobs in needed.items():
+        rows = run.rows.get(name)
+        there = set() if rows is None else set(rows[columns].itertuples(index=False, name=None))
+        absent: dict[str, list[grid.Job]] = {}
+        for job in jobs:
+            if tuple(getattr(job, column) for column in columns) not in there:
+                absent.setdefault(job.dataset, []).append(job)
+        for dataset, lost in absent.items():
+            methods = _listed(dict.fromkeys(_label(j.model, j.prior, j.setting) for j in lost))
+            trials = ranges(job.trial for job in lost)
+            what = f"{name}: {methods}"
+            gaps.append(Gap("missing", "not scored", dataset, what, trials, len(lost)))
+    return gaps
+
+
+def missing_files(run: RunFolder) -> list[str]:
+    """Return the files that the page of the complete run shows and that are not there."""
+    return [name for name in expected_files(run.config) if not run.has(name)]
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return numbers as ranges: ``0–2, 5``."""
+    parts: list[list[int]] = []
+    for number in sorted({int(number) for number in numbers}):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}–{p[-1]}" for p in parts)
+
+
+def _label(model: str, prior: str, setting: str) -> str:
+    """Return a method's label, and its setting where that is not the only one."""
+    label = method_label(model, prior)
+    if setting == LEIDEN:
+        return f"Leiden on {label}"
+    own = model.lower() in BASELINES or setting == grid.CHOSEN
+    return label if own else f"{label} {setting}"
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(dict.fromkeys(map(str, values)))

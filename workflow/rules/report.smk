@@ -1,0 +1,76 @@
+"""The page of a run, and the training curves that only it shows."""
+
+import hashlib
+
+from snakemake import __version__ as snakemake_version
+from vmm.report import contents
+
+PAGE = ROOT / "src" / "vmm" / "report"
+
+
+def looks():
+    """Return a hash of what the page is made with besides code: template, style, captions."""
+    files = [*PAGE.glob("report.*"), *(ROOT / "workflow" / "report").glob("*.rst")]
+    text = b"".join(path.read_bytes() for path in sorted(files))
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def curve_jobs(wildcards):
+    """Return the models whose training curves one figure shows."""
+    return contents.curve_jobs(config, wildcards.dataset)
+
+
+rule training_curves:
+    input:
+        lambda w: files_of(curve_jobs(w), ("run.json", "history.csv")),
+    output:
+        shown("training_{dataset}", "training_curves", "training", "{dataset}"),
+    log:
+        f"{RUN}/logs/training_curves/{{dataset}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/training_curves/{{dataset}}.tsv"
+    conda:
+        "../../envs/rendering.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(20),
+    params:
+        kind=lambda w: config["datasets"][w.dataset]["kind"],
+        methods=lambda w: [job.method for job in curve_jobs(w)],
+        code=code(
+            "vmm.figures.training_curves.training_curves_figure",
+            "vmm.figures.training_curves.read_history",
+            "vmm.figures.style.save",
+        ),
+    script:
+        "../scripts/training_curves.py"
+
+
+rule report:
+    input:
+        report_inputs(),
+    output:
+        report(
+            REPORT,
+            caption="../report/report.rst",
+            category="Report",
+            labels={"what": "the whole run on one page"},
+        ),
+    log:
+        f"{RUN}/logs/report.log",
+    benchmark:
+        f"{RUN}/benchmarks/report.tsv"
+    conda:
+        "../../envs/rendering.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(20),
+    params:
+        snakemake=snakemake_version,
+        partial=False,
+        looks=looks(),
+        code=code("vmm.report.page.build_report", "vmm.report.page.write_report"),
+    script:
+        "../scripts/report.py"
