@@ -95,12 +95,24 @@ class Row:
         Whether it stands below the rule.
     cells : dict
         Metric to :class:`Cell`.
+    n_text : str
+        ``(n=8)`` where all values are of the same trials, fewer than the grid has; where they
+        are not, each cell says its own.
+    mark : str
+        Letter of the footnote that goes with `n_text`.
     """
 
     key: RowKey
     label: str
     baseline: bool
     cells: dict[str, Cell]
+    n_text: str = ""
+    mark: str = ""
+
+    @property
+    def printed_label(self) -> str:
+        """The label, with the number of trials where it is not that of the grid."""
+        return f"{self.label} {self.n_text}".strip()
 
 
 @dataclass(frozen=True)
@@ -251,7 +263,7 @@ def _block(
 def _cell(column: Column, grid: pd.DataFrame) -> Cell:
     """Return the cell of one method and metric, not yet bold."""
     grid = grid[grid["metric"] == column.metric]
-    ok = grid[grid["status"] == "ok"]
+    ok = grid[grid["status"] == "ok"].sort_values("trial")
     cell = Cell(dict(zip(ok["trial"], ok["value"], strict=True)), "")
     statuses = list(grid.loc[grid["status"] != "ok", "status"])
     return replace(cell, text=_cell_text(column, cell, statuses), reason=_reason(grid["status"]))
@@ -268,7 +280,28 @@ def _cell_text(column: Column, cell: Cell, statuses: list[str]) -> str:
     text = column.mean_text(cell.mean)
     if cell.n > 1:
         text += f" ± {column.sd_text(cell.sd)}"
-    return f"{text} (n={cell.n})" if statuses else text
+    return text + _n_text(cell) if statuses else text
+
+
+def _n_text(cell: Cell) -> str:
+    return f" (n={cell.n})"
+
+
+def _lift(row: Row) -> Row:
+    """Move what all values of a row say of their number of trials to its label."""
+    valued = {metric: cell for metric, cell in row.cells.items() if cell.n}
+    said = {(cell.n, cell.reason, cell.mark) for cell in valued.values()}
+    if len(said) != 1:
+        return row
+    (_, reason, mark) = said.pop()
+    if not reason:
+        return row
+    n_text = _n_text(next(iter(valued.values())))
+    shorter = {
+        metric: replace(cell, text=cell.text.removesuffix(n_text), mark="")
+        for metric, cell in valued.items()
+    }
+    return replace(row, cells=row.cells | shorter, n_text=n_text.strip(), mark=mark)
 
 
 def _reason(statuses: pd.Series) -> str:
@@ -296,7 +329,7 @@ def _tests(dataset: str, rows: list[Row], metric: str) -> pd.DataFrame:
     # Methods are known by their place, so that best_method returns the first of equals.
     values = pd.DataFrame({place: pd.Series(cell.values) for place, cell in enumerate(cells)})
     if is_tested(metric):
-        tests = paired_tests(values.astype(float), metric in LOWER_IS_BETTER)
+        tests = paired_tests(values.astype(float).sort_index(), metric in LOWER_IS_BETTER)
         labels = {place: row.label for place, row in enumerate(rows)}
         tests["compared_with"] = tests["compared_with"].map(labels).fillna("")
     else:
@@ -339,7 +372,8 @@ def _number_footnotes(blocks: list[Block]) -> tuple[list[Block], dict[str, str]]
                 if cell.reason:
                     mark = letters.setdefault(cell.reason, _letter(len(letters)))
                     row.cells[metric] = replace(cell, mark=mark)
-    return blocks, {mark: reason for reason, mark in letters.items()}
+    lifted = [replace(block, rows=[_lift(row) for row in block.rows]) for block in blocks]
+    return lifted, {mark: reason for reason, mark in letters.items()}
 
 
 def _letter(place: int) -> str:

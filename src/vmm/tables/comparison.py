@@ -40,7 +40,9 @@ COMPARISON_HTML = """\
 <table class="vmm-table">
 <caption><strong>Comparison.</strong> {{ caption }} {{ summary }}</caption>
 <thead>
-<tr>{% for name in header %}<th scope="col">{{ name }}</th>{% endfor %}</tr>
+<tr>{% for name in header -%}
+<th scope="col"{% if name in texts %} class="text"{% endif %}>{{ name }}</th>
+{%- endfor %}</tr>
 </thead>
 {% for heading, lines in blocks %}
 <tbody>
@@ -55,14 +57,15 @@ COMPARISON_HTML = """\
 </table>
 """
 HEADER = ["Method", "Metric", "Published", "Ours", "n", "Difference", "Published is"]
+TEXTS = ["Metric", "Published is"]
+"""Columns of `HEADER` that hold words."""
 
 
 def published() -> pd.DataFrame:
-    """Return the paper's numbers: table, dataset, model, prior, metric, mean, sd, source."""
-    return pd.read_csv(PUBLISHED, keep_default_na=False).assign(
-        mean=lambda frame: frame["mean"].astype(float),
-        sd=lambda frame: pd.to_numeric(frame["sd"]),
-    )
+    """Return the paper's numbers, with the columns of :func:`comparison` that tell of them."""
+    numbers = pd.read_csv(PUBLISHED, keep_default_na=False)
+    numbers = numbers.rename(columns={"mean": "published_mean", "sd": "published_sd"})
+    return numbers.assign(published_sd=pd.to_numeric(numbers["published_sd"]))
 
 
 def comparison(
@@ -94,9 +97,8 @@ def comparison(
     cells = _our_cells(rows, jobs, partial)
     lines = []
     for number in published().to_dict("records"):
-        shared = {"published_mean": number["mean"], "published_sd": number["sd"]}
         ours = (_text_line if number["table"] == TEXT else _line)(number, cells)
-        lines.append(number | shared | {"method": _method(number)} | ours)
+        lines.append(number | {"method": _method(number)} | ours)
     frame = pd.DataFrame(lines, columns=COMPARISON_COLUMNS)
     return frame.astype({column: float for column in COMPARISON_COLUMNS[6:14] if column != "n"})
 
@@ -108,7 +110,7 @@ def comparison_html(frame: pd.DataFrame) -> str:
         for key, part in frame.groupby(["table", "dataset"], sort=False)
     ]
     return template(COMPARISON_HTML).render(
-        caption=CAPTION, summary=_summary(frame), header=HEADER, blocks=blocks
+        caption=CAPTION, summary=_summary(frame), header=HEADER, texts=TEXTS, blocks=blocks
     )
 
 
@@ -154,8 +156,8 @@ def _line(number: Mapping[str, Any], cells: Mapping[tuple, Cell]) -> dict[str, A
     ours = interval(cell.values.values())
     return {
         **{"mean": cell.mean, "sd": cell.sd, "n": cell.n, "ci_low": ours.low, "ci_high": ours.high},
-        "difference": cell.mean - number["mean"],
-        "verdict": _verdict(_column(number), number["mean"], ours.low, ours.high),
+        "difference": cell.mean - number["published_mean"],
+        "verdict": _verdict(_column(number), number["published_mean"], ours.low, ours.high),
     }
 
 
@@ -181,7 +183,7 @@ def _text_line(number: Mapping[str, Any], cells: Mapping[tuple, Cell]) -> dict[s
         return {"n": 0, "verdict": f"n/a: {cell.reason}" if cell and cell.text else NOT_RUN}
     best = max(cell.values.values())
     return {
-        **{"mean": best, "n": cell.n, "difference": best - number["mean"]},
+        **{"mean": best, "n": cell.n, "difference": best - number["published_mean"]},
         "verdict": "n/a: best trial, no CI",
     }
 
@@ -250,14 +252,16 @@ def _comparison_tex(frame: pd.DataFrame) -> str:
         caption = rf"{escape(start)} \emph{{{escape(_heading(*key))}.}}"
         label = "" if place else "tab:vmm-comparison"
         header = [escape(name) for name in HEADER]
+        columns = "p{3cm}lrrrrl" if key[0] == TEXT else "llrrrrl"
         floats.append(
-            float_tex(caption, label, header, lines, columns="llrrrrl", continued=place > 0)
+            float_tex(caption, label, header, lines, columns=columns, continued=place > 0)
         )
     return preamble() + "\n".join(floats)
 
 
 def _line_tex(row: Mapping[str, Any]) -> str:
     method, metric, theirs, ours, n, difference, verdict = _printed(row)
-    name = _column(row).tex or escape(metric)
-    cells = [escape(method), name, number_tex(theirs), number_tex(ours), escape(n)]
+    name = (_column(row).tex if row["table"] == "table1" else "") or escape(metric)
+    first = (r"\raggedright " if row["table"] == TEXT else "") + escape(method)
+    cells = [first, name, number_tex(theirs), number_tex(ours), escape(n)]
     return " & ".join([*cells, escape(difference), escape(verdict)]) + r" \\"

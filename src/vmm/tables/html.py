@@ -16,7 +16,7 @@ TABLE_CSS = """\
 .vmm-table caption { text-align: left; padding-bottom: .6em; max-width: 60em; }
 .vmm-table th, .vmm-table td { padding: .25em .7em; text-align: right; white-space: nowrap; }
 .vmm-table th { font-weight: normal; }
-.vmm-table th[scope=row], .vmm-table thead th:first-child, .vmm-table td.text { text-align: left; }
+.vmm-table th[scope=row], .vmm-table thead th:first-child, .vmm-table .text { text-align: left; }
 .vmm-table td.words { white-space: normal; text-align: left; }
 .vmm-table thead { border-top: 2px solid; border-bottom: 1px solid; }
 .vmm-table thead th[scope=colgroup] { text-align: center; }
@@ -77,7 +77,8 @@ TABLE = """\
 <tr><th scope="rowgroup" colspan="{{ width }}">{{ block.heading }}</th></tr>
 {% for row in block.rows %}
 <tr{% if row.baseline and loop.previtem and not loop.previtem.baseline %} class="rule"{% endif %}>
-{{- "" }}<th scope="row">{{ row.label }}</th>
+{{- "" }}<th scope="row">{{ row.printed_label }}
+{%- if row.mark %}<sup>{{ row.mark }}</sup>{% endif %}</th>
 {%- for cell in row.cells.values() -%}
 <td>{% if cell.bold %}<strong>{{ cell.text }}</strong>{% else %}{{ cell.text }}{% endif %}
 {%- if cell.mark %}<sup>{{ cell.mark }}</sup>{% endif %}</td>

@@ -191,21 +191,31 @@ def _verdict(part: str, judged: Mapping[str, Any]) -> str:
             "that both methods share, so no significance can be claimed: run more trials before "
             "relying on the order."
         )
-    if close:
-        verb = "are" if len(close) > 1 else "is"
-        text = f"{subject}, but {_listed(close)} {verb} not significantly worse (p > {THRESHOLD:g})"
-        text += f": any of these {len(close) + 1} is a reasonable choice."
-    else:
-        rest = "all others that could be tested" if untested else "every other method"
-        text = f"{best} {'integrates' if part == INTEGRATION else 'clusters'} these cells best: its"
-        text += f" {judged['score']} ({judged['mean']:.3f}, mean of {trials}) is significantly "
-        text += f"higher than that of {rest} (p ≤ {THRESHOLD:g}); next is {_listed(worse[:1])}."
+    text = _tie(subject, close) if close else _win(part, judged)
     if untested:
         text += f" Too few trials to test: {_listed(untested)}."
     if n < FEW_TRIALS:
-        text += f" With only {trials} the test finds large differences only"
-        text += ", so this is a first indication." if close else "."
+        text += f" With only {trials} the test finds large differences only."
     return text
+
+
+def _tie(subject: str, close: Sequence[Mapping[str, Any]]) -> str:
+    choice = "either" if len(close) == 1 else f"any of these {len(close) + 1}"
+    return (
+        f"{subject}, but {_listed(close)} {'is' if len(close) == 1 else 'are'} not significantly "
+        f"worse (paired t-test over trials, p > {THRESHOLD:g}): {choice} is a reasonable choice."
+    )
+
+
+def _win(part: str, judged: Mapping[str, Any]) -> str:
+    does = "integrates" if part == INTEGRATION else "clusters"
+    rest = "all others that could be tested" if judged["not_tested"] else "every other method"
+    return (
+        f"{judged['best']} {does} these cells best: its {judged['score']} ({judged['mean']:.3f}, "
+        f"mean of {judged['n']} trials) is significantly higher than that of {rest} (paired "
+        f"t-tests over trials, p ≤ {THRESHOLD:g}); next is "
+        f"{_listed(judged['significantly_worse'][:1])}."
+    )
 
 
 def _alone(judged: Mapping[str, Any]) -> bool:

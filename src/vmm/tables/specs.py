@@ -37,6 +37,8 @@ class Column:
         How TeX prints the name, where not as it is.
     group : str
         Heading above several columns, if any.
+    most : int
+        Most digits of a mean after the point where `decimals` is None.
     """
 
     metric: str
@@ -44,13 +46,14 @@ class Column:
     sd_decimals: int
     tex: str = ""
     group: str = ""
+    most: int = 3
 
     def decimals_of(self, mean: float) -> int:
         """Return to how many digits after the point the mean is printed."""
         if self.decimals is not None:
             return self.decimals
         leading = math.floor(math.log10(abs(mean))) if mean else 0
-        return min(max(2 - leading, 0), 3)
+        return min(max(2 - leading, 0), self.most)
 
     def mean_text(self, mean: float) -> str:
         """Return the mean as it is printed."""
@@ -107,15 +110,22 @@ _ELBO_TEX = {
     "KL(q(z)||p(z))": r"$\mathrm{KL}(q(z)\|p(z))$",
     "I[z;n]": r"$\mathrm{I}[z;n]$",
 }
-_CLUSTERING_COLUMNS = tuple(
-    Column(metric, None if metric == "Utilized clusters" else 3, 2)
-    for metric in CLUSTERING_METRICS[:4]
+_CLUSTERING_COLUMNS = (
+    Column(CLUSTERING_METRICS[0], None, 2, most=1),
+    *(Column(metric, 3, 2) for metric in CLUSTERING_METRICS[1:4]),
 )
 _GROUPS = {
     "Aggregate score": AGGREGATE_METRICS,
     "Batch correction": BATCH_METRICS,
     "Bio conservation": BIO_METRICS,
 }
+
+
+def _stacked(metric: str) -> str:
+    """Return a name in TeX with its words one above the other, to save width."""
+    first, _, second = metric.partition(" ")
+    return rf"\shortstack[r]{{{first}\\{second}}}" if second else first
+
 
 TABLES = {
     1: TableSpec(
@@ -146,7 +156,7 @@ TABLES = {
         source="integration",
         caption="scRNA-seq integration performance.",
         columns=tuple(
-            Column(metric, 4, 4, group=group)
+            Column(metric, 4, 4, _stacked(metric), group)
             for group, metrics in _GROUPS.items()
             for metric in metrics
         ),

@@ -120,14 +120,15 @@ def float_tex(
             r"\begin{table}[htbp]",
             *([r"\addtocounter{table}{-1}"] if continued else []),
             r"\caption{" + caption + "}" + (rf"\label{{{label}}}" if label else ""),
-            r"\centering\scriptsize\setlength{\tabcolsep}{3pt}",
-            rf"\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
+            r"\scriptsize\setlength{\tabcolsep}{2pt}",
+            # The box keeps a table wider than the text in the middle of the page.
+            rf"\makebox[\linewidth][c]{{\begin{{tabular}}{{@{{}}{columns}@{{}}}}",
             r"\toprule",
             " & ".join(header) + r" \\",
             r"\midrule",
             *lines,
             r"\bottomrule",
-            r"\end{tabular}",
+            r"\end{tabular}}",
             *([r"\par\smallskip\raggedright"] if notes else []),
             *(note + r"\par" for note in notes),
             r"\end{table}",
@@ -162,24 +163,24 @@ def _block_lines(block: Block, columns: Sequence[Column]) -> list[str]:
         if row.baseline and before is not None and not before.baseline:
             lines.append(rf"\cmidrule{{1-{width}}}")
         cells = [_cell_tex(row.cells[column.metric]) for column in columns]
-        lines.append(" & ".join([escape(row.label), *cells]) + r" \\")
+        lines.append(" & ".join([escape(row.printed_label) + _mark(row.mark), *cells]) + r" \\")
         before = row
     return lines
 
 
 def _cell_tex(cell: Cell) -> str:
-    mark = rf"\textsuperscript{{{cell.mark}}}" if cell.mark else ""
-    return number_tex(cell.text, cell.bold) + mark
+    return number_tex(cell.text, cell.bold) + _mark(cell.mark)
+
+
+def _mark(letter: str) -> str:
+    return rf"\textsuperscript{{{letter}}}" if letter else ""
 
 
 def _notes(table: Table, columns: Sequence[Column]) -> list[str]:
     """Return the footnotes of these columns, and the remarks on the whole table."""
-    marks = {
-        row.cells[column.metric].mark
-        for block in table.blocks
-        for row in block.rows
-        for column in columns
-    }
+    rows = [row for block in table.blocks for row in block.rows]
+    marks = {row.cells[column.metric].mark for row in rows for column in columns}
+    marks |= {row.mark for row in rows}
     used = {mark: text for mark, text in table.footnotes.items() if mark in marks}
     return [
         *(rf"\textsuperscript{{{mark}}}\,{escape(text)}" for mark, text in used.items()),

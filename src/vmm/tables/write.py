@@ -44,7 +44,7 @@ def printed(table: Table) -> pd.DataFrame:
     """Return what the table prints: data set, method, and a column a metric."""
     return pd.DataFrame(
         [
-            {"dataset": block.dataset, "method": row.label}
+            {"dataset": block.dataset, "method": row.printed_label}
             | {metric: cell.text for metric, cell in row.cells.items()}
             for block in table.blocks
             for row in block.rows
