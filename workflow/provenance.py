@@ -52,6 +52,11 @@ class Module:
         elif not is_docstring(statement) and not is_type_checking(statement):
             self.effects.append(statement)
 
+    def has(self, name: str) -> bool:
+        """Whether a name is defined here or imported, other than as a module of this package."""
+        own_module = (self.name, name)
+        return name in self.definitions or self.imports.get(name, own_module) != own_module
+
     def imported(self, statement: ast.Import | ast.ImportFrom) -> dict[str, tuple[str, str | None]]:
         """Return what names an import binds."""
         if isinstance(statement, ast.Import):
@@ -165,6 +170,10 @@ class Sources:
 
     def _everything(self, source: str, name: str | None) -> Iterator[tuple[str, str]]:
         """Yield a symbol, or all symbols where the name is that of a module."""
+        package = self.module(source)
+        if package is not None and name is not None and package.has(name):
+            yield source, name
+            return
         whole = self.module(source if name is None else f"{source}.{name}")
         if whole is None:
             if name is not None:

@@ -7,6 +7,7 @@ Priors without Empirical Bayes parameters have only (1).
 
 from __future__ import annotations
 
+import logging
 import math
 import time
 import warnings
@@ -26,6 +27,8 @@ from vmm.gaussians import Normal
 from vmm.io import atomic
 from vmm.models.base import LatentVariableModel, Noise
 from vmm.tensors import Tensors
+
+log = logging.getLogger(__name__)
 
 Row = dict[str, float]
 EVALUATION_ROWS = 1024
@@ -398,6 +401,7 @@ class _Trainer:
         self.best_score, self.best_epoch = saved["best_score"], saved["best_epoch"]
         self.best_state = saved["best_state"]
         self.finite_state = _copy(self.model.state_dict())
+        log.info("%s: resumed after epoch %d", path, len(self.history))
 
     def _fingerprint(self) -> dict[str, Any]:
         """Return what must agree for a checkpoint to belong to this training."""

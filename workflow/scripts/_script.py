@@ -15,7 +15,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from vmm.errors import InputError
 
-FOR_THE_TERMINAL = re.compile(r": epoch \d+, |B/s")
+FOR_THE_TERMINAL = re.compile(r": epoch \d+, |: resumed after epoch \d+$|B/s")
 """Lines of progress: epochs, and what tqdm says of a download."""
 
 
