@@ -131,7 +131,7 @@ def _our_cells(
     rows: Mapping[int, pd.DataFrame], jobs: Mapping[int, Jobs], partial: bool
 ) -> dict[tuple, Cell]:
     """Return our cells by table, data set, model, prior and metric."""
-    cells = {}
+    cells: dict[tuple, Cell] = {}
     for number, grid in jobs.items():
         grid = list(grid)
         if not grid:

@@ -163,7 +163,7 @@ def _untested(status: str) -> bool:
 def _sentence(part: str, judged: Mapping[str, Any], description: Mapping[str, Any]) -> str:
     """Return a few sentences a biologist understands."""
     if judged["best"] is None:
-        return f"No method has a {judged['score']} score, so nothing can be recommended."
+        return f"No method has a value of {judged['score']}, so nothing can be recommended."
     sentences = [_verdict(part, judged), _meaning(part, judged, description)]
     if judged["n"] < judged["n_trials"]:
         sentences.append(
