@@ -252,6 +252,28 @@ def test_batch_sizes_alone():
     assert grid.experiment_jobs(config, "cells") == []
 
 
+@pytest.mark.parametrize(
+    ("experiments", "expected"),
+    [
+        ({"cells": {"methods": ["normal", "vmm"]}}, 8),
+        ({"cells": {"methods": ["scvi_tools", "gmm"]}}, 0),
+        ({"image_clustering": {"methods": ["gmm"]}, "cells": {"methods": ["vampprior"]}}, 8),
+    ],
+)
+def test_pseudo_inputs(experiments, expected):
+    """As many training rows are needed; none by N(0, I) and the GMM."""
+    given = {"batch_size": 8, "prior_learning_ratio": 1}
+    config = small({"pbmc68k": given, "digits": {}}, **experiments)
+    assert grid.pseudo_inputs(config, "pbmc68k") == expected
+    assert grid.pseudo_inputs(config, "digits") == 0
+
+
+def test_pseudo_inputs_of_tuning():
+    """It trains the VMM, whatever is trained afterwards."""
+    config = small({"pbmc68k": {}}, tuning={}, cells={"methods": ["normal"]})
+    assert grid.pseudo_inputs(config, "pbmc68k") == 8
+
+
 def test_the_preparation_depends_on_the_data_alone():
     config = small({"m": {"path": "x.h5ad", "label_key": "t", "n_latent": 3, "batch_size": 4}})
     settings = grid.data_settings(config["datasets"]["m"])

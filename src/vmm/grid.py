@@ -217,6 +217,13 @@ def ladders(config: Config, dataset: str) -> list[Ladder]:
     ]
 
 
+def pseudo_inputs(config: Config, dataset: str) -> int:
+    """Return how many training rows of a data set become pseudo-inputs of some model."""
+    methods = {job.method for job in training_jobs(config) if job.dataset == dataset}
+    needed = methods & {"vampprior", "vmm"} or dataset in tuned_datasets(config)
+    return config["n_components"] if needed else 0
+
+
 def data_settings(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a data set's configuration its preparation depends on."""
     return {key: dataset[key] for key in DATA_KEYS if dataset.get(key) is not None}

@@ -7,6 +7,7 @@ import zlib
 import numpy as np
 
 from vmm.data.containers import CellData, ImageData
+from vmm.errors import InputError
 
 VALID_FRACTION = {"cells": 0.1, "images": 0.2}
 """Part of the rows kept for validation where the data set does not fix it."""
@@ -50,3 +51,12 @@ def make_split(data: CellData | ImageData, trial: int, seed: int) -> tuple[np.nd
         valid = np.sort(generator(seed, trial, "split").permutation(n_rows)[:n_valid])
     train = np.setdiff1d(np.arange(n_rows, dtype=np.int64), valid, assume_unique=True)
     return train, valid.astype(np.int64, copy=False)
+
+
+def check_pseudo_inputs(dataset: str, n_train: int, n_components: int) -> None:
+    """Refuse more pseudo-inputs than there are training rows to start them from."""
+    if n_components > n_train:
+        raise InputError(
+            f"n_components is {n_components}, but {dataset} has only {n_train} training rows to "
+            f"start the pseudo-inputs from; use at most {n_train}"
+        )

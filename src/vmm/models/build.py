@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vmm.errors import InputError
+from vmm.data.splits import check_pseudo_inputs
 from vmm.models.base import LatentVariableModel
 from vmm.models.image_vae import ImageVAE
 from vmm.models.scvi import SCVI
@@ -65,11 +65,7 @@ def build_model(spec: dict[str, Any], data: Tensors, train: np.ndarray) -> Laten
     n_components = spec["n_components"]
     pseudo_inputs = None
     if name in ("vampprior", "vmm"):
-        if n_components > len(train):
-            raise InputError(
-                f"n_components is {n_components}, but {spec['dataset']} has only {len(train)} "
-                f"training rows to start the pseudo-inputs from; use at most {len(train)}"
-            )
+        check_pseudo_inputs(spec["dataset"], len(train), n_components)
         draw = np.random.default_rng(seed_of(seed, trial, "pseudo-inputs"))
         rows = torch.as_tensor(draw.choice(train, n_components, replace=False))
         pseudo_inputs = model.initial_pseudo_inputs(data.batch(rows.to(data.device))).cpu()
