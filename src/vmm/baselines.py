@@ -34,7 +34,11 @@ def harmony(components: np.ndarray, data: CellData, seed: int = 0) -> np.ndarray
 
     batches = pd.DataFrame({"batch": pd.Categorical.from_codes(data.batch, data.batch_names)})
     result = harmonypy.run_harmony(
-        components.astype(np.float64), batches, "batch", random_state=seed, verbose=False
+        components.astype(np.float64),
+        batches,
+        "batch",
+        random_state=seed % 2**31,  # it takes no greater one
+        verbose=False,
     )
     corrected = np.asarray(result.Z_corr)
     # harmonypy 2 gives cells × components, older releases the transpose.
