@@ -13,6 +13,7 @@ import yaml
 
 from vmm.errors import InputError
 from vmm.io import read_json, write_json
+from vmm.metrics.rows import read_rows, write_rows
 from vmm.report.page import build_report, write_report
 
 VOID = {"meta", "img", "br", "col", "link", "input", "hr", "source"}
@@ -149,19 +150,25 @@ def test_tuning_gives_the_choice_and_its_reason(small_run, config):
 
 
 def test_one_line_for_all_that_a_single_batch_leaves_undefined(small_run, config):
-    page = page_of(small_run, config)
-    text = page.text("problems")
-    # 3 trials: 7 metrics of 3 methods and all 13 of Harmony; and Harmony's 3 embeddings.
-    assert text.count("single batch") == 2
-    assert "0–2 102 single batch" in text
-    assert "Harmony 0–2 3 single batch" in text
+    text = page_of(small_run, config).text("problems")
+    assert text.count("single batch") == 1
+    # 3 trials of 7 metrics of 3 methods, and of all 13 of Harmony.
+    assert "Batch correction, Bio conservation, Total" in text
+    assert text.endswith("cLISI 102")
+    assert "None: every model was trained and scored" in text
 
 
-def test_a_diverged_training_is_named_with_its_epochs(small_run, config):
+def test_a_diverged_training_is_named_once_with_its_epochs(small_run, config):
     path = small_run / "models/mine/vmm/chosen/trial_1/run.json"
     write_json(path, read_json(path) | {"status": "diverged"})
+    rows = read_rows(small_run / "metrics/clustering.csv")
+    mine = rows["dataset"].eq("mine") & rows["setting"].eq("chosen") & rows["trial"].eq(1)
+    rows.loc[mine, ["value", "status"]] = [float("nan"), "diverged"]
+    write_rows(rows, small_run / "metrics/clustering.csv")
     html = build_report(small_run, config)
-    assert "diverged mine VMM 1 1 after 21 epochs" in Page(html).text("problems")
+    text = Page(html).text("problems")
+    assert "diverged mine VMM 1 1 after 21 epochs" in text
+    assert text.count("diverged") == 2
     assert "1 training diverged or failed." in html
 
 
@@ -213,13 +220,16 @@ def test_hostile_names_are_text(small_run, config):
     }
     write_json(small_run / "data/mine.json", about)
     path = small_run / "models/mine/vmm/chosen/trial_1/run.json"
-    hostile = {"status": f"n/a: {MARKUP}", "device": MARKUP, "versions": {MARKUP: MARKUP}}
+    hostile = {"device": MARKUP, "versions": {MARKUP: MARKUP}}
     write_json(path, read_json(path) | hostile)
     choice = read_json(small_run / "tuning/mine.json")
     write_json(small_run / "tuning/mine.json", choice | {"reason": MARKUP})
     result = read_json(small_run / "tables/recommendation.json")
     result["mine"]["clustering"] |= {"best": MARKUP, "sentence": MARKUP}
     write_json(small_run / "tables/recommendation.json", result)
+    rows = read_rows(small_run / "metrics/integration.csv")
+    rows.loc[0, ["value", "status"]] = [float("nan"), f"n/a: {MARKUP}"]
+    write_rows(rows, small_run / "metrics/integration.csv")
     config["datasets"]["mine"]["path"] = MARKUP
     html = build_report(small_run, config, {MARKUP: MARKUP})
     page = Page(html)
@@ -268,7 +278,7 @@ def test_a_partial_page_says_what_is_missing(small_run, config):
     assert "3 files missing, 23 of 24 models made" in html
     problems = page.text("problems")
     assert "3 files missing data/mnist.json tables/table2.html figures/mde_mine.png" in problems
-    assert "missing mnist VMM b256-nmi 2 1 not finished; its log ends: mnist VAE: epoch 3" in (
+    assert "missing MNIST VMM b256-nmi 2 1 not finished; its log ends: mnist VAE: epoch 3" in (
         problems
     )
     assert "logs/train/mnist/vmm/b256-nmi/trial_2.log" in [a["href"] for a in page.all("a")]
@@ -299,4 +309,4 @@ def test_parts_are_read_where_metrics_are_not_gathered(small_run, config):
     parts.mkdir(parents=True)
     (small_run / "metrics/integration.csv").rename(parts / "trial_0.csv")
     text = page_of(small_run, config, partial=True).text("problems")
-    assert "0–2 102 single batch" in text
+    assert "Silhouette label, cLISI" in text and "integration: " in text

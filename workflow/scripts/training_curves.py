@@ -13,7 +13,10 @@ with job(snakemake):
     histories, best_epochs = {}, {}
     models = zip(folders(snakemake.input), snakemake.params.methods, strict=True)
     for folder, method in models:
-        histories.setdefault(method, []).append(read_history(folder / "history.csv"))
+        history = read_history(folder / "history.csv")
+        if not history["utilized_clusters"].any():
+            history = history.assign(utilized_clusters=float("nan"))  # this prior has none
+        histories.setdefault(method, []).append(history)
         best_epochs.setdefault(method, []).append(read_json(folder / "run.json")["best_epoch"])
     title = dataset_label(snakemake.wildcards.dataset)
     figure = training_curves_figure(histories, best_epochs, snakemake.params.kind, title)

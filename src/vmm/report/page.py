@@ -228,13 +228,13 @@ def _fragment(run: RunFolder, name: str) -> Markup | None:
 
 
 def _problems(run: RunFolder) -> dict[str, Any]:
-    models, metrics = problems.model_gaps(run), problems.metric_gaps(run)
+    gaps = problems.model_gaps(run)
     return {
-        "model_gaps": models,
-        "metric_gaps": metrics,
+        "gaps": gaps,
+        "absences": problems.absences(run),
         "n_models": len(run.jobs),
         "n_there": sum(job.folder in run.runs for job in run.jobs),
-        "n_diverged": sum(gap.count for gap in models if gap.status in problems.SINGLE),
+        "n_diverged": sum(gap.count for gap in gaps if gap.status in problems.SINGLE),
     }
 
 

@@ -23,16 +23,16 @@ class Gap(NamedTuple):
     Attributes
     ----------
     status : str
-        ``missing``, ``diverged``, ``failed`` or ``n/a``.
+        ``missing``, ``diverged`` or ``failed``.
     reason : str
         Why, if known.
     dataset : str
     what : str
-        Methods, metrics or files concerned.
+        Methods and settings concerned.
     trials : str
         Trials concerned, such as ``0–2, 5``.
     count : int
-        Of models, values or files.
+        Of models.
     log : str
         Path of a log to look into, if any.
     """
@@ -46,35 +46,39 @@ class Gap(NamedTuple):
     log: str = ""
 
 
+class Absence(NamedTuple):
+    """All values that are not there for the same reason."""
+
+    reason: str
+    datasets: list[str]
+    methods: str
+    metrics: str
+    count: int
+
+
 def model_gaps(run: RunFolder) -> list[Gap]:
     """Return the models that are not there, and those whose training was not ok."""
     found: dict[tuple, list[grid.Job]] = {}
     for job in run.jobs:
-        made = run.runs.get(job.folder)
-        if made is None:
-            found.setdefault((job.dataset, job.method, job.setting, "missing"), []).append(job)
-        elif made["status"] != "ok":
-            what = job.method if made["status"] in SINGLE else ""
-            setting = job.setting if what else ""
-            found.setdefault((job.dataset, what, setting, made["status"]), []).append(job)
+        made = run.runs.get(job.folder, {"status": "missing"})
+        if made["status"] in (*SINGLE, "missing"):
+            key = (job.dataset, job.method, job.setting, made["status"])
+            found.setdefault(key, []).append(job)
     gaps = [_model_gap(run, status, jobs) for (*_, status), jobs in found.items()]
-    return gaps + _tuning_gaps(run)
+    return gaps + _tuning_gaps(run) + _unscored(run)
 
 
 def _model_gap(run: RunFolder, status: str, jobs: list[grid.Job]) -> Gap:
     first = jobs[0]
-    labels = _listed(_label(j.model, j.prior, j.setting) for j in jobs)
-    kind, _, reason = status.partition(": ")
-    log = ""
-    if status == "missing":
-        logs = [log for log in map(run.log, jobs) if run.has(log)]
-        log = logs[0] if logs else ""
+    log = next((log for log in map(run.log, jobs) if run.has(log)), "")
+    if status != "missing":
+        epochs = [run.runs[job.folder].get("epochs", "?") for job in jobs]
+        reason = f"after {_listed(epochs)} epochs"
+    else:
         reason = f"not finished; its log ends: {run.last_line(log)}" if log else "has not run"
-    if status in SINGLE:
-        epochs = _listed(run.runs[j.folder].get("epochs", "?") for j in jobs)
-        reason, log = f"after {epochs} epochs", run.log(first)
-        log = log if run.has(log) else ""
-    return Gap(kind, reason, first.dataset, labels, ranges(j.trial for j in jobs), len(jobs), log)
+    label = _label(first.model, first.prior, first.setting)
+    trials = ranges(job.trial for job in jobs)
+    return Gap(status, reason, first.dataset, label, trials, len(jobs), log)
 
 
 def _tuning_gaps(run: RunFolder) -> list[Gap]:
@@ -92,7 +96,7 @@ def _tuning_gaps(run: RunFolder) -> list[Gap]:
     failed: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for made in run.runs.values():
         spec = made["spec"]
-        if made["status"] != "ok" and "-r" in spec["setting"]:
+        if made["status"] in SINGLE and "-r" in spec["setting"]:
             key = (spec["dataset"], made["status"])
             failed.setdefault(key, []).append((spec["setting"], spec["trial"]))
     for (name, status), of in failed.items():
@@ -101,21 +105,26 @@ def _tuning_gaps(run: RunFolder) -> list[Gap]:
     return gaps
 
 
-def metric_gaps(run: RunFolder) -> list[Gap]:
-    """Return the metrics without a value, and the models that are not scored."""
-    gaps = []
-    for name, rows in run.rows.items():
-        bad = rows[rows["status"].ne("ok")]
-        one = bad["status"].isin(SINGLE)
-        keys = zip(bad["model"], bad["prior"], bad["setting"], strict=True)
-        label = pd.Series([_label(*key) for key in keys], bad.index, dtype=object)
-        bad = bad.assign(label=label, group=label.where(one, ""))
-        for (dataset, _, status), part in bad.groupby(["dataset", "group", "status"]):
-            kind, _, reason = status.partition(": ")
-            methods = _listed(part["label"].unique())
-            what = f"{name}: {_listed(part['metric'].unique())} ({methods})"
-            gaps.append(Gap(kind, reason, dataset, what, ranges(part["trial"]), len(part)))
-    return gaps + _unscored(run)
+def absences(run: RunFolder) -> list[Absence]:
+    """Return the metrics without a value, by reason, but for those of models that diverged."""
+    if not run.rows:
+        return []
+    rows = pd.concat([frame.assign(file=name) for name, frame in run.rows.items()])
+    rows = rows[rows["status"].ne("ok") & ~rows["status"].isin(SINGLE)]
+    found = []
+    for status, of in rows.groupby("status"):
+        keys = of[["model", "prior", "setting"]].drop_duplicates().itertuples(index=False)
+        metrics = [f"{name}: {_listed(part['metric'])}" for name, part in of.groupby("file")]
+        found.append(
+            Absence(
+                status.removeprefix("n/a: "),
+                list(dict.fromkeys(of["dataset"])),
+                _listed(_label(*key) for key in keys),
+                "; ".join(metrics),
+                len(of),
+            )
+        )
+    return found
 
 
 def _unscored(run: RunFolder) -> list[Gap]:
@@ -135,9 +144,8 @@ def _unscored(run: RunFolder) -> list[Gap]:
             if tuple(getattr(job, column) for column in columns) not in there:
                 absent.setdefault(job.dataset, []).append(job)
         for dataset, lost in absent.items():
-            methods = _listed(dict.fromkeys(_label(j.model, j.prior, j.setting) for j in lost))
+            what = f"{name}: {_listed(_label(j.model, j.prior, j.setting) for j in lost)}"
             trials = ranges(job.trial for job in lost)
-            what = f"{name}: {methods}"
             gaps.append(Gap("missing", "not scored", dataset, what, trials, len(lost)))
     return gaps
 

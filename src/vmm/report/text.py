@@ -8,8 +8,7 @@ import re
 from markupsafe import Markup, escape
 
 NARROW_SPACE = "\u202f"
-DOI = re.compile(r"\bdoi:(10\.\d+/[^\s;,<>\"']+)")
-ARXIV = re.compile(r"\barXiv:(\d{4}\.\d{4,5})")
+REFERENCE = re.compile(r"\bdoi:(?P<doi>10\.\d+/[^\s;,<>\"']+)|\barXiv:(?P<arxiv>\d{4}\.\d{4,5})")
 
 
 def whole(number: float | None) -> str:
@@ -53,13 +52,19 @@ def probability(p: float | None) -> str:
     """Return a p-value."""
     if unknown(p):
         return "–"
-    return "< 0.0001" if p < 1e-4 else f"{p:.2g}" if p < 0.01 else f"{p:.3f}"
+    return "< 0.0001" if p < 1e-4 else f"{p:.3g}" if p < 0.1 else f"{p:.3f}"
 
 
 def citation(text: str) -> Markup:
     """Return a citation with its DOIs and arXiv numbers as links."""
-    linked = DOI.sub(r'<a href="https://doi.org/\1">doi:\1</a>', str(escape(text)))
-    return Markup(ARXIV.sub(r'<a href="https://arxiv.org/abs/\1">arXiv:\1</a>', linked))
+    parts, end = [Markup()], 0
+    for match in REFERENCE.finditer(text):
+        site = "https://doi.org/" if match["doi"] else "https://arxiv.org/abs/"
+        address = site + (match["doi"] or match["arxiv"])
+        link = Markup('<a href="{}">{}</a>').format(address, match[0])
+        parts += [escape(text[end : match.start()]), link]
+        end = match.end()
+    return Markup().join([*parts, escape(text[end:])])
 
 
 def is_link(address: str | None) -> bool:
