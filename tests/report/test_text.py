@@ -61,8 +61,8 @@ def test_a_citation_links_its_doi_and_nothing_else():
         'doi:10.1186/s13059-017-1382-0</a>; <a href="https://arxiv.org/abs/1708.07747">'
         "arXiv:1708.07747</a> (2017)"
     )
-    assert text.citation('doi:10.1/"><script>') == (
-        '<a href="https://doi.org/10.1/">doi:10.1/</a>&#34;&gt;&lt;script&gt;'
+    assert text.citation('doi:10.1/x"><script>') == (
+        '<a href="https://doi.org/10.1/x">doi:10.1/x</a>&#34;&gt;&lt;script&gt;'
     )
 
 
