@@ -1,0 +1,100 @@
+"""Dry runs: what each configuration would run."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+
+import pytest
+from working_copy import ROOT
+
+EVALUATED = {"evaluate_clustering", "evaluate_integration", "evaluate_elbo_surgery"}
+TRAINING = {"train_cells", "train_images", "train_scvi_tools", "tune"}
+
+
+def models(done) -> Counter:
+    """Return the numbers of training jobs: images, cells, tuning."""
+    jobs = Counter(done.job_counts)
+    cells = jobs["train_cells"] + jobs["train_scvi_tools"]
+    return Counter(images=jobs["train_images"], cells=cells, tuning=jobs["tune"])
+
+
+def test_the_paper(project):
+    """SPEC 4: 180 models of images, 160 of cells, 60 ladders of tuning; in less than a minute."""
+    start = time.monotonic()
+    done = project.snakemake("--dry-run", "--cores", "2", configfile="config/config.yaml")
+    assert time.monotonic() - start < 60
+    assert done.status == 0, done.text
+    jobs = done.job_counts
+    assert models(done) == {"images": 180, "cells": 160, "tuning": 60}
+    assert jobs["baselines"] == 4, "each embeds one data set for all trials"
+    assert (jobs["prepare"], jobs["split"], jobs["choose"]) == (6, 60, 4)
+    assert (jobs["evaluate_clustering"], jobs["evaluate_integration"]) == (60, 40)
+    assert jobs["evaluate_elbo_surgery"] == 40
+    assert (jobs["table"], jobs["figure_batch_size"]) == (4, 1)
+    assert (jobs["figure_samples"], jobs["figure_tuning"], jobs["figure_mde"]) == (4, 4, 4)
+    assert not (project.folder / "results").exists()
+
+
+def test_the_paper_is_the_default(project):
+    done = project.snakemake("-n", "--cores", "2")
+    assert done.status == 0, done.text
+    assert models(done) == {"images": 180, "cells": 160, "tuning": 60}
+    assert "results/paper/" in done.text
+
+
+def test_the_demo(project):
+    """Digits: 9 for Figure 1 (3 also for Table 2), 12 for Table 1, 9 more for Table 2."""
+    done = project.snakemake("-n", "--cores", "2", configfile="config/demo.yaml")
+    assert done.status == 0, done.text
+    assert models(done) == {"images": 9 + 12 + 9, "cells": 2 * 3 * 4, "tuning": 2 * 2}
+
+
+def test_the_tests_own(project):
+    project.configure((ROOT / "tests" / "workflow" / "tiny.yaml").read_text(), "tiny.yaml")
+    done = project.snakemake("-n", "--cores", "2", configfile="tiny.yaml")
+    assert done.status == 0, done.text
+    assert models(done) == {"images": 10, "cells": 12, "tuning": 1}
+    assert done.job_counts.keys() >= EVALUATED | {"choose", "baselines", "samples", "mde"}
+
+
+def test_own_data(project):
+    """A path, the columns, nothing else: tuned, trained, compared with the baselines."""
+    (project.folder / "x.h5ad").touch()
+    cells = {"path": "x.h5ad", "batch_key": "donor", "label_key": "cell_type"}
+    name = project.configure({"run": "mine", "datasets": {"my_cells": cells}})
+    done = project.snakemake("-n", "--cores", "2", configfile=name)
+    assert done.status == 0, done.text
+    assert models(done) == {"cells": 10 * 4, "tuning": 5 * 3, "images": 0}
+    jobs = done.job_counts
+    assert (jobs["prepare"], jobs["baselines"], jobs["table"]) == (1, 1, 2)
+    assert "train_images" not in jobs
+
+
+def test_own_data_with_settings_of_their_own(project):
+    """Nothing to tune."""
+    (project.folder / "x.h5ad").touch()
+    cells = {"path": "x.h5ad", "label_key": "cell_type", "batch_size": 64}
+    cells["prior_learning_ratio"] = 5
+    name = project.configure({"run": "mine", "trials": 3, "datasets": {"my_cells": cells}})
+    done = project.snakemake("-n", "--cores", "2", configfile=name)
+    assert done.status == 0, done.text
+    assert models(done) == {"cells": 3 * 4, "tuning": 0, "images": 0}
+    assert not {"tune", "choose"} & done.job_counts.keys()
+
+
+def test_settings_on_the_command_line(project):
+    """As the documentation shows: --config mirror=…, trials=…."""
+    (project.folder / "there").mkdir()
+    done = project.snakemake(
+        "-n", "--cores", "2", "--config", "mirror=there", "trials=1", configfile="config/demo.yaml"
+    )
+    assert done.status == 0, done.text
+    assert models(done) == {"images": 3 + 4 + 3, "cells": 2 * 4, "tuning": 2 * 2}
+
+
+@pytest.mark.parametrize("target", ["partial", "results/demo/data/digits.npz"])
+def test_other_targets(project, target):
+    done = project.snakemake("-n", "--cores", "2", target, configfile="config/demo.yaml")
+    assert done.status == 0, done.text
+    assert not TRAINING & done.job_counts.keys()
