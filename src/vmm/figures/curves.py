@@ -14,6 +14,9 @@ if TYPE_CHECKING:
     from matplotlib.lines import Line2D
     from matplotlib.patches import Rectangle
 
+MIN_BAND = 3
+"""Trials from which on an interval is drawn: that of two is some ten times their distance."""
+
 
 def intervals_by(frame: pd.DataFrame, column: str) -> dict[float, Interval]:
     """Summarise ``value`` for each value of `column`, ascending."""
@@ -58,7 +61,7 @@ def draw_curve(
     (line,) = axes.plot(
         xs, means, color=colour, marker=marker, label=label, zorder=3, mec="white", mew=0.5
     )
-    banded = [x for x in xs if points[x].n > 1]
+    banded = [x for x in xs if points[x].n >= MIN_BAND]
     if banded:
         low = [points[x].low for x in banded]
         high = [points[x].high for x in banded]
