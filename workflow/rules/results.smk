@@ -36,7 +36,7 @@ def show_results():
         return
     pictures = sorted({str(Path(file).stem) for file in report_inputs() if "/figures/" in file})
     print(
-        "",
+        "\nDone.",
         f"Open first   {REPORT}",
         f"Tables       {RUN}/tables/: " + ", ".join(f"table{n}.html" for n in TABLES),
         f"Figures      {RUN}/figures/: " + ", ".join(f"{name}.pdf" for name in pictures),

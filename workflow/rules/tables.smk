@@ -14,6 +14,18 @@ def table(name):
     return [f"{RUN}/tables/{name}.{suffix}" for suffix in ("csv", "tex", "html")]
 
 
+def shown_table(name, caption, what):
+    """Return the files of a table, its page marked for `snakemake --report`."""
+    csv, tex, html = table(name)
+    page = report(
+        html,
+        caption=f"../report/{caption}.rst",
+        category="Tables",
+        labels={"table": what},
+    )
+    return [csv, tex, page]
+
+
 def rows_of(tables):
     """Return the files of metrics that tables need."""
     return list(dict.fromkeys(f"{RUN}/metrics/{METRICS_OF_TABLE[n]}.csv" for n in tables))
@@ -30,7 +42,7 @@ rule table:
         rows=lambda w: rows_of([int(w.number)]),
         descriptions=lambda w: descriptions_of([int(w.number)]),
     output:
-        table("table{number}"),
+        shown_table("table{number}", "table", "Table {number}"),
         f"{RUN}/tables/table{{number}}_tests.csv",
     log:
         f"{RUN}/logs/table/{{number}}.log",
@@ -56,7 +68,7 @@ rule comparison:
         rows=rows_of(TABLES),
         published=ROOT / "src" / "vmm" / "tables" / "published.csv",
     output:
-        table("comparison"),
+        shown_table("comparison", "comparison", "comparison with the paper"),
     log:
         f"{RUN}/logs/comparison.log",
     benchmark:

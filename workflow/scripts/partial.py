@@ -1,4 +1,4 @@
-"""Make the tables of what an unfinished run has so far."""
+"""Make the tables, and the page, of what an unfinished run has so far."""
 
 from pathlib import Path
 
@@ -7,6 +7,8 @@ from _script import job
 
 with job(snakemake):
     from vmm.metrics.rows import gather_rows
+    from vmm.report.page import build_report, write_report
+    from vmm.report.versions import installed
     from vmm.tables import build_table, write_table
 
     run = Path(snakemake.params.run)
@@ -18,4 +20,6 @@ with job(snakemake):
         if jobs and parts:
             table = build_table(number, gather_rows(parts), jobs, known, partial=True)
             made += write_table(table, run / "partial" / f"table{number}")
-    print("\n".join(map(str, made)) or f"{run} has no metrics yet: nothing to show")
+    page = build_report(run, snakemake.config, installed(), partial=True)
+    write_report(page, run / "partial.html")
+    print("\n".join(map(str, [run / "partial.html", *made])))
