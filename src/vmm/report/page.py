@@ -94,7 +94,7 @@ def build_report(
     page = _template().render(
         run=run,
         config=config,
-        css=Markup((HERE / "report.css").read_text() + TABLE_CSS),
+        css=Markup(TABLE_CSS + (HERE / "report.css").read_text()),
         configuration=yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True, width=90),
         missing=missing,
         **_summary(run),

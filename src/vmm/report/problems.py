@@ -87,7 +87,8 @@ def _tuning_gaps(run: RunFolder) -> list[Gap]:
         steps = [
             step
             for step in grid.ladders(run.config, name)
-            if not run.has(f"tuning/{name}/b{step.batch_size}_trial_{step.trial}.json")
+            if not run.has(f"tuning/{name}.json")
+            and not run.has(f"tuning/{name}/b{step.batch_size}_trial_{step.trial}.json")
         ]
         if steps:
             what = f"tuning at batch size {_listed(step.batch_size for step in steps)}"
