@@ -10,7 +10,7 @@ PIP   = $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check install
 SMK   := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo paper test lint format clean
+.PHONY: help setup demo paper evidence test lint format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -32,6 +32,20 @@ demo: $(READY)  ## every kind of table and figure from embedded data, in about a
 
 paper: $(READY)  ## the whole paper (config/config.yaml): days on one GPU, see README.md
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/config.yaml
+
+EVIDENCE = $(BIN)/snakemake --cores $(CORES) --configfile docs/evidence
+evidence: $(READY)  ## measure again what docs/fidelity.md reports, from data beside the project
+	@$(EVIDENCE)/cells.yaml
+	@$(EVIDENCE)/images.yaml
+	@$(EVIDENCE)/switches.yaml
+	@$(EVIDENCE)/switches.yaml --config run=evidence_responsibility_gradient \
+	  'inference={"responsibility_gradient": false}'
+	@$(EVIDENCE)/switches.yaml --config run=evidence_concentration_prior \
+	  'inference={"concentration_prior": "gamma"}'
+	@$(EVIDENCE)/pseudo_inputs.yaml
+	@$(EVIDENCE)/pseudo_inputs.yaml --config run=evidence_train_pseudo_inputs \
+	  'inference={"train_pseudo_inputs": false}'
+	@$(BIN)/python docs/evidence/collect.py
 
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist worksteal
