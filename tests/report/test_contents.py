@@ -56,6 +56,6 @@ def test_every_caption_is_one_paragraph_with_its_data_set(config):
     assert "over 3 trials" in contents.caption(items[0], config)
 
 
-@pytest.mark.parametrize("name", ["report", "workflow", "comparison", "recommendation"])
+@pytest.mark.parametrize("name", ["report", "workflow", "comparison"])
 def test_captions_of_snakemakes_report_exist(name):
     assert (contents.CAPTIONS / f"{name}.rst").read_text().endswith(".\n")

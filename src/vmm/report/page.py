@@ -234,7 +234,7 @@ def _problems(run: RunFolder) -> dict[str, Any]:
         "absences": problems.absences(run),
         "n_models": len(run.jobs),
         "n_there": sum(job.folder in run.runs for job in run.jobs),
-        "n_diverged": sum(gap.count for gap in gaps if gap.status in problems.SINGLE),
+        "n_diverged": sum(gap.n for gap in gaps if gap.status in problems.SINGLE),
     }
 
 

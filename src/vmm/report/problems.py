@@ -31,7 +31,7 @@ class Gap(NamedTuple):
         Methods and settings concerned.
     trials : str
         Trials concerned, such as ``0–2, 5``.
-    count : int
+    n : int
         Of models.
     log : str
         Path of a log to look into, if any.
@@ -42,7 +42,7 @@ class Gap(NamedTuple):
     dataset: str
     what: str
     trials: str
-    count: int
+    n: int
     log: str = ""
 
 
@@ -53,7 +53,7 @@ class Absence(NamedTuple):
     datasets: list[str]
     methods: str
     metrics: str
-    count: int
+    n: int
 
 
 def model_gaps(run: RunFolder) -> list[Gap]:

@@ -13,12 +13,16 @@ REFERENCE = re.compile(r"\bdoi:(?P<doi>10\.\d+/[^\s;,<>\"']+)|\barXiv:(?P<arxiv>
 
 def whole(number: float | None) -> str:
     """Return a whole number with its thousands set apart."""
-    return "–" if unknown(number) else f"{int(number):,}".replace(",", NARROW_SPACE)
+    return (
+        "–"
+        if number is None or math.isnan(number)
+        else f"{int(number):,}".replace(",", NARROW_SPACE)
+    )
 
 
 def duration(seconds: float | None) -> str:
     """Return a time with its two largest units."""
-    if unknown(seconds):
+    if seconds is None or math.isnan(seconds):
         return "–"
     if seconds < 10:
         return f"{seconds:.1f} s"
@@ -34,14 +38,14 @@ def duration(seconds: float | None) -> str:
 
 def memory(megabytes: float | None) -> str:
     """Return an amount of memory in MB, or GB from 1000 MB."""
-    if unknown(megabytes):
+    if megabytes is None or math.isnan(megabytes):
         return "–"
     return f"{megabytes / 1000:.1f} GB" if megabytes >= 1000 else f"{megabytes:.0f} MB"
 
 
 def decimal(number: float | None, digits: int = 3) -> str:
     """Return a number with that many significant digits, with a real minus sign."""
-    if unknown(number):
+    if number is None or math.isnan(number):
         return "–"
     if math.isinf(number):
         return "∞" if number > 0 else "−∞"
@@ -50,7 +54,7 @@ def decimal(number: float | None, digits: int = 3) -> str:
 
 def probability(p: float | None) -> str:
     """Return a p-value."""
-    if unknown(p):
+    if p is None or math.isnan(p):
         return "–"
     return "< 0.0001" if p < 1e-4 else f"{p:.3g}" if p < 0.1 else f"{p:.3f}"
 
@@ -70,11 +74,6 @@ def citation(text: str) -> Markup:
 def is_link(address: str | None) -> bool:
     """Whether an address may be linked to."""
     return bool(address) and bool(re.match(r"https?://", str(address)))
-
-
-def unknown(number: float | None) -> bool:
-    """Whether there is no number."""
-    return number is None or number != number
 
 
 def plural(count: int, one: str, many: str = "") -> str:
