@@ -7,10 +7,11 @@ min_version("9.0")
 
 if not workflow.configfiles:
 
-    configfile: workflow.basedir + "/config/config.yaml"
+    configfile: f"{workflow.basedir}/config/config.yaml"
 
 
 include: "workflow/rules/common.smk"
+include: "workflow/rules/inputs.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/tune.smk"

@@ -1,5 +1,6 @@
 """Configuration, grid and what the rules share."""
 
+import shutil
 import sys
 from pathlib import Path
 
@@ -81,5 +82,5 @@ def growing(amount):
 
 def gpus():
     """Return how many GPUs a training job asks for: `auto` wants one where one can be seen."""
-    visible = config["device"] == "auto" and Path("/dev/nvidia0").exists()
+    visible = config["device"] == "auto" and shutil.which("nvidia-smi") is not None
     return int(config["device"] == "cuda" or visible)

@@ -1,13 +1,6 @@
 """Data sets and their splits."""
 
 
-def own_file(wildcards):
-    """Return the user's own file, so that another content is read anew."""
-    dataset = config["datasets"][wildcards.dataset]
-    own = dataset["path"] and not dataset["source"]
-    return str(Path(dataset["path"]).expanduser()) if own else []
-
-
 rule prepare:
     input:
         own_file,

@@ -1,26 +1,5 @@
 """Metrics: a part for each data set and trial (ELBO surgery: for each model), then gathered."""
 
-PARTS = f"{RUN}/metrics/parts"
-
-
-def parts(wildcards):
-    """Return the files whose rows make up one file of metrics."""
-    jobs = {
-        "clustering": grid.clustering_jobs(config) + grid.leiden_jobs(config),
-        "integration": grid.experiment_jobs(config, "cells"),
-        "elbo_surgery": grid.experiment_jobs(config, "elbo_surgery"),
-    }[wildcards.metrics]
-    if wildcards.metrics == "elbo_surgery":
-        return [f"{PARTS}/elbo_surgery/{j.folder.removeprefix('models/')}.csv" for j in jobs]
-    names = dict.fromkeys(f"{j.dataset}/trial_{j.trial}" for j in jobs)
-    return [f"{PARTS}/{wildcards.metrics}/{name}.csv" for name in names]
-
-
-def leiden_inputs(wildcards):
-    """Return the files of the embeddings that Leiden clusters."""
-    jobs = grid.experiment_jobs(config, "cells") if grid.leiden_jobs(config) else []
-    return files_of(trial_of(jobs, wildcards), LATENT)
-
 
 rule evaluate_clustering:
     input:

@@ -1,46 +1,5 @@
 """Figures, each as PDF, PNG and SVG."""
 
-MDE_METHODS = [
-    m for m in grid.METHODS["cells"] if m in EXPERIMENTS.get("cells", {}).get("methods", [])
-]
-MDE_METHODS = [m for m in MDE_METHODS if m != "scvi_tools"] or MDE_METHODS
-
-
-def figure(name):
-    """Return the files of a figure."""
-    return [f"{RUN}/figures/{name}.{suffix}" for suffix in FORMATS]
-
-
-def shown(name, caption, what, dataset=None, method=None):
-    """Return the files of a figure, its picture marked for `snakemake --report`."""
-    labels = {"figure": what, "data set": dataset, "method": method}
-    pdf, png, svg = figure(name)
-    marked = report(
-        png,
-        caption=f"../report/{caption}.rst",
-        category="Figures",
-        labels={key: value or "–" for key, value in labels.items()},
-    )
-    return [pdf, marked, svg]
-
-
-def image_jobs(wildcards):
-    """Return the jobs of one image data set and method in image clustering, all trials."""
-    return [
-        job
-        for job in grid.experiment_jobs(config, "image_clustering")
-        if (job.dataset, job.method) == (wildcards.dataset, wildcards.method)
-    ]
-
-
-def mde_jobs(wildcards):
-    """Return the jobs whose embeddings can be laid out, all trials."""
-    return [
-        job
-        for job in grid.experiment_jobs(config, "cells")
-        if job.dataset == wildcards.dataset and job.method in MDE_METHODS
-    ]
-
 
 rule figure_batch_size:
     input:

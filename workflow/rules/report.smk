@@ -1,24 +1,5 @@
 """The page of a run, and the training curves that only it shows."""
 
-import hashlib
-
-from snakemake import __version__ as snakemake_version
-from vmm.report import contents
-
-PAGE = ROOT / "src" / "vmm" / "report"
-
-
-def looks():
-    """Return a hash of what the page is made with besides code: template, style, captions."""
-    files = [*PAGE.glob("report.*"), *(ROOT / "workflow" / "report").glob("*.rst")]
-    text = b"".join(path.read_bytes() for path in sorted(files))
-    return hashlib.sha256(text).hexdigest()[:16]
-
-
-def curve_jobs(wildcards):
-    """Return the models whose training curves one figure shows."""
-    return contents.curve_jobs(config, wildcards.dataset)
-
 
 rule training_curves:
     input:

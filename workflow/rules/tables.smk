@@ -1,41 +1,5 @@
 """Tables, the comparison with the paper, the recommendation; what there is of an unfinished run."""
 
-METRICS_OF_TABLE = {1: "elbo_surgery", 2: "clustering", 3: "clustering", 4: "integration"}
-TABLE_JOBS = {
-    number: [grid.row_of(job) for job in grid.table_jobs(config, number)]
-    for number in METRICS_OF_TABLE
-}
-TABLES = [number for number, jobs in TABLE_JOBS.items() if jobs]
-CELL_TABLES = [number for number in TABLES if number in (3, 4)]
-
-
-def table(name):
-    """Return the files of a table."""
-    return [f"{RUN}/tables/{name}.{suffix}" for suffix in ("csv", "tex", "html")]
-
-
-def shown_table(name, caption, what):
-    """Return the files of a table, its page marked for `snakemake --report`."""
-    csv, tex, html = table(name)
-    page = report(
-        html,
-        caption=f"../report/{caption}.rst",
-        category="Tables",
-        labels={"table": what},
-    )
-    return [csv, tex, page]
-
-
-def rows_of(tables):
-    """Return the files of metrics that tables need."""
-    return list(dict.fromkeys(f"{RUN}/metrics/{METRICS_OF_TABLE[n]}.csv" for n in tables))
-
-
-def descriptions_of(tables):
-    """Return the descriptions of the data sets in tables."""
-    names = dict.fromkeys(job["dataset"] for n in tables for job in TABLE_JOBS[n])
-    return [f"{RUN}/data/{name}.json" for name in names]
-
 
 rule table:
     input:

@@ -1,13 +1,5 @@
 """Models, each in a folder of its own, and embeddings without a model."""
 
-MODEL = f"{RUN}/models/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}"
-
-
-def choice(wildcards):
-    """Return the file with the tuned settings, if the data set's were tuned."""
-    chosen = job(wildcards).setting == grid.CHOSEN and wildcards.dataset in TUNED
-    return f"{RUN}/tuning/{wildcards.dataset}.json" if chosen else []
-
 
 rule train_cells:
     input:
@@ -50,8 +42,8 @@ rule baselines:
         data=f"{RUN}/data/{{dataset}}.npz",
     output:
         [
-            f"{RUN}/" + grid.model_folder("{dataset}", method, grid.CHOSEN, trial) + f"/{name}"
-            for method in EXPERIMENTS.get("cells", {}).get("baselines", grid.BASELINES)
+            f"{BASELINE}/{name}".format(dataset="{dataset}", method=method, trial=trial)
+            for method in BASELINES
             for trial in TRIALS
             for name in LATENT
         ],
@@ -67,11 +59,10 @@ rule baselines:
         mem_mb=growing(16000),
         runtime=growing(240),
     params:
-        methods=EXPERIMENTS.get("cells", {}).get("baselines", grid.BASELINES),
+        methods=BASELINES,
         trials=config["trials"],
         seed=config["seed"],
-        folder=lambda w: f"{RUN}/"
-        + grid.model_folder(w.dataset, "{method}", grid.CHOSEN, "{trial}"),
+        folder=lambda w: BASELINE.replace("{dataset}", w.dataset),
         code=code("vmm.jobs.baselines"),
     script:
         "../scripts/baselines.py"

@@ -1,25 +1,5 @@
 """Tuning of batch size and prior learning ratio, by the VMM (the paper's Appendix C)."""
 
-LADDER = f"{RUN}/tuning/{{dataset}}/b{{batch}}_trial_{{trial}}"
-
-
-def ladder(wildcards):
-    """Return the tuning job that wildcards name."""
-    return next(
-        ladder
-        for ladder in grid.ladders(config, wildcards.dataset)
-        if (ladder.trial, ladder.batch_size) == (int(wildcards.trial), int(wildcards.batch))
-    )
-
-
-def ladders(wildcards):
-    """Return the ladders of one data set and trial, a file for each batch size."""
-    return [
-        LADDER.format(dataset=step.dataset, batch=step.batch_size, trial=step.trial) + ".json"
-        for step in grid.ladders(config, wildcards.dataset)
-        if step.trial == int(wildcards.trial)
-    ]
-
 
 rule tune:
     input:

@@ -1,0 +1,175 @@
+"""What rules take as input and give as output: functions of wildcards and the configuration."""
+
+import hashlib
+
+from snakemake import __version__ as snakemake_version
+from vmm.report import contents
+
+# Data --------------------------------------------------------------------------------------------
+
+
+def own_file(wildcards):
+    """Return the user's own file, so that another content is read anew."""
+    dataset = config["datasets"][wildcards.dataset]
+    own = dataset["path"] and not dataset["source"]
+    return str(Path(dataset["path"]).expanduser()) if own else []
+
+
+# Training ---------------------------------------------------------------------------------------
+
+MODEL = f"{RUN}/models/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}"
+BASELINE = MODEL.replace("{setting}", grid.CHOSEN)
+BASELINES = EXPERIMENTS.get("cells", {}).get("baselines", grid.BASELINES)
+
+
+def choice(wildcards):
+    """Return the file with the tuned settings, if the data set's were tuned."""
+    chosen = job(wildcards).setting == grid.CHOSEN and wildcards.dataset in TUNED
+    return f"{RUN}/tuning/{wildcards.dataset}.json" if chosen else []
+
+
+# Tuning -----------------------------------------------------------------------------------------
+
+LADDER = f"{RUN}/tuning/{{dataset}}/b{{batch}}_trial_{{trial}}"
+
+
+def ladder(wildcards):
+    """Return the tuning job that wildcards name."""
+    return next(
+        ladder
+        for ladder in grid.ladders(config, wildcards.dataset)
+        if (ladder.trial, ladder.batch_size) == (int(wildcards.trial), int(wildcards.batch))
+    )
+
+
+def ladders(wildcards):
+    """Return the ladders of one data set and trial, a file for each batch size."""
+    return [
+        LADDER.format(dataset=step.dataset, batch=step.batch_size, trial=step.trial) + ".json"
+        for step in grid.ladders(config, wildcards.dataset)
+        if step.trial == int(wildcards.trial)
+    ]
+
+
+# Metrics ----------------------------------------------------------------------------------------
+
+PARTS = f"{RUN}/metrics/parts"
+
+
+def parts(wildcards):
+    """Return the files whose rows make up one file of metrics."""
+    jobs = {
+        "clustering": grid.clustering_jobs(config) + grid.leiden_jobs(config),
+        "integration": grid.experiment_jobs(config, "cells"),
+        "elbo_surgery": grid.experiment_jobs(config, "elbo_surgery"),
+    }[wildcards.metrics]
+    if wildcards.metrics == "elbo_surgery":
+        return [f"{PARTS}/elbo_surgery/{j.folder.removeprefix('models/')}.csv" for j in jobs]
+    names = dict.fromkeys(f"{j.dataset}/trial_{j.trial}" for j in jobs)
+    return [f"{PARTS}/{wildcards.metrics}/{name}.csv" for name in names]
+
+
+def leiden_inputs(wildcards):
+    """Return the files of the embeddings that Leiden clusters."""
+    jobs = grid.experiment_jobs(config, "cells") if grid.leiden_jobs(config) else []
+    return files_of(trial_of(jobs, wildcards), LATENT)
+
+
+# Figures ----------------------------------------------------------------------------------------
+
+MDE_METHODS = [
+    m for m in grid.METHODS["cells"] if m in EXPERIMENTS.get("cells", {}).get("methods", [])
+]
+MDE_METHODS = [m for m in MDE_METHODS if m != "scvi_tools"] or MDE_METHODS
+
+
+def figure(name):
+    """Return the files of a figure."""
+    return [f"{RUN}/figures/{name}.{suffix}" for suffix in FORMATS]
+
+
+def shown(name, caption, what, dataset=None, method=None):
+    """Return the files of a figure, its picture marked for `snakemake --report`."""
+    labels = {"figure": what, "data set": dataset, "method": method}
+    pdf, png, svg = figure(name)
+    marked = report(
+        png,
+        caption=f"../report/{caption}.rst",
+        category="Figures",
+        labels={key: value or "–" for key, value in labels.items()},
+    )
+    return [pdf, marked, svg]
+
+
+def image_jobs(wildcards):
+    """Return the jobs of one image data set and method in image clustering, all trials."""
+    return [
+        job
+        for job in grid.experiment_jobs(config, "image_clustering")
+        if (job.dataset, job.method) == (wildcards.dataset, wildcards.method)
+    ]
+
+
+def mde_jobs(wildcards):
+    """Return the jobs whose embeddings can be laid out, all trials."""
+    return [
+        job
+        for job in grid.experiment_jobs(config, "cells")
+        if job.dataset == wildcards.dataset and job.method in MDE_METHODS
+    ]
+
+
+# Tables -----------------------------------------------------------------------------------------
+
+METRICS_OF_TABLE = {1: "elbo_surgery", 2: "clustering", 3: "clustering", 4: "integration"}
+TABLE_JOBS = {
+    number: [grid.row_of(job) for job in grid.table_jobs(config, number)]
+    for number in METRICS_OF_TABLE
+}
+TABLES = [number for number, jobs in TABLE_JOBS.items() if jobs]
+CELL_TABLES = [number for number in TABLES if number in (3, 4)]
+
+
+def table(name):
+    """Return the files of a table."""
+    return [f"{RUN}/tables/{name}.{suffix}" for suffix in ("csv", "tex", "html")]
+
+
+def shown_table(name, caption, what):
+    """Return the files of a table, its page marked for `snakemake --report`."""
+    csv, tex, html = table(name)
+    page = report(
+        html,
+        caption=f"../report/{caption}.rst",
+        category="Tables",
+        labels={"table": what},
+    )
+    return [csv, tex, page]
+
+
+def rows_of(tables):
+    """Return the files of metrics that tables need."""
+    return list(dict.fromkeys(f"{RUN}/metrics/{METRICS_OF_TABLE[n]}.csv" for n in tables))
+
+
+def descriptions_of(tables):
+    """Return the descriptions of the data sets in tables."""
+    names = dict.fromkeys(job["dataset"] for n in tables for job in TABLE_JOBS[n])
+    return [f"{RUN}/data/{name}.json" for name in names]
+
+
+# The report -------------------------------------------------------------------------------------
+
+PAGE = ROOT / "src" / "vmm" / "report"
+
+
+def looks():
+    """Return a hash of what the page is made with besides code: template, style, captions."""
+    files = [*PAGE.glob("report.*"), *(ROOT / "workflow" / "report").glob("*.rst")]
+    text = b"".join(path.read_bytes() for path in sorted(files))
+    return hashlib.sha256(text).hexdigest()[:16]
+
+
+def curve_jobs(wildcards):
+    """Return the models whose training curves one figure shows."""
+    return contents.curve_jobs(config, wildcards.dataset)
