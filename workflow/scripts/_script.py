@@ -56,7 +56,8 @@ def job(snakemake) -> Iterator[None]:
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     sys.stdout = sys.stderr = Log(log, terminal)
-    logging.basicConfig(level=logging.INFO, format="%(message)s", stream=sys.stderr)
+    logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
+    logging.getLogger("vmm").setLevel(logging.INFO)
     try:
         yield
     except InputError as error:
