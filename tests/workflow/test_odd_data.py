@@ -1,0 +1,125 @@
+"""Data as odd as they may be: a batch of one cell, a cell type of one cell, a single trial.
+
+They are those of a built-in set that the user supplies, so that the paper has numbers for it.
+"""
+
+from __future__ import annotations
+
+import json
+from typing import NamedTuple
+
+import numpy as np
+import pandas as pd
+import pytest
+import scipy.sparse as sp
+from working_copy import Done, Project
+
+from vmm.metrics.rows import read_rows
+from vmm.names import INTEGRATION_METRICS
+
+N, TYPES = 120, ["T", "B", "rare"]
+PART = "results/odd/metrics/parts/clustering/split_seq/trial_0.csv"
+CONFIG = {
+    "run": "odd",
+    "device": "cpu",
+    "trials": 1,
+    "n_components": 8,
+    "datasets": {
+        "split_seq": {
+            "path": "supplied",
+            "n_hidden": 16,
+            "n_latent": 4,
+            "batch_size": 32,
+            "prior_learning_ratio": 5,
+        }
+    },
+    "experiments": {"cells": {"methods": ["vmm"], "baselines": ["pca"], "max_epochs": 2}},
+}
+
+
+class Story(NamedTuple):
+    """What was run, in turn."""
+
+    project: Project
+    first: Done
+    partial: Done
+    whole: Done
+
+
+@pytest.fixture(scope="module")
+def story(tmp_path_factory) -> Story:
+    """Run a part, look at what there is, run the rest."""
+    project = Project(tmp_path_factory.mktemp("odd") / "project")
+    rng = np.random.default_rng(0)
+    types = np.arange(N) % 2
+    types[-1] = 2
+    counts = rng.poisson(np.exp(rng.normal(1, 1, (3, 30)))[types])
+    supplied = project.folder / "supplied"
+    supplied.mkdir()
+    sp.save_npz(supplied / "counts_small.npz", sp.csr_matrix(counts))
+    preparation = np.where(np.arange(N) % 3, "polydT", "random")
+    preparation[0] = "lonely"
+    table = {"polydT": preparation, "cellchat_clusters": np.array(TYPES)[types]}
+    pd.DataFrame(table).to_csv(supplied / "cells.csv", index=False)
+    name = project.configure(CONFIG)
+    return Story(
+        project,
+        project.snakemake("--cores", "2", PART, configfile=name),
+        project.snakemake("--cores", "2", "partial", configfile=name),
+        project.snakemake("--cores", "2", configfile=name),
+    )
+
+
+def test_all_of_it_runs(story):
+    for done in story[1:]:
+        assert done.status == 0, done.text
+        assert "Traceback" not in done.text
+
+
+def test_the_description_names_what_is_odd(story):
+    path = story.project.folder / "results" / "odd" / "data" / "split_seq.json"
+    description = json.loads(path.read_text())
+    assert description["batches"] == {"lonely": 1, "polydT": 80, "random": 39}
+    assert description["cell_types"] == {"B": 59, "T": 60, "rare": 1}
+    assert "The batch 'lonely' has a single cell." in description["notes"]
+    assert "The cell type 'rare' has a single cell." in description["notes"]
+
+
+def test_every_metric_has_a_value_or_a_reason(story):
+    rows = read_rows(story.project.folder / "results" / "odd" / "metrics" / "integration.csv")
+    assert len(rows) == 2 * len(INTEGRATION_METRICS)
+    assert rows["status"].str.fullmatch(r"ok|n/a: .{10,}").all()
+    for metric in ("Graph connectivity", "KMeans NMI", "Silhouette label", "iLISI"):
+        assert set(rows.loc[rows["metric"] == metric, "status"]) == {"ok"}, metric
+    values = rows["value"].dropna()
+    assert values.between(-1e-6, 1 + 1e-6).all()
+
+
+def test_one_trial_is_not_tested_and_says_so(story):
+    path = story.project.folder / "results" / "odd" / "tables" / "table4_tests.csv"
+    tests = pd.read_csv(path)
+    assert set(tests["n"]) == {1} and tests["p"].isna().all()
+    assert set(tests["status"]) >= {"not tested: only one trial in common with the best method"}
+
+
+def test_the_comparison_has_the_papers_numbers_beside_ours(story):
+    """Of a mean over one trial it says so; what was not run has no number of ours."""
+    comparison = pd.read_csv(story.project.folder / "results/odd/tables/comparison.csv")
+    ran = (comparison["dataset"] == "split_seq") & (comparison["prior"] == "VampPriorMixture")
+    assert len(comparison[ran]) == 4 + 13
+    assert set(comparison.loc[ran, "verdict"]) == {"n/a: one trial, no CI"}
+    ours, published = comparison.loc[ran, "mean"], comparison.loc[ran, "published_mean"]
+    np.testing.assert_allclose(comparison.loc[ran, "difference"], ours - published)
+    assert comparison.loc[~ran, "mean"].isna().all()
+    gmm = (comparison["dataset"] == "split_seq") & (comparison["prior"] == "GaussianMixture")
+    assert set(comparison.loc[gmm, "verdict"]) == {"not run"}
+
+
+def test_partial_shows_what_there_is(story):
+    """Table 3 for one, before there was a Table 4; it does not stand for the whole one."""
+    results = story.project.folder / "results" / "odd"
+    assert not {"tune", "train_cells"} & story.partial.job_counts.keys()
+    page = (results / "partial.html").read_text()
+    assert "Table 3" in page
+    made = {path.name for path in (results / "partial").iterdir()}
+    assert {"table3.csv", "table3.html"} <= made and "table4.csv" not in made
