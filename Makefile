@@ -49,7 +49,7 @@ evidence: $(READY)  ## measure again what docs/fidelity.md reports, from data be
 	@$(BIN)/python docs/evidence/collect.py
 
 test: $(READY)  ## run the tests
-	@$(BIN)/python -m pytest -n 2 --dist worksteal
+	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
 lint: $(READY)  ## ruff, snakefmt and snakemake --lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
