@@ -410,9 +410,9 @@ def log_wishart(cholesky: Tensor, dof: float, scale: float) -> Tensor:
     torch.Tensor, shape (...)
     """
     p = cholesky.shape[-1]
-    half = torch.tensor(0.5 * dof, dtype=torch.float64)
-    normaliser = 0.5 * dof * p * torch.log(torch.tensor(2 * scale, dtype=torch.float64))
-    normaliser = float(normaliser + torch.special.multigammaln(half, p))
+    half = 0.5 * dof
+    gammas = sum(math.lgamma(half - 0.5 * i) for i in range(p))
+    normaliser = half * p * math.log(2 * scale) + 0.25 * p * (p - 1) * math.log(math.pi) + gammas
     trace = cholesky.square().sum((-2, -1))
     return (dof - p - 1) * log_diagonal(cholesky) - 0.5 * trace / scale - normaliser
 
