@@ -29,12 +29,12 @@ def progress(
         What is trained.
     max_epochs : int
     stream : text file, optional
-        Where to; standard error by default. A terminal gets a bar.
+        Where to; standard error by default. A terminal or a notebook gets a bar.
     interval : float
         Seconds between lines where there is no terminal.
     """
     stream = sys.stderr if stream is None else stream
-    if stream.isatty():
+    if stream.isatty() or "ipykernel" in sys.modules:
         return _bar(label, max_epochs, stream)
     last = time.monotonic()
 
@@ -48,7 +48,7 @@ def progress(
 
 
 def _bar(label: str, max_epochs: int, stream: TextIO) -> Callable[[dict[str, float]], None]:
-    from tqdm import tqdm
+    from tqdm.auto import tqdm
 
     bar = tqdm(total=max_epochs, desc=label, unit="epoch", file=stream, dynamic_ncols=True)
 

@@ -61,12 +61,13 @@ class ImageTensors:
 
 
 class CellTensors:
-    """Counts on the device, in the smallest integer type that holds them.
+    """Counts on the device, in the smallest type that holds them.
 
     Parameters
     ----------
     counts : scipy.sparse matrix or array, shape (N, G)
-        Non-negative integers.
+        Non-negative integers. The command line and the benchmark accept no others; others are kept
+        as floats.
     batch : array of int, shape (N,)
         Batch of each cell, 0…B−1.
     n_batches : int
@@ -77,8 +78,7 @@ class CellTensors:
     def __init__(
         self, counts, batch: np.ndarray, n_batches: int, device: str | torch.device = "cpu"
     ):
-        largest = counts.max() if counts.shape[0] else 0
-        dtype = next((d for d in (np.uint8, np.int16) if largest <= np.iinfo(d).max), np.float32)
+        dtype = _smallest_type(counts)
         # Rows in slices: the dense matrix exists only in its final type.
         dense = torch.empty(counts.shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
         for start in range(0, counts.shape[0], 4096):
@@ -105,6 +105,15 @@ class CellTensors:
         """Return the cells of `index` (n,)."""
         covariates = F.one_hot(self.codes[index], self.n_batches).float()
         return CellBatch(self.counts[index].float(), covariates)
+
+
+def _smallest_type(counts) -> type[np.generic]:
+    values = counts.data if hasattr(counts, "toarray") else np.asarray(counts)
+    if values.dtype.kind == "f" and not (np.mod(values, 1) == 0).all():
+        return np.float32
+    largest, least = (values.max(), values.min()) if values.size else (0, 0)
+    fits = (d for d in (np.uint8, np.int16) if least >= 0 and largest <= np.iinfo(d).max)
+    return next(fits, np.float32)
 
 
 Tensors = ImageTensors | CellTensors

@@ -13,7 +13,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any, Literal
@@ -78,8 +78,9 @@ class FitResult:
 
     Attributes
     ----------
-    status : {"ok", "diverged"}
+    status : {"ok", "diverged", "interrupted"}
         "diverged": NaN or infinity was met; the model holds its last finite state.
+        "interrupted": by Ctrl-C, where `fit` was asked to keep what there was.
     history : list of dict
         A row an epoch: epoch, train_elbo, valid_elbo, utilized_clusters, seconds and, where it is
         monitored, valid_unmerged_nmi.
@@ -102,8 +103,11 @@ def fit(
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = 30.0,
     progress: Callable[[Row], None] | None = None,
+    keep_on_interrupt: bool = False,
 ) -> FitResult:
     """Train `model` by Algorithm 1, and leave it in the state of its best epoch.
+
+    Parameters that require no gradient stay as they are.
 
     Parameters
     ----------
@@ -121,6 +125,9 @@ def fit(
     checkpoint_seconds : float
     progress : callable, optional
         Called with the row of each epoch.
+    keep_on_interrupt : bool
+        Whether Ctrl-C ends the training as its end would, once an epoch is complete. A job of a
+        pipeline must not take an interrupted training for a finished one.
 
     Returns
     -------
@@ -136,14 +143,19 @@ def fit(
     if checkpoint is not None:
         trainer.resume(Path(checkpoint))
     saved = time.monotonic()
-    while not trainer.finished:
-        row = trainer.epoch()
-        if progress is not None:
-            progress(row)
-        due = time.monotonic() - saved >= checkpoint_seconds
-        if checkpoint is not None and due and not trainer.finished:
-            trainer.save(Path(checkpoint))
-            saved = time.monotonic()
+    try:
+        while not trainer.finished:
+            row = trainer.epoch()
+            if progress is not None:
+                progress(row)
+            due = time.monotonic() - saved >= checkpoint_seconds
+            if checkpoint is not None and due and not trainer.finished:
+                trainer.save(Path(checkpoint))
+                saved = time.monotonic()
+    except KeyboardInterrupt:
+        if not keep_on_interrupt or not trainer.history:
+            raise
+        return replace(trainer.result(), status="interrupted")
     return trainer.result()
 
 
@@ -191,7 +203,7 @@ def evaluate(
     The noise depends on `seed` only, so that epochs are compared with the same noise.
     """
     generator = torch.Generator(data.device).manual_seed(seed)
-    encode = _encode_once(model)
+    encode = encode_once(model)
     total, clusters = 0.0, []
     for rows in torch.as_tensor(index, device=data.device).split(EVALUATION_ROWS):
         batch = data.batch(rows)
@@ -233,7 +245,7 @@ def embed(
     """
     generator = torch.Generator(data.device).manual_seed(seed)
     sample = model.cluster_by_sample if sample is None else sample
-    encode = _encode_once(model)
+    encode = encode_once(model)
     means, probabilities = [], []
     for rows in torch.arange(len(data), device=data.device).split(EVALUATION_ROWS):
         q = model.posterior(data.batch(rows))
@@ -246,7 +258,7 @@ def embed(
     return embedding, torch.cat(probabilities).cpu().numpy() if probabilities else None
 
 
-def _encode_once(model: LatentVariableModel) -> Callable[[Tensor], Normal]:
+def encode_once(model: LatentVariableModel) -> Callable[[Tensor], Normal]:
     """Return an `encode` for fixed parameters: the pseudo-inputs are encoded only once."""
     known: list[Normal] = []
 
@@ -287,15 +299,11 @@ class _Trainer:
         self.valid_labels = None if labels is None else np.asarray(labels)[valid]
         self.generator = torch.Generator(data.device).manual_seed(settings.seed)
         rate = settings.learning_rate
-        self.optimizers = [_adam(model.variational_parameters(), rate, settings.epsilon)]
-        if model.prior.empirical_bayes_parameters() and settings.kl_weight:
-            self.optimizers.append(
-                _adam(
-                    model.prior.empirical_bayes_parameters(),
-                    rate * settings.prior_learning_ratio,
-                    settings.epsilon,
-                )
-            )
+        self.optimizers = [_adam(_fitted(model.variational_parameters()), rate, settings.epsilon)]
+        empirical_bayes = _fitted(model.prior.empirical_bayes_parameters())
+        if empirical_bayes and settings.kl_weight:
+            ratio = settings.prior_learning_ratio
+            self.optimizers.append(_adam(empirical_bayes, rate * ratio, settings.epsilon))
         self.history: list[Row] = []
         self.diverged = False
         self.best_score, self.best_epoch = -math.inf, 0
@@ -431,6 +439,10 @@ def _read_checkpoint(path: Path, fingerprint: dict[str, Any], device) -> dict[st
 
 def _adam(parameters, rate: float, epsilon: float) -> torch.optim.Adam:
     return torch.optim.Adam(parameters, lr=rate, eps=epsilon, fused=True)
+
+
+def _fitted(parameters: list[torch.nn.Parameter]) -> list[torch.nn.Parameter]:
+    return [parameter for parameter in parameters if parameter.requires_grad]
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:

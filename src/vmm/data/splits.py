@@ -46,9 +46,22 @@ def make_split(data: CellData | ImageData, trial: int, seed: int) -> tuple[np.nd
     n_rows = len(data)
     if isinstance(data, ImageData) and data.valid is not None:
         valid = np.sort(data.valid).astype(np.int64)
-    else:
-        n_valid = max(1, round(VALID_FRACTION[data.kind] * n_rows))
-        valid = np.sort(generator(seed, trial, "split").permutation(n_rows)[:n_valid])
+        return np.setdiff1d(np.arange(n_rows, dtype=np.int64), valid, assume_unique=True), valid
+    return random_split(n_rows, VALID_FRACTION[data.kind], trial, seed)
+
+
+def random_split(
+    n_rows: int, valid_fraction: float, trial: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Split rows at random; as `make_split`, for a part that the caller names.
+
+    Returns
+    -------
+    train, valid : numpy.ndarray
+        int64 row numbers, ascending.
+    """
+    n_valid = max(1, round(valid_fraction * n_rows))
+    valid = np.sort(generator(seed, trial, "split").permutation(n_rows)[:n_valid])
     train = np.setdiff1d(np.arange(n_rows, dtype=np.int64), valid, assume_unique=True)
     return train, valid.astype(np.int64, copy=False)
 
