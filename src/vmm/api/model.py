@@ -17,7 +17,9 @@ from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass, RNASeqMixin, VAEMixin
 
 from vmm.api.clusters import ClusterMixin
+from vmm.api.mixture import MixtureMixin
 from vmm.api.module import Module
+from vmm.api.summary import SummaryMixin
 from vmm.data.splits import random_split
 from vmm.models.build import build_model, seed_of
 from vmm.models.scvi import SCVI as Networks
@@ -41,7 +43,7 @@ HISTORY = {
 """Names in ``model.history``, our names of them, and the sign: scvi-tools records losses."""
 
 
-class SCVI(ClusterMixin, RNASeqMixin, VAEMixin, BaseModelClass):
+class SCVI(ClusterMixin, SummaryMixin, MixtureMixin, RNASeqMixin, VAEMixin, BaseModelClass):
     """scVI that integrates and clusters in one model.
 
     The prior of the latent space is a mixture whose number of clusters is found in training [1]_;
@@ -179,10 +181,12 @@ class SCVI(ClusterMixin, RNASeqMixin, VAEMixin, BaseModelClass):
                     f"`{key}` is not supported by {cls.__name__}: batches are its only covariate. "
                     "Combine several in one column for `batch_key`."
                 )
+        # Not a field: neither a trained model nor new cells need labels.
+        if labels_key is not None and labels_key not in adata.obs and not kwargs:
+            raise KeyError(f"{labels_key} not found in adata.obs.")
         fields = [
             LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
             CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
-            CategoricalObsField(REGISTRY_KEYS.LABELS_KEY, labels_key),
         ]
         manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
         manager.register_fields(adata, **kwargs)
