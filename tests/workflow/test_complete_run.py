@@ -236,13 +236,15 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 def test_an_edited_function_reruns_what_depends_on_it_and_no_more(finished):
     """A docstring counts for nothing."""
-    path = "src/vmm/figures/batch_size.py"
-    docstring = (finished.project.folder / path).read_text().partition("\n")[0]
-    finished.project.edit(path, docstring, docstring.replace('"""', '"""Edited. ', 1))
-    assert rerun(finished.snakemake("--dry-run")) == set()
-    with (finished.project.folder / path).open("a") as file:
-        file.write("\n\nPANELS = PANELS\n")
-    assert rerun(finished.snakemake("--dry-run")) == {"figure_batch_size", "report"}
+    path = finished.project.folder / "src" / "vmm" / "figures" / "batch_size.py"
+    text = path.read_text()
+    path.write_text(text.replace('"""', '"""Edited. ', 1))
+    documented = finished.snakemake("--dry-run")
+    path.write_text(f"{text}\n\nPANELS = PANELS\n")
+    edited = finished.snakemake("--dry-run")
+    path.write_text(text)
+    assert rerun(documented) == set()
+    assert rerun(edited) == {"figure_batch_size", "report"}
 
 
 def test_another_setting_reruns_what_depends_on_it_and_no_more(finished):
