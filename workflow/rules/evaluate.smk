@@ -76,7 +76,7 @@ rule evaluate_elbo_surgery:
 
 rule gather:
     input:
-        parts,
+        lambda w: parts(w.metrics),
     output:
         f"{RUN}/metrics/{{metrics}}.csv",
     log:

@@ -3,7 +3,7 @@
 
 rule figure_batch_size:
     input:
-        f"{RUN}/metrics/clustering.csv",
+        parts("clustering", grid.experiment_jobs(config, "batch_size")),
     output:
         shown("batch_size", "batch_size", "clusters and NMI by batch size"),
     log:
@@ -26,7 +26,7 @@ rule figure_batch_size:
 rule samples:
     input:
         data=f"{RUN}/data/{{dataset}}.npz",
-        clustering=f"{RUN}/metrics/clustering.csv",
+        rows=lambda w: parts("clustering", image_jobs(w)),
         splits=lambda w: [
             f"{RUN}/splits/{job.dataset}/trial_{job.trial}.npz" for job in image_jobs(w)
         ],
@@ -95,7 +95,7 @@ rule figure_tuning:
 
 rule mde:
     input:
-        integration=f"{RUN}/metrics/integration.csv",
+        rows=lambda w: parts("integration", mde_jobs(w)),
         models=lambda w: files_of(mde_jobs(w), LATENT),
     output:
         f"{RUN}/mde/{{dataset}}.npz",

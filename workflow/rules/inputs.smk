@@ -56,17 +56,20 @@ def ladders(wildcards):
 PARTS = f"{RUN}/metrics/parts"
 
 
-def parts(wildcards):
-    """Return the files whose rows make up one file of metrics."""
-    jobs = {
-        "clustering": grid.clustering_jobs(config) + grid.leiden_jobs(config),
-        "integration": grid.experiment_jobs(config, "cells"),
-        "elbo_surgery": grid.experiment_jobs(config, "elbo_surgery"),
-    }[wildcards.metrics]
-    if wildcards.metrics == "elbo_surgery":
+METRICS_JOBS = {
+    "clustering": grid.clustering_jobs(config) + grid.leiden_jobs(config),
+    "integration": grid.experiment_jobs(config, "cells"),
+    "elbo_surgery": grid.experiment_jobs(config, "elbo_surgery"),
+}
+
+
+def parts(metrics, jobs=None):
+    """Return the files with the rows of some jobs; by default, of all that have these metrics."""
+    jobs = METRICS_JOBS[metrics] if jobs is None else jobs
+    if metrics == "elbo_surgery":
         return [f"{PARTS}/elbo_surgery/{j.folder.removeprefix('models/')}.csv" for j in jobs]
     names = dict.fromkeys(f"{j.dataset}/trial_{j.trial}" for j in jobs)
-    return [f"{PARTS}/{wildcards.metrics}/{name}.csv" for name in names]
+    return [f"{PARTS}/{metrics}/{name}.csv" for name in names]
 
 
 def leiden_inputs(wildcards):
@@ -122,10 +125,7 @@ def mde_jobs(wildcards):
 # Tables -----------------------------------------------------------------------------------------
 
 METRICS_OF_TABLE = {1: "elbo_surgery", 2: "clustering", 3: "clustering", 4: "integration"}
-TABLE_JOBS = {
-    number: [grid.row_of(job) for job in grid.table_jobs(config, number)]
-    for number in METRICS_OF_TABLE
-}
+TABLE_JOBS = {number: grid.table_jobs(config, number) for number in METRICS_OF_TABLE}
 TABLES = [number for number, jobs in TABLE_JOBS.items() if jobs]
 CELL_TABLES = [number for number in TABLES if number in (3, 4)]
 
@@ -147,15 +147,24 @@ def shown_table(name, caption, what):
     return [csv, tex, page]
 
 
-def rows_of(tables):
-    """Return the files of metrics that tables need."""
-    return list(dict.fromkeys(f"{RUN}/metrics/{METRICS_OF_TABLE[n]}.csv" for n in tables))
+def parts_of(tables):
+    """Return the files with the rows of tables."""
+    files = [file for n in tables for file in parts(METRICS_OF_TABLE[n], TABLE_JOBS[n])]
+    return list(dict.fromkeys(files))
 
 
 def descriptions_of(tables):
     """Return the descriptions of the data sets in tables."""
-    names = dict.fromkeys(job["dataset"] for n in tables for job in TABLE_JOBS[n])
+    names = dict.fromkeys(job.dataset for n in tables for job in TABLE_JOBS[n])
     return [f"{RUN}/data/{name}.json" for name in names]
+
+
+def grids_of(tables):
+    """Return the jobs of tables as rows name them, and the metrics that they need."""
+    return {
+        n: {"metrics": METRICS_OF_TABLE[n], "jobs": [grid.row_of(job) for job in TABLE_JOBS[n]]}
+        for n in tables
+    }
 
 
 # The report -------------------------------------------------------------------------------------

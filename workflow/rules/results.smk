@@ -5,11 +5,11 @@ REPORT = f"{RUN}/report.html"
 
 def results():
     """Return everything that this run makes, the report excepted."""
-    files = rows_of(TABLES)
+    files = [f"{RUN}/metrics/{name}.csv" for name, jobs in METRICS_JOBS.items() if jobs]
     files += [file for number in TABLES for file in table(f"table{number}")]
     files += [f"{RUN}/tables/table{number}_tests.csv" for number in TABLES]
     if "batch_size" in EXPERIMENTS:
-        files += [f"{RUN}/metrics/clustering.csv", *figure("batch_size")]
+        files += figure("batch_size")
     if grid.published_datasets(config):
         files += table("comparison")
     if CELL_TABLES:

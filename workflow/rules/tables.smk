@@ -3,7 +3,7 @@
 
 rule table:
     input:
-        rows=lambda w: rows_of([int(w.number)]),
+        rows=lambda w: parts_of([int(w.number)]),
         descriptions=lambda w: descriptions_of([int(w.number)]),
     output:
         shown_table("table{number}", "table", "Table {number}"),
@@ -21,7 +21,7 @@ rule table:
         mem_mb=growing(4000),
         runtime=growing(10),
     params:
-        jobs=lambda w: TABLE_JOBS[int(w.number)],
+        grids=lambda w: grids_of([int(w.number)]),
         code=code("vmm.tables.build_table", "vmm.tables.write_table"),
     script:
         "../scripts/table.py"
@@ -29,7 +29,7 @@ rule table:
 
 rule comparison:
     input:
-        rows=rows_of(TABLES),
+        rows=parts_of(TABLES),
         published=ROOT / "src" / "vmm" / "tables" / "published.csv",
     output:
         shown_table("comparison", "comparison", "comparison with the paper"),
@@ -44,8 +44,7 @@ rule comparison:
         mem_mb=growing(4000),
         runtime=growing(10),
     params:
-        jobs=TABLE_JOBS,
-        metrics=METRICS_OF_TABLE,
+        grids=grids_of(TABLES),
         code=code("vmm.tables.comparison", "vmm.tables.write_comparison"),
     script:
         "../scripts/comparison.py"
@@ -53,7 +52,7 @@ rule comparison:
 
 rule recommendation:
     input:
-        rows=rows_of(CELL_TABLES),
+        rows=parts_of(CELL_TABLES),
         descriptions=descriptions_of(CELL_TABLES),
     output:
         [f"{RUN}/tables/recommendation.{suffix}" for suffix in ("json", "html")],
@@ -68,8 +67,7 @@ rule recommendation:
         mem_mb=growing(4000),
         runtime=growing(10),
     params:
-        jobs={number: TABLE_JOBS[number] for number in CELL_TABLES},
-        metrics=METRICS_OF_TABLE,
+        grids=grids_of(CELL_TABLES),
         code=code("vmm.tables.recommend", "vmm.tables.write_recommendation"),
     script:
         "../scripts/recommendation.py"
@@ -86,7 +84,6 @@ rule partial:
         runtime=growing(10),
     params:
         run=RUN,
-        jobs=TABLE_JOBS,
-        metrics=METRICS_OF_TABLE,
+        grids=grids_of(TABLES),
     script:
         "../scripts/partial.py"

@@ -4,12 +4,22 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 
-def rows_by_table(paths: Iterable[str], metrics: Mapping[int, str]) -> dict:
-    """Return the tidy rows of each table whose metrics are among the files."""
-    from vmm.metrics.rows import read_rows
+def rows_by_table(paths: Iterable[str], grids: Mapping) -> dict:
+    """Return the tidy rows of each table, from the files that belong to its metrics."""
+    from vmm.metrics.rows import gather_rows
 
-    files = {Path(path).stem: read_rows(path) for path in paths}
-    return {int(number): files[name] for number, name in metrics.items() if name in files}
+    files: dict[str, list[str]] = {}
+    for path in paths:
+        parts = Path(path).parts
+        files.setdefault(parts[parts.index("parts") + 1], []).append(path)
+    rows = {metrics: gather_rows(of) for metrics, of in files.items()}
+    needed = {int(number): grid["metrics"] for number, grid in grids.items()}
+    return {number: rows[metrics] for number, metrics in needed.items() if metrics in rows}
+
+
+def jobs_by_table(grids: Mapping) -> dict:
+    """Return the grid of each table."""
+    return {int(number): grid["jobs"] for number, grid in grids.items()}
 
 
 def descriptions(paths: Iterable[str]) -> dict:
@@ -17,8 +27,3 @@ def descriptions(paths: Iterable[str]) -> dict:
     from vmm.io import read_json
 
     return {Path(path).stem: read_json(path) for path in paths}
-
-
-def by_number(jobs: Mapping) -> dict:
-    """Return `jobs` with table numbers as keys, which Snakemake may have made text."""
-    return {int(number): grid for number, grid in jobs.items()}

@@ -7,9 +7,9 @@ from _script import job
 with job(snakemake):
     from vmm.figures.batch_size import batch_size_figure
     from vmm.figures.style import save
-    from vmm.metrics.rows import read_rows
+    from vmm.metrics.rows import gather_rows
 
-    rows = read_rows(snakemake.input[0])
+    rows = gather_rows(snakemake.input)
     jobs = zip(rows["dataset"], rows["setting"], strict=True)
     of_figure = [job in snakemake.params.jobs for job in jobs]
     save(batch_size_figure(rows[of_figure]), Path(snakemake.output[0]).with_suffix(""))

@@ -8,10 +8,10 @@ with job(snakemake):
     from vmm.best import best_model
     from vmm.figures.mde import mde_coordinates
     from vmm.io import atomic
-    from vmm.metrics.rows import read_rows
+    from vmm.metrics.rows import gather_rows
     from vmm.names import METHODS
 
-    rows, models = read_rows(snakemake.input.integration), folders(snakemake.input.models)
+    rows, models = gather_rows(snakemake.input.rows), folders(snakemake.input.models)
     embeddings, clusters = {}, {}
     for method in snakemake.params.methods:
         trials = [folder for folder in models if folder.parts[-3] == method]

@@ -5,9 +5,9 @@ from _script import folders, job
 with job(snakemake):
     from vmm.best import best_model
     from vmm.jobs import prior_samples
-    from vmm.metrics.rows import read_rows
+    from vmm.metrics.rows import gather_rows
 
-    rows = read_rows(snakemake.input.clustering)
+    rows = gather_rows(snakemake.input.rows)
     models = folders(snakemake.input.models)
     folder = best_model(rows, models, ["NMI (unmerged)"])
     split = snakemake.input.splits[models.index(folder)]

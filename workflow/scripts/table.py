@@ -2,17 +2,17 @@
 
 from pathlib import Path
 
-from _rows import descriptions
+from _rows import descriptions, jobs_by_table, rows_by_table
 from _script import job
 
 with job(snakemake):
-    from vmm.metrics.rows import read_rows
     from vmm.tables import build_table, write_table
 
+    number, grids = int(snakemake.wildcards.number), snakemake.params.grids
     table = build_table(
-        int(snakemake.wildcards.number),
-        read_rows(snakemake.input.rows[0]),
-        snakemake.params.jobs,
+        number,
+        rows_by_table(snakemake.input.rows, grids)[number],
+        jobs_by_table(grids)[number],
         descriptions(snakemake.input.descriptions),
     )
     write_table(table, Path(snakemake.output[0]).with_suffix(""))
