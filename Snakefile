@@ -42,3 +42,7 @@ rule all:
 
 onsuccess:
     show_results()
+
+
+onerror:
+    show_problems(log)

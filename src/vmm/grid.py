@@ -229,12 +229,6 @@ def data_settings(dataset: Mapping[str, Any]) -> dict[str, Any]:
     return {key: dataset[key] for key in DATA_KEYS if dataset.get(key) is not None}
 
 
-def split_trials(config: Config, dataset: str) -> int:
-    """Return how many splits a data set needs."""
-    tuned = dataset in tuned_datasets(config)
-    return max(config["trials"], config["experiments"]["tuning"]["trials"] if tuned else 0)
-
-
 def used_datasets(config: Config) -> list[str]:
     """Return the data sets that some experiment uses, in the configuration's order."""
     experiments = config["experiments"]

@@ -3,7 +3,7 @@
 
 rule prepare:
     input:
-        own_file,
+        own_files,
     output:
         data=f"{RUN}/data/{{dataset}}.npz",
         description=f"{RUN}/data/{{dataset}}.json",

@@ -8,11 +8,13 @@ from vmm.report import contents
 # Data --------------------------------------------------------------------------------------------
 
 
-def own_file(wildcards):
-    """Return the user's own file, so that another content is read anew."""
+def own_files(wildcards):
+    """Return the user's own files of a data set, so that another content is read anew."""
     dataset = config["datasets"][wildcards.dataset]
-    own = dataset["path"] and not dataset["source"]
-    return str(Path(dataset["path"]).expanduser()) if own else []
+    named = [dataset.get(key) for key in ("path", "matrix", "cells")]
+    paths = [Path(name).expanduser() for name in named if name]
+    files = [file for path in paths for file in (path.iterdir() if path.is_dir() else [path])]
+    return sorted(str(file) for file in files if file.is_file())
 
 
 # Training ---------------------------------------------------------------------------------------

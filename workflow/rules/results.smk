@@ -1,5 +1,7 @@
 """What a run makes, and what it tells at its end."""
 
+import re
+
 REPORT = f"{RUN}/report.html"
 
 
@@ -43,3 +45,13 @@ def show_results():
         sep="\n",
         file=sys.stderr,
     )
+
+
+def show_problems(logs):
+    """Repeat what failed jobs said, which may have scrolled away hours ago."""
+    text = "".join(Path(path).read_text() for path in logs)
+    failed = re.findall(r"^Error in \w+ .*?^ +log: (\S+)", text, re.M | re.S)
+    said = {path: Path(path).read_text().split("\n") for path in failed if Path(path).is_file()}
+    last = [f"{path}: {next(filter(None, reversed(lines)), '')}" for path, lines in said.items()]
+    advice = "`snakemake partial`, with the same options, shows what there is."
+    print("\nNot finished:", *last, advice, sep="\n", file=sys.stderr)
