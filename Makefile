@@ -36,7 +36,8 @@ paper: $(READY)  ## the whole paper (config/config.yaml): days on one GPU, see R
 EVIDENCE = $(BIN)/snakemake --cores $(CORES) --configfile docs/evidence
 evidence: $(READY)  ## measure again what docs/fidelity.md reports, from data beside the project
 	@$(EVIDENCE)/cells.yaml
-	@$(EVIDENCE)/cells_more.yaml
+	@$(EVIDENCE)/cells_kang.yaml
+	@$(EVIDENCE)/cells_pbmc4k.yaml
 	@$(EVIDENCE)/images.yaml
 	@$(EVIDENCE)/switches.yaml
 	@$(EVIDENCE)/switches.yaml --config run=evidence_responsibility_gradient \

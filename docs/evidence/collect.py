@@ -16,7 +16,7 @@ from vmm.metrics.significance import paired_tests
 from vmm.names import METHODS, method_of
 
 RESULTS, OUT = Path("results"), Path(__file__).parent / "results"
-RUNS = ("evidence_cells", "evidence_cells_more", "evidence_images")
+RUNS = ("evidence_cells", "evidence_cells_kang", "evidence_cells_pbmc4k", "evidence_images")
 SWITCHES = {
     "responsibility_gradient": ("evidence_switches", "true", "false"),
     "concentration_prior": ("evidence_switches", "inverse_gamma", "gamma"),
