@@ -46,6 +46,6 @@ def test_conda_pins_what_the_lock_pins(path, lock):
 
 def test_the_lock_has_every_declared_dependency(lock):
     project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
-    declared = project["dependencies"] + sum(project["optional-dependencies"].values(), [])
-    names = {canonical(re.match(r"[\w.-]+", one)[0]) for one in declared}
+    groups = [project["dependencies"], *project["optional-dependencies"].values()]
+    names = {canonical(re.match(r"[\w.-]+", one)[0]) for group in groups for one in group}
     assert names - {"vmm"} <= lock.keys()
