@@ -19,6 +19,7 @@ from scvi.model.base import BaseModelClass, RNASeqMixin, VAEMixin
 from vmm.api.clusters import ClusterMixin
 from vmm.api.mixture import MixtureMixin
 from vmm.api.module import Module
+from vmm.api.plots import PlotMixin
 from vmm.api.summary import SummaryMixin
 from vmm.data.splits import random_split
 from vmm.models.build import build_model, seed_of
@@ -43,7 +44,9 @@ HISTORY = {
 """Names in ``model.history``, our names of them, and the sign: scvi-tools records losses."""
 
 
-class SCVI(ClusterMixin, SummaryMixin, MixtureMixin, RNASeqMixin, VAEMixin, BaseModelClass):
+class SCVI(
+    ClusterMixin, SummaryMixin, MixtureMixin, PlotMixin, RNASeqMixin, VAEMixin, BaseModelClass
+):
     """scVI that integrates and clusters in one model.
 
     The prior of the latent space is a mixture whose number of clusters is found in training [1]_;

@@ -167,7 +167,7 @@ def _draw_row(panels, row, xy, cells: _Cells, clusters, described) -> None:
     numbers = {code: str(code + 1) for code in np.unique(cells.labels)}
     place_labels(by_type, xy, cells.labels, numbers, LEAST_LABELLED)
     if row not in described:
-        _frame(by_cluster, xy)
+        frame(by_cluster, xy)
         note = f"{row} has no clusters."
         by_cluster.text(0.06, 0.94, note, transform=by_cluster.transAxes, va="top", fontsize=SMALL)
         if described:
@@ -194,10 +194,10 @@ def _draw_points(axes: Axes, xy: np.ndarray, colours: np.ndarray, cells: _Cells)
         rasterized=True,
         zorder=1,
     )
-    _frame(axes, xy)
+    frame(axes, xy)
 
 
-def _frame(axes: Axes, xy: np.ndarray) -> None:
+def frame(axes: Axes, xy: np.ndarray) -> None:
     """Square limits around the points, with the same scale in x and y and no ticks.
 
     A few cells far from all others (beyond the middle 99 % by more than its extent) would shrink

@@ -1,0 +1,169 @@
+"""The command line: ``vmm fit``, ``vmm cite``. Needs nothing but the standard library to answer."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import sys
+from collections.abc import Sequence
+
+from vmm.cli.citation import CITATION
+from vmm.errors import InputError
+
+EXAMPLES = """\
+examples:
+  vmm fit my.h5ad --batch-key donor --output out/
+  vmm fit my.h5ad --batch-key donor --label-key cell_type --layer counts --output out/
+  vmm fit atlas.h5ad --batch-key sample --n-latent 30 --n-layers 2 --likelihood nb \\
+      --learning-rate 1e-3 --output out/
+  vmm cite
+
+The same from Python: vmm.SCVI, with the interface of scvi-tools.
+"""
+FIT = """\
+Integrate and cluster the cells of an .h5ad file of raw counts.
+
+Writes to the output folder:
+  report.html       the page to open first: figures and a table of the clusters
+  <name>_vmm.h5ad   the file with obs["vmm_cluster"], obs["vmm_probability"], obsm["X_vmm"] and
+                    obsm["X_vmm_mde"] added
+  clusters.csv      size, certainty, markers and batches of each cluster
+  figures/          the figures as PDF, PNG and SVG
+  model/            the model, for vmm.SCVI.load
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    raw = argparse.RawDescriptionHelpFormatter
+    main = argparse.ArgumentParser(
+        "vmm",
+        description="The VampPrior Mixture Model: integrate and cluster single cells in one model.",
+        epilog=EXAMPLES,
+        formatter_class=raw,
+    )
+    main.add_argument("--version", action="store_true", help="print the version and exit")
+    commands = main.add_subparsers(dest="command", metavar="command")
+    fit = commands.add_parser(
+        "fit",
+        help="integrate and cluster the cells of an .h5ad file",
+        description=FIT,
+        epilog=EXAMPLES,
+        formatter_class=raw,
+    )
+    _fit_arguments(fit)
+    commands.add_parser("cite", help="print what to cite, with BibTeX")
+    return main
+
+
+def _fit_arguments(fit: argparse.ArgumentParser) -> None:
+    data = fit.add_argument_group("data")
+    data.add_argument("path", help=".h5ad file with raw counts")
+    data.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to")
+    data.add_argument("--batch-key", metavar="COLUMN", help="column of obs with the batches")
+    data.add_argument(
+        "--label-key",
+        metavar="COLUMN",
+        help="column of obs with known cell types, to compare clusters with; training ignores it",
+    )
+    data.add_argument("--layer", help="layer with raw counts (default: X); raw is raw.X")
+    data.add_argument(
+        "--n-top-genes",
+        type=_whole(0),
+        default=2000,
+        metavar="N",
+        help="train on the N most variable genes (default: 2000; 0: on all)",
+    )
+    data.add_argument("--overwrite", action="store_true", help="write to a folder that has files")
+    model = fit.add_argument_group("model")
+    model.add_argument("--prior", choices=["vmm", "gmm", "vampprior"], default="vmm")
+    model.add_argument("--likelihood", choices=["zinb", "nb"], default="zinb")
+    _number(model, "--n-latent", 10, _whole(1), "dimension of the embedding")
+    _number(model, "--n-layers", 1, _whole(1), "hidden layers of encoder and decoder")
+    _number(model, "--n-hidden", 128, _whole(1), "their size")
+    _number(model, "--n-components", 100, _whole(1), "the most clusters that there can be")
+    training = fit.add_argument_group("training")
+    _number(training, "--learning-rate", 4e-4, _positive, "of the networks")
+    _number(
+        training, "--prior-learning-ratio", 5.0, _positive,
+        "learning rate of the prior relative to the networks'; larger gives fewer clusters",
+    )  # fmt: skip
+    _number(training, "--batch-size", 128, _whole(2), "larger gives more clusters")
+    _number(training, "--max-epochs", 10_000, _whole(1), "the most epochs")
+    _number(training, "--patience", 100, _whole(1), "stop after so many epochs without progress")
+    _number(training, "--seed", 0, _whole(0), "same seed, same result")
+    training.add_argument(
+        "--device", choices=["auto", "cpu", "gpu"], default="auto", help="default: a GPU if any"
+    )
+    _number(training, "--threads", 1, _whole(1), "CPU threads; networks this small gain little")
+
+
+def _number(group, option: str, default, kind, text: str) -> None:
+    group.add_argument(
+        option, type=kind, default=default, metavar="N", help=f"{text} (default: {default})"
+    )
+
+
+def _whole(least: int):
+    def convert(text: str) -> int:
+        if not re.fullmatch(r"\d+", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}")
+        return int(text)
+
+    return convert
+
+
+def _positive(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 0.0
+    if not 0 < value < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+    return value
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line; return the exit status.
+
+    Parameters
+    ----------
+    arguments : sequence of str, optional
+        Those of the process by default.
+    """
+    options = parser().parse_args(arguments)
+    if options.version:
+        from importlib.metadata import version
+
+        print(f"vmm {version('vmm')}")
+    elif options.command == "cite":
+        print(CITATION, end="")
+    elif options.command == "fit":
+        return _fit(options)
+    else:
+        parser().print_help()
+    return 0
+
+
+def _fit(options: argparse.Namespace) -> int:
+    from vmm.cli.fit import fit_file
+
+    try:
+        fit_file(options)
+    except InputError as error:
+        print(f"vmm: {in_options(str(error)).rstrip('.')}.", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("\nvmm: interrupted; nothing complete was written.", file=sys.stderr)
+        return 130
+    return 0
+
+
+def in_options(message: str) -> str:
+    """Name options of the command line where a message names keys of a configuration."""
+
+    def option(match: re.Match[str]) -> str:
+        value = {"null": "0"}.get(match[2], match[2])
+        return f"--{match[1].replace('_', '-')}" + (f" {value}" if value else "")
+
+    return re.sub(r"`(\w+): ?([^`]*)`", option, message)
