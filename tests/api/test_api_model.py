@@ -125,14 +125,18 @@ def test_fractional_counts_are_not_cut(pbmc):
     assert CellTensors(counts.ceil(), np.zeros(2), 1).counts.dtype.itemsize == 2
 
 
-def test_without_clusters(pbmc):
+def test_without_clusters(pbmc, tmp_path):
     adata = pbmc[:200].copy()
     vmm.SCVI.setup_anndata(adata, layer="counts")
     model = vmm.SCVI(adata, prior="normal", n_hidden=16)
     model.train(**SETTINGS | {"max_epochs": 2})
     assert model.get_latent_representation().shape == (200, 10)
+    assert model.cluster_names == []
     with pytest.raises(ValueError, match="prior='normal' has no clusters"):
         model.predict()
+    model.save(tmp_path / "model")
+    loaded = vmm.SCVI.load(tmp_path / "model", adata)
+    assert float(loaded.get_elbo()) == pytest.approx(float(model.get_elbo()), abs=2)
 
 
 def test_interrupted_training_keeps_its_best_epoch(pbmc, monkeypatch):

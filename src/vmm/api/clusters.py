@@ -70,9 +70,11 @@ class ClusterMixin:
 
     @property
     def cluster_names(self) -> list[str]:
-        """Names of all K components; those that training cells are assigned to come first."""
-        self._require_clusters()
-        return list(self.cluster_names_)
+        """Names of all K components, those that training cells are assigned to first.
+
+        Empty before training, and for the prior N(0, I).
+        """
+        return list(self.cluster_names_ or [])
 
     def rename_clusters(self, names: Mapping[str, str]) -> None:
         """Give clusters names of your own, such as cell types; they are saved with the model.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import warnings
+from contextlib import AbstractContextManager, nullcontext
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
@@ -20,8 +21,10 @@ from vmm.api.clusters import ClusterMixin
 from vmm.api.mixture import MixtureMixin
 from vmm.api.module import Module
 from vmm.api.plots import PlotMixin
+from vmm.api.query import QueryMixin, only_new_batches
 from vmm.api.summary import SummaryMixin
 from vmm.data.splits import random_split
+from vmm.models.base import LatentVariableModel
 from vmm.models.build import build_model, seed_of
 from vmm.models.scvi import SCVI as Networks
 from vmm.names import PRIORS
@@ -45,7 +48,14 @@ HISTORY = {
 
 
 class SCVI(
-    ClusterMixin, SummaryMixin, MixtureMixin, PlotMixin, RNASeqMixin, VAEMixin, BaseModelClass
+    ClusterMixin,
+    SummaryMixin,
+    MixtureMixin,
+    PlotMixin,
+    QueryMixin,
+    RNASeqMixin,
+    VAEMixin,
+    BaseModelClass,
 ):
     """scVI that integrates and clusters in one model.
 
@@ -121,6 +131,8 @@ class SCVI(
             "likelihood": gene_likelihood,
         }
         self.module = self._module_cls(self._placeholder())
+        self.n_batches_ = int(self.summary_stats.n_batch)
+        self.n_reference_batches_: int | None = None  # of a model made by load_query_data
         self.cluster_order_: np.ndarray | None = None
         self.cluster_names_: list[str] | None = None
         self._model_summary_string = (
@@ -238,34 +250,41 @@ class SCVI(
         _, _, device = parse_device_args(
             accelerator, devices, return_device="torch", validate_single_device=True
         )
-        seed = self._spec["seed"]
-        self.train_indices, self.validation_indices = random_split(
-            self.adata.n_obs, validation_size, self._spec["trial"], seed
-        )
+        trial, seed = self._spec["trial"], self._spec["seed"]
+        train, valid = random_split(self.adata.n_obs, validation_size, trial, seed)
+        self.train_indices, self.validation_indices = train, valid
         self.test_indices = np.array([], dtype=np.int64)
         cells = self._tensors(device)
-        if self.is_trained:
+        if self.is_trained or self.n_reference_batches_ is not None:
             self.to_device(device)
         else:
-            self.module = self._module_cls(build_model(self._spec, cells, self.train_indices))
+            self.module = self._module_cls(build_model(self._spec, cells, train))
         settings = Settings(
             learning_rate=learning_rate,
             batch_size=batch_size,
             max_epochs=max_epochs,
             prior_learning_ratio=prior_learning_ratio,
             patience=early_stopping_patience if early_stopping else None,
-            seed=seed_of(seed, self._spec["trial"], "training"),
+            seed=seed_of(seed, trial, "training"),
         )
-        result = fit(
-            self.module.networks,
-            cells,
-            self.train_indices,
-            self.validation_indices,
-            settings,
-            progress=progress("Training", max_epochs) if enable_progress_bar else None,
-            keep_on_interrupt=True,
-        )
+        show = progress("Training", max_epochs) if enable_progress_bar else None
+        with self._fitted() as networks:
+            result = fit(
+                networks, cells, train, valid, settings, progress=show, keep_on_interrupt=True
+            )
         self._finish(result)
+
+    def _fitted(self) -> AbstractContextManager[LatentVariableModel]:
+        """Return what is trained: all networks, or those of a query for its new batches only."""
+        if self.n_reference_batches_ is None:
+            return nullcontext(self.module.networks)
+        n_new = self.n_batches_ - self.n_reference_batches_
+        if not n_new:
+            raise ValueError(
+                "The query has no batch that the reference does not know: there is nothing to "
+                "train, use the model as it is."
+            )
+        return only_new_batches(self.module.networks, n_new)
 
     def _tensors(self, device: torch.device) -> CellTensors:
         """Return the registered counts and batches on the device."""
@@ -297,7 +316,8 @@ class SCVI(
                 f"holds its state after epoch {result.best_epoch}. Check that the data are raw "
                 "counts, or lower `learning_rate`."
             )
-        self._order_clusters()
+        if self.n_reference_batches_ is None:
+            self._order_clusters()
 
     def _make_data_loader(self, adata, indices=None, batch_size=None, **kwargs):
         # The batches of vmm.training.embed: faster, and equal to it to the bit.
