@@ -9,13 +9,14 @@ import numpy as np
 import pandas as pd
 import torch
 
+from vmm.api.part import ModelPart
 from vmm.training import encode_once
 
 if TYPE_CHECKING:
     from anndata import AnnData
 
 
-class ClusterMixin:
+class ClusterMixin(ModelPart):
     """Which cluster a cell belongs to, and how surely.
 
     Clusters are named "0", "1", … by descending number of training cells. Components of the prior
@@ -85,9 +86,9 @@ class ClusterMixin:
             ``{present name: new name}`` of some or all clusters.
         """
         self._require_clusters()
-        if unknown := [name for name in names if name not in self.cluster_names_]:
+        if unknown := [name for name in names if name not in self.cluster_names]:
             raise ValueError(f"There is no cluster named {unknown[0]!r}.")
-        renamed = [str(names.get(name, name)) for name in self.cluster_names_]
+        renamed = [str(names.get(name, name)) for name in self.cluster_names]
         if len(set(renamed)) < len(renamed):
             twice = next(name for name in renamed if renamed.count(name) > 1)
             raise ValueError(f"Two clusters would be named {twice!r}; names must differ.")
@@ -130,7 +131,7 @@ class ClusterMixin:
             return pd.DataFrame(probabilities, cells, self.cluster_names)
         codes = probabilities.argmax(1)
         present, codes = np.unique(codes, return_inverse=True)
-        return pd.Categorical.from_codes(codes, [self.cluster_names_[rank] for rank in present])
+        return pd.Categorical.from_codes(codes, [self.cluster_names[rank] for rank in present])
 
     def get_cluster_uncertainty(
         self,
@@ -159,7 +160,7 @@ class ClusterMixin:
         probabilities = self._cluster_probabilities(adata, indices, batch_size, n_samples)
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
         best = np.take_along_axis(probabilities, order, axis=1)
-        names = np.array(self.cluster_names_, dtype=object)
+        names = np.array(self.cluster_names, dtype=object)
         second = order.shape[1] - 1  # one component only: itself
         cells = (self.adata if adata is None else adata).obs_names
         safe = np.maximum(probabilities, np.finfo(np.float32).tiny)

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 from scvi import REGISTRY_KEYS
 
+from vmm.api.clusters import ClusterMixin
 from vmm.gaussians import Normal
 from vmm.priors import MixturePrior, VampPrior
 
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-class MixtureMixin:
+class MixtureMixin(ClusterMixin):
     """What the prior has learnt."""
 
     @torch.no_grad()
@@ -100,15 +101,16 @@ class MixtureMixin:
         from scipy.sparse import csr_matrix
 
         self._require_clusters()
-        if cluster not in self.cluster_names_:
+        if cluster not in self.cluster_names:
             raise ValueError(f"There is no cluster named {cluster!r}.")
-        component = int(self.cluster_order_[self.cluster_names_.index(cluster)])
+        order = np.asarray(self.cluster_order_)
         random = np.random.default_rng(seed)
         codes, libraries = self._batches_and_libraries(n_samples, batch, library_size, random)
         networks, device = self.module.networks, self.module.device
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((n_samples, networks.latent_dim), generator=generator).to(device)
-        component = torch.full((n_samples,), component, device=device)
+        place = int(order[self.cluster_names.index(cluster)])
+        component = torch.full((n_samples,), place, device=device)
         z = networks.prior.sample_component(component, noise, networks.encode_pseudo_inputs)
         covariates = F.one_hot(torch.as_tensor(codes, device=device), networks.n_batches).float()
         library = torch.as_tensor(libraries, dtype=torch.float32, device=device).log()
@@ -126,6 +128,10 @@ class MixtureMixin:
             var=pd.DataFrame(index=pd.Index(self.get_var_names())),
             obsm={"X_vmm": z.cpu().numpy()},
         )
+
+    def _batch_names(self) -> list[Any]:
+        """Return the batches that the model knows."""
+        return list(self.get_state_registry(REGISTRY_KEYS.BATCH_KEY).categorical_mapping)
 
     def _batches_and_libraries(
         self,

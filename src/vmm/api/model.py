@@ -17,8 +17,6 @@ from scvi.data.fields import CategoricalObsField, LayerField
 from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass, RNASeqMixin, VAEMixin
 
-from vmm.api.clusters import ClusterMixin
-from vmm.api.mixture import MixtureMixin
 from vmm.api.module import Module
 from vmm.api.plots import PlotMixin
 from vmm.api.query import QueryMixin, only_new_batches
@@ -48,9 +46,7 @@ HISTORY = {
 
 
 class SCVI(
-    ClusterMixin,
     SummaryMixin,
-    MixtureMixin,
     PlotMixin,
     QueryMixin,
     RNASeqMixin,
@@ -132,9 +128,9 @@ class SCVI(
         }
         self.module = self._module_cls(self._placeholder())
         self.n_batches_ = int(self.summary_stats.n_batch)
-        self.n_reference_batches_: int | None = None  # of a model made by load_query_data
-        self.cluster_order_: np.ndarray | None = None
-        self.cluster_names_: list[str] | None = None
+        self.n_reference_batches_ = None  # of a model made by load_query_data
+        self.cluster_order_ = None
+        self.cluster_names_ = None
         self._model_summary_string = (
             f"vmm.SCVI model with the following parameters: \nprior: {prior}, n_hidden: {n_hidden},"
             f" n_latent: {n_latent}, n_layers: {n_layers}, gene_likelihood: {gene_likelihood}, "
@@ -150,7 +146,13 @@ class SCVI(
         """
         shape = (max(self._spec["n_components"], 1), self.summary_stats.n_vars)
         empty = CellTensors(sp.csr_matrix(shape), np.zeros(shape[0]), self.summary_stats.n_batch)
-        return build_model(self._spec, empty, np.arange(shape[0]))
+        return self._networks(empty, np.arange(shape[0]))
+
+    def _networks(self, cells: CellTensors, train: np.ndarray) -> Networks:
+        """Return the networks and the prior that training starts from."""
+        networks = build_model(self._spec, cells, train)
+        assert isinstance(networks, Networks)
+        return networks
 
     @classmethod
     def setup_anndata(
@@ -258,7 +260,7 @@ class SCVI(
         if self.is_trained or self.n_reference_batches_ is not None:
             self.to_device(device)
         else:
-            self.module = self._module_cls(build_model(self._spec, cells, train))
+            self.module = self._module_cls(self._networks(cells, train))
         settings = Settings(
             learning_rate=learning_rate,
             batch_size=batch_size,

@@ -201,14 +201,13 @@ class Module(BaseModuleClass):
         batch = self.batch(tensors)
         q = self.networks.posterior(batch)
         encode = encode_once(self.networks)
-        total = None
+        terms = []
         for start in range(0, n_mc_samples, n_mc_samples_per_pass):
             n_samples = min(n_mc_samples_per_pass, n_mc_samples - start)
             z = q.rsample(torch.randn(n_samples, *q.mean.shape, device=q.mean.device))
             flat = z.reshape(-1, z.shape[-1])
             log_prior = self.prior.log_prob(flat, encode).reshape(z.shape[:-1])
             log_joint = self._log_likelihood(batch, z) + log_prior
-            term = (log_joint - q.log_prob(z)).logsumexp(0)
-            total = term if total is None else torch.logaddexp(total, term)
-        log_prob = total - math.log(n_mc_samples)
+            terms.append((log_joint - q.log_prob(z)).logsumexp(0))
+        log_prob = torch.stack(terms).logsumexp(0) - math.log(n_mc_samples)
         return float(log_prob.mean()) if return_mean else log_prob.cpu()

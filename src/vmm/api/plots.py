@@ -7,13 +7,14 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from vmm.api.clusters import ClusterMixin
 from vmm.names import method_of
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 
-class PlotMixin:
+class PlotMixin(ClusterMixin):
     """Cells in the plane, clusters by labels, and the training."""
 
     def plot_cells(self, color: str = "cluster", basis: str = "mde", seed: int = 0) -> Figure:

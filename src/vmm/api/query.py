@@ -10,6 +10,7 @@ import torch
 from scvi.model.base import ArchesMixin
 from torch import Tensor, nn
 
+from vmm.api.part import ModelPart
 from vmm.gaussians import DiagonalNormal
 from vmm.models import SCVI as Networks
 from vmm.models.base import LatentVariableModel, Noise
@@ -24,7 +25,7 @@ NEVER = -1e4
 """Logit of a new batch in the pseudo-inputs of the reference: its softmax is exactly 0."""
 
 
-class QueryMixin(ArchesMixin):
+class QueryMixin(ModelPart, ArchesMixin):
     """Architectural surgery: networks get inputs for new batches, and learn only those."""
 
     @classmethod
@@ -127,7 +128,8 @@ class QueryNetworks(LatentVariableModel):
 
 def batch_weights(networks: Networks) -> list[nn.Parameter]:
     """Return the weights that have a column for each batch, the last ones."""
-    return [networks.encoder[0].linear.weight, networks.decoder[0].linear.weight]
+    parameters = dict(networks.named_parameters())
+    return [parameters[f"{part}.0.linear.weight"] for part in ("encoder", "decoder")]
 
 
 @contextmanager

@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
-from scvi import REGISTRY_KEYS
+
+from vmm.api.mixture import MixtureMixin
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -15,7 +16,7 @@ LEAST_EXPRESSED = 0.1
 """A marker has counts in at least this part of its cluster's cells."""
 
 
-class SummaryMixin:
+class SummaryMixin(MixtureMixin):
     """A table of the clusters."""
 
     def get_cluster_summary(
@@ -59,11 +60,11 @@ class SummaryMixin:
         assigned = probabilities.argmax(1)
         weights = self.get_prior_parameters()["weights"]
         labels_key, batch_key = self.get_setup_arg("labels_key"), self.get_setup_arg("batch_key")
-        rows = []
+        rows, names = [], self.cluster_names
         for cluster in np.unique(assigned):
             member, belongs = assigned == cluster, probabilities[:, cluster]
             row = {
-                "cluster": self.cluster_names_[cluster],
+                "cluster": names[cluster],
                 "n_cells": int(member.sum()),
                 "fraction": float(member.mean()),
                 "mean_probability": float(belongs[member].mean()),
@@ -82,10 +83,6 @@ class SummaryMixin:
                     row[f"{batch_key}: {batch}"] = float(shares.get(batch, 0.0))
             rows.append(row)
         return pd.DataFrame(rows).set_index("cluster")
-
-    def _batch_names(self) -> list[Any]:
-        """Return the batches that the model knows."""
-        return list(self.get_state_registry(REGISTRY_KEYS.BATCH_KEY).categorical_mapping)
 
     def _markers(
         self, adata: AnnData, member: np.ndarray, n_markers: int, options: dict[str, Any]

@@ -19,6 +19,7 @@ from vmm.io import atomic
 if TYPE_CHECKING:
     import anndata
     import pandas as pd
+    from matplotlib.figure import Figure
 
     from vmm.api import SCVI
 
@@ -169,7 +170,7 @@ def write(model: SCVI, cells: Cells, options: argparse.Namespace) -> None:
     _say(f"{n_clusters} clusters; open {folder / 'report.html'}, go on with {result}")
 
 
-def draw(model: SCVI, options: argparse.Namespace) -> dict[str, object]:
+def draw(model: SCVI, options: argparse.Namespace) -> dict[str, Figure]:
     """Draw the figures of the page."""
     figures = {"clusters": model.plot_cells()}
     if options.batch_key is not None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -76,7 +76,9 @@ def scatter_figure(
     axes = figure.add_axes((EDGE / page, EDGE / tall, PANEL / page, PANEL / tall), label="cells")
     axes.set_title(title, fontsize=FONT_SIZE + 1, fontweight="bold", loc="left", pad=4)
     order = np.random.default_rng(0).permutation(len(codes))
-    points = axes.scatter(*xy[order].T, c=np.array([*colours.values()])[codes[order]], zorder=1)
+    points = axes.scatter(
+        xy[order, 0], xy[order, 1], c=np.array([*colours.values()])[codes[order]], zorder=1
+    )
     points.set(sizes=[np.clip(8000 / len(codes), 0.5, 10)], linewidths=0, rasterized=True)
     frame(axes, xy)
     if not batches:
@@ -87,7 +89,7 @@ def scatter_figure(
         x, y = (i // rows) * step, (i % rows + 0.5) * PITCH
         legend.plot(x + SWATCH / 2, y, "s", color=colour, ms=SWATCH * 72, mew=0)
         at = x + SWATCH + 0.06
-        entry = {"fontsize": SMALL, "va": "center", "parse_math": False}
+        entry: dict[str, Any] = {"fontsize": SMALL, "va": "center", "parse_math": False}
         legend.text(at, y, shorten(name, width, SMALL), gid=f"legend:{name}", **entry)
         legend.text(x + step - 0.15, y, f"{sizes[i]:,}", ha="right", color=MUTED, **entry)
     return figure
