@@ -93,6 +93,23 @@ def test_missing_or_foreign_files(tmp_path, capsys):
     assert "is not an .h5ad file" in capsys.readouterr().err
 
 
+def test_places_that_cannot_be_written(cells, tmp_path, capsys):
+    (tmp_path / "file").write_text("")
+    arguments = ["fit", str(cells), "--layer", "counts", "--n-components", "8", "--output"]
+    assert main([*arguments, str(tmp_path / "file")]) == 2
+    assert "is a file; --output must name a folder" in capsys.readouterr().err
+    assert main([*arguments, str(tmp_path / "file" / "out")]) == 2
+    assert capsys.readouterr().err.endswith("Not a directory.\n")
+
+
+def test_no_gpu(cells, tmp_path, capsys, monkeypatch):
+    import torch
+
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert main(["fit", str(cells), "--device", "gpu", "-o", str(tmp_path / "out")]) == 2
+    assert "this PyTorch sees no GPU; use auto or cpu" in capsys.readouterr().err
+
+
 @pytest.mark.parametrize("words", [["--n-latent", "0"], ["--learning-rate", "fast"]])
 def test_bad_numbers(words, capsys):
     with pytest.raises(SystemExit) as stop:

@@ -153,6 +153,11 @@ def _fit(options: argparse.Namespace) -> int:
     except InputError as error:
         print(f"vmm: {in_options(str(error)).rstrip('.')}.", file=sys.stderr)
         return 2
+    except OSError as error:  # no space, no permission
+        print(
+            f"vmm: {error.filename or options.output}: {error.strerror or error}.", file=sys.stderr
+        )
+        return 2
     except KeyboardInterrupt:
         print("\nvmm: interrupted; nothing complete was written.", file=sys.stderr)
         return 130

@@ -63,6 +63,8 @@ def fit_file(options: argparse.Namespace) -> None:
         raise InputError(f"{folder} is a file; --output must name a folder.")
     if folder.exists() and any(folder.iterdir()) and not options.overwrite:
         raise InputError(f"{folder} has files; name another --output, or add --overwrite.")
+    if options.device == "gpu":
+        _check_gpu()
     _say(f"Reading {path}")
     cells = read_cells(options)
     n_train = cells.adata.n_obs - max(1, round(0.1 * cells.adata.n_obs))
@@ -71,11 +73,19 @@ def fit_file(options: argparse.Namespace) -> None:
             f"{path} has {n_train} cells to train on, fewer than --n-components "
             f"{options.n_components}; use at most {n_train}."
         )
+    folder.mkdir(parents=True, exist_ok=True)  # before hours of training, should it fail
     _say(f"Training on {cells.adata.n_obs:,} cells × {cells.adata.n_vars:,} genes")
     with warnings.catch_warnings():
         _only_our_warnings()
         model = train(cells.adata, options)
         write(model, cells, options)
+
+
+def _check_gpu() -> None:
+    import torch
+
+    if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
+        raise InputError("--device is gpu, but this PyTorch sees no GPU; use auto or cpu.")
 
 
 def read_cells(options: argparse.Namespace) -> Cells:
@@ -147,7 +157,6 @@ def write(model: SCVI, cells: Cells, options: argparse.Namespace) -> None:
     from vmm.figures.style import save
 
     path, folder = Path(options.path), Path(options.output)
-    folder.mkdir(parents=True, exist_ok=True)
     uncertainty = model.get_cluster_uncertainty()
     n_clusters = uncertainty["cluster"].nunique()
     _say(f"Describing {n_clusters} clusters")
