@@ -43,12 +43,9 @@ class PlotMixin(ClusterMixin):
             values = pd.Categorical(self.adata.obs[color].astype(str))
         else:
             raise KeyError(f"{color} not found in adata.obs.")
-        if (values.codes < 0).any():
-            raise ValueError(f"adata.obs['{color}'] has missing values.")
         batches = color == self.get_setup_arg("batch_key")
-        names = values.categories
-        xy = self._layout(basis, seed)
-        return scatter_figure(xy, values.codes.astype(int), list(names), color, batches)
+        codes, names = values.codes.astype(int), list(values.categories)
+        return scatter_figure(self._layout(basis, seed), codes, names, color, batches)
 
     def _layout(self, basis: str, seed: int) -> np.ndarray:
         """Return coordinates (N, 2)."""
