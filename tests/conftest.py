@@ -9,7 +9,11 @@ import torch
 
 ROOT = Path(__file__).resolve().parents[1]
 
-torch.set_num_threads(1)
+
+@pytest.fixture(autouse=True)
+def one_thread() -> None:
+    """Undo what libraries do to the number of threads: sums in another order differ."""
+    torch.set_num_threads(1)
 
 
 @pytest.fixture

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import csv
-import math
 import platform
 import resource
 import time
@@ -23,7 +22,7 @@ from vmm.models.build import build_model, seed_of
 from vmm.names import METHODS
 from vmm.progress import progress as show_progress
 from vmm.tensors import CellTensors, ImageTensors, Tensors
-from vmm.training import FitResult, Row, Settings, embed, fit
+from vmm.training import Row, Settings, embed, fit
 
 PRETRAINING_RATE = 2e-3
 SAMPLES_PER_CLUSTER = 10
@@ -198,11 +197,7 @@ def _train_scvi_tools(data, rows, spec, folder, device, progress):
     from vmm.scvi_tools import train_scvi_tools
 
     seed = seed_of(spec["seed"], spec["trial"], "training")
-    embedding, history, best_epoch, state = train_scvi_tools(
-        data, *rows, spec, seed, device.type, progress
-    )
-    finite = math.isfinite(history[-1]["valid_elbo"]) and bool(np.isfinite(embedding).all())
-    result = FitResult("ok" if finite else "diverged", history, best_epoch)
+    result, embedding, state = train_scvi_tools(data, *rows, spec, seed, device.type, progress)
     weights = {name: value.cpu() for name, value in state.items()}
     return result, weights, {"embedding": embedding}
 

@@ -8,9 +8,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmm.data import CellData
+from vmm.training import FitResult
 
 if TYPE_CHECKING:
     from torch import Tensor
+    from torch.nn import Module
 
 
 def train_scvi_tools(
@@ -21,8 +23,8 @@ def train_scvi_tools(
     seed: int,
     device: str,
     progress: Callable[[dict[str, float]], None] | None = None,
-) -> tuple[np.ndarray, list[dict[str, float]], int, dict[str, Tensor]]:
-    """Train ``scvi.model.SCVI`` and restore its best epoch.
+) -> tuple[FitResult, np.ndarray, dict[str, Tensor]]:
+    """Train ``scvi.model.SCVI`` and restore its best epoch (none: its initial state).
 
     No KL warm-up, no weight decay, Adam eps 1e-7, early stopping on the validation ELBO; all else
     as scvi-tools has it.
@@ -41,12 +43,10 @@ def train_scvi_tools(
 
     Returns
     -------
+    result : FitResult
+        With the status "diverged" where the library met NaN.
     embedding : array of float32, shape (N, p)
         Mean of q(z|x).
-    history : list of dict
-        A row an epoch.
-    best_epoch : int
-        From 1.
     state : dict of torch.Tensor
         Weights of the best epoch.
     """
@@ -63,8 +63,8 @@ def train_scvi_tools(
         n_layers=spec["n_layers"],
         gene_likelihood=spec["likelihood"],
     )
-    best = _best_state_callback(progress)
-    model.train(
+    best = _best_state_callback(model.module, progress)
+    settings = dict(
         max_epochs=spec["max_epochs"],
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=1,
@@ -85,22 +85,35 @@ def train_scvi_tools(
         callbacks=[best],
         enable_progress_bar=False,
     )
+    try:
+        model.train(**settings)
+        finite = all(np.isfinite(row["valid_elbo"]) for row in best.history)
+    except ValueError as error:
+        if "found invalid values" not in str(error):  # what torch.distributions says of NaN
+            raise
+        finite = False
+        model.is_trained_ = True
     model.module.load_state_dict(best.state)
+    model.module.eval()
     embedding = model.get_latent_representation().astype(np.float32)
-    return embedding, best.history, best.epoch, best.state
+    result = FitResult("ok" if finite else "diverged", best.history, best.epoch)
+    return result, embedding, best.state
 
 
-def _best_state_callback(progress: Callable[[dict[str, float]], None] | None):
+def _best_state_callback(module: Module, progress: Callable[[dict[str, float]], None] | None):
     """Return a Lightning callback that keeps the weights of the best validation ELBO in memory."""
     import math
     import time
 
     from lightning.pytorch.callbacks import Callback
 
+    def copy_state() -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
     class BestState(Callback):
         def __init__(self) -> None:
             self.history: list[dict[str, float]] = []
-            self.epoch, self.loss, self.state = 0, math.inf, {}
+            self.epoch, self.loss, self.state = 0, math.inf, copy_state()
             self.start = time.monotonic()
 
         # scvi-tools logs both as mean negative ELBOs per cell; training's comes after validation's.
@@ -120,8 +133,7 @@ def _best_state_callback(progress: Callable[[dict[str, float]], None] | None):
             self.start = now
             if loss < self.loss:
                 self.epoch, self.loss = len(self.history), loss
-                weights = pl_module.module.state_dict()
-                self.state = {name: value.detach().clone() for name, value in weights.items()}
+                self.state = copy_state()
             if progress is not None:
                 progress(self.history[-1])
 
