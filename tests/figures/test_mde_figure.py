@@ -279,3 +279,12 @@ def test_letters():
         "az",
         "ba",
     ]
+
+
+def test_many_clusters_leave_the_names_of_cell_types_whole():
+    names = ["Mono_CD14", "Mono_CD16", "T_CD4"]
+    case = _case(n_types=3, n_clusters=60)
+    case["label_names"] = names
+    case["clusters"] = {row: case["clusters"]["VMM"] for row in ROWS}
+    legend = _axes(mde_figure(**case))["legend"]
+    assert set(names) <= {text.get_text() for text in legend.texts}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import accumulate
 from typing import TYPE_CHECKING
 
 from vmm.figures.clusters import Cluster
@@ -23,6 +24,8 @@ NUMBER = 0.17
 """Width of a cell type's number."""
 NARROWEST, WIDEST = 1.35, 2.10
 """Limits of the width of a column of legends."""
+ALL_SWATCHES = 0.95
+"""Limit of the width of all methods' swatches together."""
 
 
 def inches(axes: Axes, width: float, height: float) -> Axes:
@@ -32,10 +35,15 @@ def inches(axes: Axes, width: float, height: float) -> Axes:
     return axes
 
 
-def cluster_column(clusters: Mapping[str, Sequence[Cluster]]) -> float:
-    """Width of one method's column of swatches: as the cell type with most clusters needs."""
-    most = max((c.rank + 1 for of in clusters.values() for c in of), default=0)
-    return min(max(0.06 + most * (SWATCH + 0.015), 0.32), 0.55)
+def cluster_columns(clusters: Mapping[str, Sequence[Cluster]]) -> dict[str, float]:
+    """Width of each method's column of swatches: as its cell type with most clusters needs.
+
+    Together they leave the names of the cell types most of the legend.
+    """
+    most = {name: max((c.rank + 1 for c in of), default=0) for name, of in clusters.items()}
+    needed = {name: min(max(0.06 + n * (SWATCH + 0.015), 0.32), 0.55) for name, n in most.items()}
+    scale = min(1.0, ALL_SWATCHES / max(sum(needed.values()), ALL_SWATCHES))
+    return {name: width * scale for name, width in needed.items()}
 
 
 def legend_width(
@@ -47,7 +55,7 @@ def legend_width(
         + INDENT
         + NUMBER
         + 0.05
-        + len(clusters) * cluster_column(clusters)
+        + sum(cluster_columns(clusters).values())
     )
     for_batches = max(text_width(name, SMALL) for name in batches) + INDENT
     return min(max(for_types, for_batches, NARROWEST), WIDEST)
@@ -111,11 +119,12 @@ def draw_type_legend(
     float
         Where the legend ends.
     """
-    step = cluster_column(clusters)
-    room = width - len(clusters) * step
-    columns = {name: room + i * step for i, name in enumerate(clusters)}
+    widths = cluster_columns(clusters)
+    room = width - sum(widths.values())
+    starts = accumulate(widths.values(), initial=room)
+    columns = dict(zip(widths, starts, strict=False))
     for name, x in columns.items():
-        title = shorten(name, step - 0.03, 5.2)
+        title = shorten(name, widths[name] - 0.03, 5.2)
         axes.text(x, y + HEADING / 2, title, fontsize=5.2, color=MUTED, va="center")
     y = _heading(axes, y, "Cell type")
     for i, (name, colour) in enumerate(colours.items()):
@@ -126,7 +135,7 @@ def draw_type_legend(
         _entry(axes, INDENT + 0.13, at, name, room - INDENT - NUMBER)
         for method, x in columns.items():
             of_type = [c for c in clusters[method] if c.label == i]
-            _cluster_swatches(axes, x, at, of_type, step - 0.04)
+            _cluster_swatches(axes, x, at, of_type, widths[method] - 0.04)
     return y + len(colours) * PITCH
 
 
