@@ -11,14 +11,26 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from vmm.api import SCVI
 
-__all__ = ["SCVI"]
+    __version__: str
+
+__all__ = ["SCVI", "__version__"]
 
 
 def __getattr__(name: str):
     if name == "SCVI":
-        from vmm.api import SCVI
+        try:
+            from vmm.api import SCVI
+        except ModuleNotFoundError as error:
+            raise ImportError(
+                f"vmm.SCVI needs {error.name}: install vmm with its extra 'api', "
+                "such as by pip install '.[api]'"
+            ) from error
 
         return SCVI
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("vmm")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

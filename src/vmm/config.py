@@ -27,7 +27,7 @@ from vmm.data.registry import SOURCES
 from vmm.errors import InputError
 from vmm.grid import tuned_datasets, tuned_keys
 
-SCHEMA = Path(__file__).parents[2] / "workflow" / "schemas" / "config.schema.yaml"
+SCHEMA = Path(__file__).with_name("config.schema.yaml")
 KIND_OF_EXPERIMENT = {
     "batch_size": "images",
     "elbo_surgery": "images",

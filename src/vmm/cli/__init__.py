@@ -146,10 +146,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _fit(options: argparse.Namespace) -> int:
-    from vmm.cli.fit import fit_file
-
     try:
+        from vmm.cli.fit import fit_file
+
         fit_file(options)
+    except ModuleNotFoundError as error:
+        print(
+            f"vmm: {error.name} is not installed; install vmm with its extra 'api', such as by "
+            "pip install '.[api]'.",
+            file=sys.stderr,
+        )
+        return 2
     except InputError as error:
         print(f"vmm: {in_options(str(error)).rstrip('.')}.", file=sys.stderr)
         return 2
