@@ -52,6 +52,12 @@ def test_shipped_configurations_are_good(path):
     }
 
 
+def test_a_truth_value_may_come_as_text():
+    """As Snakemake gives it in ``--config 'inference={responsibility_gradient: false}'``."""
+    given = complete(minimal(inference={"responsibility_gradient": "false"}))
+    assert given["inference"]["responsibility_gradient"] is False
+
+
 def test_the_papers_settings():
     """SPEC sections 3 and 4, number for number."""
     config = load(ROOT / "config/config.yaml")

@@ -184,6 +184,8 @@ def _fill(value: Any, node: dict[str, Any]) -> Any:
     if isinstance(value, list):
         return [_fill(item, node.get("items", {})) for item in value]
     types = node.get("type", [])
+    if types == "boolean" and str(value).lower() in ("true", "false"):
+        return str(value).lower() == "true"  # Snakemake's --config gives text within a mapping
     if "number" in types and isinstance(value, str) and FLOAT.fullmatch(value):
         return float(value)
     if "integer" in types and isinstance(value, float) and value.is_integer():
