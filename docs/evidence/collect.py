@@ -28,6 +28,13 @@ SCORES = {
     "clustering": ["Utilized clusters", "NMI (unmerged)", "NMI (merged)"],
     "integration": ["Bio conservation", "Batch correction", "Total", "Silhouette label"],
 }
+PRIORS = {
+    "N(0, I)": "StandardNormal",
+    "VampPrior": "VampPrior",
+    "GMM": "GaussianMixture",
+    "VMM": "VampPriorMixture",
+}
+PAIRS = [("GMM", "N(0, I)"), ("VMM", "N(0, I)"), ("VMM", "GMM"), ("VMM", "VampPrior")]
 PICTURES = ("mde_*.png", "samples_*.png", "training_*.png")
 
 
@@ -104,12 +111,41 @@ def _switch_line(switch, dataset, model, prior, metric, values, default) -> dict
     }
 
 
+def claims() -> pd.DataFrame:
+    """Return, for each cell set and pair of priors, the paired difference in bio conservation."""
+    lines = []
+    for path in sorted(RESULTS.glob("evidence_cells*/metrics/integration.csv")):
+        rows = read_rows(path)
+        rows = rows[rows["metric"].eq("Bio conservation") & rows["model"].eq("scVI")]
+        for dataset, part in rows.groupby("dataset"):
+            values = part.pivot(index="trial", columns="prior", values="value")
+            for better, worse in PAIRS:
+                pair = values[[PRIORS[better], PRIORS[worse]]]
+                test = paired_tests(pair).loc[lambda frame: frame["status"].eq("tested")]
+                difference = pair[PRIORS[better]] - pair[PRIORS[worse]]
+                lines.append(
+                    {
+                        "data set": dataset,
+                        "pair": f"{better} - {worse}",
+                        "difference": f"{difference.mean():+.4f}",
+                        "n": str(len(difference.dropna())),
+                        "p": f"{test['p'].iloc[0]:.3f}" if len(test) else "–",
+                    }
+                )
+    return pd.DataFrame(lines)
+
+
 def main() -> None:
     """Write everything that is there."""
     OUT.mkdir(exist_ok=True)
     for run in RUNS:
         if (RESULTS / run / "report.html").exists():
             (OUT / f"{run}.md").write_text("\n\n".join(tables_of(run)) + "\n")
+    frame = claims()
+    if len(frame):
+        (OUT / "claims.md").write_text(
+            f"# Bio conservation, paired by trial\n\n{markdown(frame)}\n"
+        )
     frame = switches()
     if len(frame):
         (OUT / "switches.md").write_text(f"# Switches\n\n{markdown(frame)}\n")
