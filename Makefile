@@ -10,7 +10,7 @@ PIP   = $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check install
 SMK   := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo paper evidence test lint format clean
+.PHONY: help setup demo paper evidence docs test lint format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -49,6 +49,10 @@ evidence: $(READY)  ## measure again what docs/fidelity.md reports, from data be
 	  'inference={"train_pseudo_inputs": false}'
 	@$(BIN)/python docs/evidence/collect.py
 
+docs: $(READY)  ## make the pages of docs/ in docs/_build/html, the tutorial executed; warnings are errors
+	@$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs docs/_build/html
+	@echo "Open docs/_build/html/index.html"
+
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -62,4 +66,4 @@ format: $(READY)  ## put the code into the form that `make lint` wants
 
 clean:  ## remove caches and build products (results and the environment stay)
 	@find src tests workflow -name __pycache__ -type d -exec rm -rf {} +
-	@rm -rf .pytest_cache .ruff_cache .mypy_cache build dist src/*.egg-info
+	@rm -rf .pytest_cache .ruff_cache .mypy_cache build dist docs/_build src/*.egg-info

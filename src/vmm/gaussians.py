@@ -37,7 +37,7 @@ class FullRankNormal:
         return self.mean + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
 
     def log_det_scale(self) -> Tensor:
-        """Return log |T|, shape (...)."""
+        """Return log det T, shape (...)."""
         return self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
 
     def entropy(self) -> Tensor:

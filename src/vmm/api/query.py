@@ -37,7 +37,7 @@ class QueryMixin(ModelPart, ArchesMixin):
         accelerator: str = "auto",
         device: int | str = "auto",
     ) -> SCVI:
-        """Map cells from new batches onto a trained model, by scArches [1]_.
+        """Map cells from new batches onto a trained model, by scArches.
 
         Training the returned model fits the weights of the new batches in the first layers of
         encoder and decoder, and nothing else: networks, pseudo-inputs and prior stay those of the
@@ -67,8 +67,8 @@ class QueryMixin(ModelPart, ArchesMixin):
 
         References
         ----------
-        .. [1] Lotfollahi et al., "Mapping single-cell data to reference atlases by transfer
-           learning", Nature Biotechnology 40 (2022).
+        Lotfollahi et al., "Mapping single-cell data to reference atlases by transfer learning",
+        Nature Biotechnology 40 (2022).
         """
         model = super().load_query_data(
             adata,

@@ -23,7 +23,7 @@ MIN_CELLS_TO_RANK = 20
 def highly_variable(
     counts: sp.csr_matrix, batch: np.ndarray, n_top_genes: int, where: str
 ) -> tuple[np.ndarray, list[str]]:
-    """Choose the most variable genes by the variance-stabilising ranking of Seurat v3 [1]_.
+    """Choose the most variable genes by the variance-stabilising ranking of Seurat v3.
 
     Genes are ranked in each batch by the variance of their standardised counts, and those with the
     best median rank are taken (scanpy's flavour ``seurat_v3``).
@@ -53,7 +53,7 @@ def highly_variable(
 
     References
     ----------
-    .. [1] Stuart et al., "Comprehensive integration of single-cell data", Cell 177 (2019).
+    Stuart et al., "Comprehensive integration of single-cell data", Cell 177 (2019).
     """
     if n_top_genes >= counts.shape[1]:
         note = f"All {counts.shape[1]:,} genes were kept: {n_top_genes:,} were asked for."

@@ -179,7 +179,7 @@ class AggregatePosterior:
         return torch.cat(parts) - math.log(len(self.mean))
 
     def component_log_prob(self, z: Tensor, index: Tensor) -> Tensor:
-        """Return log N(z_i; m_n, S_n) for component n = `index`_i in float64, shape (M,)."""
+        """Return log N(z_i; m_n, S_n) for component n of `index` in float64, shape (M,)."""
         normal = FullRankNormal if self.full_rank else DiagonalNormal
         return normal(self.mean[index], self.scale[index]).log_prob(z.double() - self.centre)
 
