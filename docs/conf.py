@@ -11,7 +11,7 @@ from docutils.utils.math.latex2mathml import tex2mathml
 
 # For the kernels that execute the tutorial.
 os.environ["OMP_NUM_THREADS"] = "1"
-os.environ["COLUMNS"] = "90"
+os.environ["COLUMNS"] = "80"
 
 project = "vmm"
 author = "The vmm developers"

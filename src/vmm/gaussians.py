@@ -76,8 +76,9 @@ class DiagonalNormal:
 
     Attributes
     ----------
-    mean, scale : torch.Tensor, shape (..., p)
-        Mean and standard deviation.
+    mean : torch.Tensor, shape (..., p)
+    scale : torch.Tensor, shape (..., p)
+        Standard deviation.
     """
 
     mean: Tensor
