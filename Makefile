@@ -30,7 +30,7 @@ $(READY): requirements.lock
 demo: $(READY)  ## every kind of table and figure from embedded data, in about a quarter of an hour
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml
 
-paper: $(READY)  ## the whole paper (config/config.yaml): days on one GPU, see README.md
+paper: $(READY)  ## the whole paper (config/config.yaml): wants a GPU, see README.md
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/config.yaml
 
 EVIDENCE = $(BIN)/snakemake --cores $(CORES) --configfile docs/evidence
