@@ -152,8 +152,13 @@ def test_interrupted_training_keeps_its_best_epoch(pbmc, monkeypatch):
         return step(*args, **kwargs)
 
     monkeypatch.setattr(vmm.training, "variational_step", interrupted)
-    with pytest.warns(UserWarning, match="interrupted after epoch 3; .* best epoch so far"):
-        model.train(**SETTINGS)
+    # A process that a shell started in the background ignores Ctrl-C, and so would this one.
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        with pytest.warns(UserWarning, match="interrupted after epoch 3; .* best epoch so far"):
+            model.train(**SETTINGS)
+    finally:
+        signal.signal(signal.SIGINT, before)
     assert model.is_trained and len(model.history["elbo_train"]) == 3
     assert len(model.predict()) == 200
 
