@@ -363,7 +363,9 @@ def test_a_job_killed_by_the_system_resumes(prepared, tmp_path, checkpoint_every
     assert done.returncode == -signal.SIGKILL, done.stderr
     assert done.stdout.strip() == "[]", "heavy imports in a job that needs none of them"
     assert (folder / "checkpoint.pt").exists() and not (folder / "run.json").exists()
+    (folder / ".checkpoint-abc.pt").write_bytes(b"killed while it wrote a checkpoint")
     run(prepared, "cells", "vmm", folder, max_epochs=5)
+    assert not list(folder.glob(".*"))
     run(prepared, "cells", "vmm", tmp_path / "whole", max_epochs=5)
     assert_same_results(folder, tmp_path / "whole")
 

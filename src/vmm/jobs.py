@@ -76,6 +76,8 @@ def train(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").unlink(missing_ok=True)
+    for half_written in folder.glob(".*-*"):  # by a job that was killed
+        half_written.unlink()
     where = resolve_device(device)
     start = time.monotonic()
     data = load(data_path)
