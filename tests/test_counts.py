@@ -248,3 +248,30 @@ def test_extreme_values_of_the_sum(zero_inflated):
     for single, double in zip(ours, theirs, strict=True):
         assert torch.isfinite(single).all()
         torch.testing.assert_close(single.double(), double, rtol=2e-3, atol=1e-2)
+
+
+@pytest.mark.parametrize("in_dims", [(0, 0, 0), (1, 0, 0), (None, 0, 0), (0, 0, None)])
+@pytest.mark.parametrize("zero_inflated", [False, True])
+def test_many_at_once_are_one_by_one(zero_inflated, in_dims):
+    """Under `torch.func.vmap`, each with its own θ: values and gradients, also where one input
+    is shared or mapped along another dimension."""
+    sets = [logs(seed, rows=6, genes=5) for seed in (8, 9, 10)]
+    dims = (in_dims[0], in_dims[1], in_dims[2], 0)[: 4 if zero_inflated else 3]
+    given = [[x, *leaves] for x, leaves in sets]
+    stacked = [
+        of[0].detach() if dim is None else torch.stack([t.detach() for t in of], dim)
+        for of, dim in zip(zip(*given, strict=True), dims, strict=False)
+    ]
+    for value in stacked[1:]:
+        value.requires_grad_()
+    weight = torch.linspace(-1, 2, 18, dtype=torch.float64).reshape(3, 6)
+    values = torch.func.vmap(count_log_likelihood, dims)(*stacked)
+    gradients = torch.autograd.grad((values * weight).sum(), stacked[1:])
+    singles = [
+        torch.unbind(t, d) if d is not None else [t] * 3 for t, d in zip(stacked, dims, strict=True)
+    ]
+    one_by_one = torch.stack([elementwise(*inputs) for inputs in zip(*singles, strict=True)])
+    torch.testing.assert_close(values, one_by_one, rtol=1e-12, atol=1e-12)
+    expected = torch.autograd.grad((one_by_one * weight).sum(), stacked[1:])
+    for ours, theirs in zip(gradients, expected, strict=True):
+        torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)

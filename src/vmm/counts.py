@@ -102,7 +102,8 @@ def count_log_likelihood(
     -------
     torch.Tensor, shape (n,)
     """
-    return _CountLogLikelihood.apply(x, log_mean, log_inverse_dispersion, dropout_logits)
+    log_theta = log_inverse_dispersion.unsqueeze(-2)
+    return _CountLogLikelihood.apply(x, log_mean, log_theta, dropout_logits)[0]
 
 
 class _CountLogLikelihood(torch.autograd.Function):
@@ -111,10 +112,13 @@ class _CountLogLikelihood(torch.autograd.Function):
     With d = log μ − log θ and C = log Γ(x+θ) − log Γ(θ) − log x!, the negative binomial is
     nb = C + x d − (x + θ) softplus(d); the zero-inflated one, with logits l, is
     softplus(nb − l) − softplus(−l) at x = 0 and nb − l − softplus(−l) elsewhere.
+
+    Shapes are (..., n, G), of log θ (..., 1, G): under `torch.func.vmap` the mapped dimension is
+    one more in front.
     """
 
     @staticmethod
-    def forward(ctx, x, log_mean, log_theta, logits):
+    def forward(x, log_mean, log_theta, logits):
         theta = log_theta.exp()
         log_odds = log_mean - log_theta
         soft = F.softplus(log_odds)
@@ -134,26 +138,53 @@ class _CountLogLikelihood(torch.autograd.Function):
             by_logits = torch.sigmoid(-logits).sub_(weight)
         # by log θ: −∂/∂log μ − w θ softplus(d) + θ (ψ(x+θ) − ψ(θ)); C is 0 wherever w is not 1.
         by_theta = torch.addcmul(-by_theta, digamma, theta).sub_(by_mean)
-        ctx.save_for_backward(by_mean, by_theta, by_logits)
-        return log_prob.sum(-1)
+        return log_prob.sum(-1), by_mean, by_theta, by_logits
 
     @staticmethod
-    def backward(ctx, grad):
+    def setup_context(ctx, inputs, output):
+        derivatives = output[1:]
+        ctx.set_materialize_grads(False)  # or zeros would be made for each derivative
+        ctx.mark_non_differentiable(*(d for d in derivatives if d is not None))
+        ctx.save_for_backward(*derivatives)
+
+    @staticmethod
+    def backward(ctx, grad, *_):
+        if grad is None:
+            return None, None, None, None
         by_mean, by_theta, by_logits = ctx.saved_tensors
         column = grad.unsqueeze(-1)
         grad_logits = None if by_logits is None else column * by_logits
-        return None, column * by_mean, grad @ by_theta, grad_logits
+        return None, column * by_mean, column.mT @ by_theta, grad_logits
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        """Map by one call: finding the counts has no rule of its own."""
+
+        def mapped_first(value, dim):
+            if value is None or dim is not None:
+                return None if value is None else value.movedim(dim, 0)
+            return value.expand(info.batch_size, *value.shape)
+
+        output = _CountLogLikelihood.apply(*map(mapped_first, inputs, in_dims))
+        return output, tuple(None if value is None else 0 for value in output)
 
 
 def _log_coefficient(x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log Γ(x+θ) − log Γ(θ) − log x! and ψ(x+θ) − ψ(θ), shape (n, G); both 0 at x = 0."""
+    """Return log Γ(x+θ) − log Γ(θ) − log x! and ψ(x+θ) − ψ(θ); both 0 at x = 0.
+
+    Shapes are (..., n, G), of θ (..., 1, G).
+    """
     if x.is_cuda:
         # Finding the counts would wait for the device; its log-gamma is cheap.
         value = torch.lgamma(x + theta) - torch.lgamma(theta) - torch.lgamma(x + 1)
         return value, torch.digamma(x + theta) - torch.digamma(theta)
-    value, digamma = torch.zeros_like(x), torch.zeros_like(x)
+    value, digamma = x.new_zeros(x.shape), x.new_zeros(x.shape)
     place = x.reshape(-1).nonzero().squeeze(-1)
-    count, gene = x.reshape(-1)[place], place % x.shape[-1]
+    n_cells, n_genes = x.shape[-2:]
+    gene = place % n_genes
+    if theta.numel() > n_genes:  # a row of θ for each n × G counts
+        gene += place // (n_cells * n_genes) * n_genes
+    count, theta = x.reshape(-1)[place], theta.reshape(-1)
     total = count + theta[gene]
     value.view(-1)[place] = (
         torch.lgamma(total) - torch.lgamma(theta)[gene] - torch.lgamma(count + 1)
