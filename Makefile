@@ -10,7 +10,7 @@ PIP   = $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check install
 SMK   := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo paper evidence docs test lint format clean
+.PHONY: help setup demo paper evidence bench docs test lint format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -48,6 +48,9 @@ evidence: $(READY)  ## measure again what docs/fidelity.md reports, from data be
 	@$(EVIDENCE)/pseudo_inputs.yaml --config run=evidence_train_pseudo_inputs \
 	  'inference={"train_pseudo_inputs": false}'
 	@$(BIN)/python docs/evidence/collect.py
+
+bench: $(READY)  ## measure speed and rewrite docs/benchmarks.md (ONLY=name: one benchmark)
+	@$(BIN)/python -m benchmarks $(ONLY)
 
 docs: $(READY)  ## make the pages of docs/ in docs/_build/html, the tutorial executed; warnings are errors
 	@$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs docs/_build/html

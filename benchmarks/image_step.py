@@ -1,0 +1,93 @@
+"""A step of the image VAE with the VMM, against its matrix products alone."""
+
+from __future__ import annotations
+
+from benchmarks.harness import Benchmark, Comparison
+
+STEP, PRODUCTS = "ours VMM", "its matrix products alone"
+BATCH, N_COMPONENTS, LATENT_DIM, N_PIXELS = 256, 100, 10, 784
+
+BENCHMARKS = [
+    Benchmark(
+        name="image_step",
+        work=f"image VAE, both steps of Algorithm 1, batch {BATCH}, MNIST networks",
+        contenders={
+            STEP: "benchmarks.image_step:both_steps",
+            PRODUCTS: "benchmarks.image_step:products",
+        },
+        comparisons=(Comparison(STEP, 1.25, PRODUCTS),),
+        repeats=101,
+    )
+]
+
+
+def both_steps(lap) -> None:
+    """Train on batches that differ from step to step."""
+    step = _step()
+    while True:
+        lap()
+        step()
+
+
+def products(lap) -> None:
+    """Do again each matrix product that one step dispatches: same shapes, strides and order."""
+    import torch
+
+    step = _step()
+    step()
+    calls = recorded_products(step)
+    with torch.no_grad():
+        while True:
+            lap()
+            for function, arguments, keywords in calls:
+                function(*arguments, **keywords)
+
+
+def recorded_products(step) -> list[tuple]:
+    """Run `step`; return its matrix products as (function, arguments, keywords)."""
+    import torch
+    from torch.utils._python_dispatch import TorchDispatchMode
+
+    aten = torch.ops.aten
+    kinds = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.addmv, aten.mv}
+    calls = []
+
+    class Record(TorchDispatchMode):
+        def __torch_dispatch__(self, function, types, arguments=(), keywords=None):
+            if function.overloadpacket in kinds:
+                calls.append((function, arguments, keywords or {}))
+            return function(*arguments, **(keywords or {}))
+
+    with Record():
+        step()
+    return calls
+
+
+def _step():
+    """Return a function that takes both steps of Algorithm 1 on the next batch."""
+    import torch
+
+    from vmm.models import ImageVAE
+    from vmm.priors import make_prior
+    from vmm.tensors import ImageTensors
+    from vmm.training import _adam, prior_step, variational_step
+
+    torch.set_num_threads(1)
+    generator = torch.Generator().manual_seed(0)
+    pixels = torch.randint(0, 256, (20 * BATCH, N_PIXELS), generator=generator)
+    data = ImageTensors(pixels.to(torch.uint8).numpy())
+    model = ImageVAE(N_PIXELS, LATENT_DIM, generator=generator)
+    u = model.initial_pseudo_inputs(data.batch(torch.arange(N_COMPONENTS)))
+    model.prior = make_prior("vmm", LATENT_DIM, N_COMPONENTS, u)
+    variational = _adam(model.variational_parameters(), 1e-4, 1e-7)
+    empirical_bayes = _adam(model.prior.empirical_bayes_parameters(), 1e-4, 1e-7)
+
+    def step() -> None:
+        rows = torch.randint(len(data), (BATCH,), generator=generator)
+        batch = data.batch(rows)
+        noise = model.draw_noise(BATCH, generator, data.device)
+        variational_step(model, variational, batch, noise)
+        latent = torch.randn((BATCH, LATENT_DIM), generator=generator)
+        prior_step(model, empirical_bayes, batch, latent)
+
+    return step
