@@ -174,10 +174,19 @@ def _log_coefficient(x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
 
     Shapes are (..., n, G), of θ (..., 1, G).
     """
-    if x.is_cuda:
-        # Finding the counts would wait for the device; its log-gamma is cheap.
-        value = torch.lgamma(x + theta) - torch.lgamma(theta) - torch.lgamma(x + 1)
-        return value, torch.digamma(x + theta) - torch.digamma(theta)
+    if x.device.type == "cpu":
+        return _log_coefficient_of_counts(x, theta)
+    return _log_coefficient_everywhere(x, theta)
+
+
+def _log_coefficient_everywhere(x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """On a GPU: log-gamma is cheap, and finding the counts would wait for the device."""
+    value = torch.lgamma(x + theta) - torch.lgamma(theta) - torch.lgamma(x + 1)
+    return value, torch.digamma(x + theta) - torch.digamma(theta)
+
+
+def _log_coefficient_of_counts(x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
+    """On the CPU: only where there are counts, as most entries are 0."""
     value, digamma = x.new_zeros(x.shape), x.new_zeros(x.shape)
     place = x.reshape(-1).nonzero().squeeze(-1)
     n_cells, n_genes = x.shape[-2:]

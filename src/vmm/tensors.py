@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
 
@@ -88,6 +87,7 @@ class CellTensors:
         self.counts = dense.to(device)
         self.codes = torch.as_tensor(batch, dtype=torch.long, device=device)
         self.n_batches = n_batches
+        self._one_hot = torch.eye(n_batches, device=device)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -103,8 +103,7 @@ class CellTensors:
 
     def batch(self, index: Tensor) -> CellBatch:
         """Return the cells of `index` (n,)."""
-        covariates = F.one_hot(self.codes[index], self.n_batches).float()
-        return CellBatch(self.counts[index].float(), covariates)
+        return CellBatch(self.counts[index].float(), self._one_hot[self.codes[index]])
 
 
 def _smallest_type(counts) -> type[np.generic]:

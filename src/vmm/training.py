@@ -22,10 +22,12 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vmm.cuda_graph import captured
 from vmm.errors import InputError
 from vmm.gaussians import Normal
 from vmm.io import atomic
 from vmm.models.base import LatentVariableModel, Noise
+from vmm.models.networks import Precision, matrix_products
 from vmm.tensors import Tensors
 
 log = logging.getLogger(__name__)
@@ -59,6 +61,10 @@ class Settings:
         0 leaves the prior out of the variational steps.
     epsilon : float
         Adam's.
+    precision : {"float32", "tf32", "bf16"}
+        Of the networks' matrix products in training; all else is float32, and so is validation.
+    cuda_graph : bool
+        On a GPU, record the step once and replay it; results are the same.
     """
 
     learning_rate: float
@@ -70,6 +76,8 @@ class Settings:
     seed: int = 0
     kl_weight: float = 1.0
     epsilon: float = 1e-7
+    precision: Precision = "float32"
+    cuda_graph: bool = False
 
 
 @dataclass
@@ -304,6 +312,7 @@ class _Trainer:
         if empirical_bayes and settings.kl_weight:
             ratio = settings.prior_learning_ratio
             self.optimizers.append(_adam(empirical_bayes, rate * ratio, settings.epsilon))
+        self.step = captured(self._step, data.device) if settings.cuda_graph else self._step
         self.history: list[Row] = []
         self.diverged = False
         self.best_score, self.best_epoch = -math.inf, 0
@@ -349,20 +358,29 @@ class _Trainer:
         size = min(self.settings.batch_size, len(order))
         batches = order[: len(order) // size * size].split(size)
         total = torch.zeros((), device=self.data.device)
-        for positions in batches:
-            batch = self.data.batch(self.train[positions])
-            noise = self.model.draw_noise(size, self.generator, self.data.device)
-            total += variational_step(
-                self.model, self.optimizers[0], batch, noise, self.settings.kl_weight
-            )
-            for optimizer in self.optimizers[1:]:
-                latent = torch.randn(
-                    (size, self.model.latent_dim),
-                    generator=self.generator,
-                    device=self.data.device,
-                )
-                prior_step(self.model, optimizer, batch, latent)
+        with matrix_products(self.model, self.settings.precision):
+            for positions in batches:
+                total += self.step(self.train[positions], self._draw_noise(size))
         return float(total) / len(batches)
+
+    def _draw_noise(self, n: int) -> Noise:
+        """Return the random numbers of one step on a batch of `n`, drawn on the device."""
+        device = self.data.device
+        noise = self.model.draw_noise(n, self.generator, device)
+        if self.optimizers[1:]:
+            shape = (n, self.model.latent_dim)
+            noise["prior_step"] = torch.randn(shape, generator=self.generator, device=device)
+        return noise
+
+    def _step(self, rows: Tensor, noise: Noise) -> Tensor:
+        """Take the steps (1) to (3) on a batch; return its mean ELBO. Nothing waits for the GPU."""
+        batch = self.data.batch(rows)
+        elbo = variational_step(
+            self.model, self.optimizers[0], batch, noise, self.settings.kl_weight
+        )
+        for optimizer in self.optimizers[1:]:
+            prior_step(self.model, optimizer, batch, noise["prior_step"])
+        return elbo
 
     def _keep(self, score: float, finite: bool) -> None:
         if not finite:
@@ -438,7 +456,8 @@ def _read_checkpoint(path: Path, fingerprint: dict[str, Any], device) -> dict[st
 
 
 def _adam(parameters, rate: float, epsilon: float) -> torch.optim.Adam:
-    return torch.optim.Adam(parameters, lr=rate, eps=epsilon, fused=True)
+    on_gpu = parameters[0].is_cuda  # capturable: a CUDA graph may hold its steps
+    return torch.optim.Adam(parameters, lr=rate, eps=epsilon, fused=True, capturable=on_gpu)
 
 
 def _fitted(parameters: list[torch.nn.Parameter]) -> list[torch.nn.Parameter]:

@@ -2,16 +2,85 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from itertools import pairwise
+from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+Precision = Literal["float32", "tf32", "bf16"]
 
-def linear(n_in: int, n_out: int, generator: torch.Generator | None) -> nn.Linear:
+
+class Linear(nn.Linear):
+    """A linear layer whose matrix products may be less precise; all it takes and gives is float32.
+
+    Attributes
+    ----------
+    precision : {"float32", "tf32", "bf16"}
+        Of the products of the forward and the backward pass. Set by :func:`matrix_products`.
+    """
+
+    precision: Precision = "float32"
+
+    def forward(self, x: Tensor) -> Tensor:
+        """Return x Wᵀ + b, shape (n, n_out)."""
+        if self.precision == "float32":
+            return super().forward(x)
+        return _Product.apply(x, self.weight.T, self.precision) + self.bias
+
+
+class _Product(torch.autograd.Function):
+    """A matrix product whose derivatives are taken with the same precision."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(a, b, precision):
+        return _product(a, b, precision)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        a, b, ctx.precision = inputs
+        ctx.save_for_backward(a, b)
+
+    @staticmethod
+    def backward(ctx, grad):
+        (a, b), (for_a, for_b, _) = ctx.saved_tensors, ctx.needs_input_grad
+        by_a = _product(grad, b.mT, ctx.precision) if for_a else None
+        return by_a, _product(a.mT, grad, ctx.precision) if for_b else None, None
+
+
+def _product(a: Tensor, b: Tensor, precision: Precision) -> Tensor:
+    if precision == "bf16":
+        return (a.bfloat16() @ b.bfloat16()).float()
+    matmul = torch.backends.cuda.matmul
+    before = matmul.fp32_precision
+    matmul.fp32_precision = "tf32"
+    try:
+        return a @ b
+    finally:
+        matmul.fp32_precision = before
+
+
+@contextmanager
+def matrix_products(model: nn.Module, precision: Precision) -> Iterator[None]:
+    """Let the linear layers of `model` multiply with this precision, and nothing else."""
+    layers = [module for module in model.modules() if isinstance(module, Linear)]
+    for layer in layers:
+        layer.precision = precision
+    try:
+        yield
+    finally:
+        for layer in layers:
+            layer.precision = "float32"
+
+
+def linear(n_in: int, n_out: int, generator: torch.Generator | None) -> Linear:
     """Return a linear layer with Glorot-uniform weights and zero biases."""
-    layer = nn.utils.skip_init(nn.Linear, n_in, n_out)
+    layer = nn.utils.skip_init(Linear, n_in, n_out)
     nn.init.xavier_uniform_(layer.weight, generator=generator)
     nn.init.zeros_(layer.bias)
     return layer

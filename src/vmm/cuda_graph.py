@@ -1,0 +1,94 @@
+"""A training step recorded once as a CUDA graph, and replayed.
+
+The step of a small model is hundreds of kernels of a few microseconds each: the GPU waits for
+Python to start them one by one. A graph starts them all at once; they are the same kernels on the
+same numbers, so results are equal.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Protocol
+
+import torch
+from torch import Tensor
+
+from vmm.models.base import Noise
+
+Step = Callable[[Tensor, Noise], Tensor]
+"""From rows of the data and random numbers to a tensor; it changes the model in place."""
+
+WARM_UP = 3
+"""Steps before the recording: libraries set themselves up, and Adam makes its state."""
+
+
+class Recorder(Protocol):
+    """How a step is recorded; a protocol, so that tests can record without a GPU."""
+
+    def warm_up(self, step: Callable[[], Tensor]) -> Tensor:
+        """Run `step` as it is run before a recording."""
+
+    def record(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        """Record `step` without running it; return what replays it, and what it then fills."""
+
+
+class CUDARecorder:
+    """Records the kernels that a step starts on the current GPU."""
+
+    def __init__(self):
+        self.stream = torch.cuda.Stream()
+
+    def warm_up(self, step: Callable[[], Tensor]) -> Tensor:
+        """Run `step` on a stream of its own, as recordings do."""
+        self.stream.wait_stream(torch.cuda.current_stream())
+        with torch.cuda.stream(self.stream):
+            result = step()
+        torch.cuda.current_stream().wait_stream(self.stream)
+        return result
+
+    def record(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        """Record `step` without running it; return what replays it, and what it then fills."""
+        graph = torch.cuda.CUDAGraph()
+        with torch.cuda.graph(graph, stream=self.stream):
+            result = step()
+        return graph.replay, result
+
+
+class CapturedStep:
+    """Does what `step` does: at first by running it, then by replaying a recording of it.
+
+    Parameters
+    ----------
+    step : callable
+        It may not wait for the GPU, nor draw random numbers, nor depend on anything but tensors
+        that stay where they are and the values of its arguments, which always have the same
+        shapes.
+    recorder : Recorder
+    """
+
+    def __init__(self, step: Step, recorder: Recorder):
+        self.step, self.recorder = step, recorder
+        self.calls = 0
+
+    def __call__(self, rows: Tensor, noise: Noise) -> Tensor:
+        """Take the step; the result holds until the next call."""
+        self.calls += 1
+        if self.calls <= WARM_UP:
+            return self.recorder.warm_up(lambda: self.step(rows, noise))
+        if self.calls == WARM_UP + 1:
+            # The replays read their inputs from these tensors.
+            self.rows, self.noise = rows.clone(), {k: v.clone() for k, v in noise.items()}
+            self.replay, self.result = self.recorder.record(
+                lambda: self.step(self.rows, self.noise)
+            )
+        else:
+            self.rows.copy_(rows)
+            for name, values in noise.items():
+                self.noise[name].copy_(values)
+        self.replay()
+        return self.result
+
+
+def captured(step: Step, device: torch.device) -> Step:
+    """Return `step` as it is best called on `device`: captured on a GPU, unchanged on the CPU."""
+    return CapturedStep(step, CUDARecorder()) if device.type == "cuda" else step

@@ -1,0 +1,141 @@
+"""What a training asks of a GPU, counted on the CPU: nothing that waits within a step."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+
+import vmm.counts
+import vmm.training
+from dispatch import observed
+from test_training import KINDS, PRIORS, SETTINGS, TRAIN, VALID, make_data, make_model
+from vmm.counts import count_log_likelihood
+from vmm.training import prior_step, variational_step
+
+
+@pytest.fixture
+def as_on_a_gpu(monkeypatch):
+    """Evaluate counts as on a GPU: with no search for those that are not 0."""
+    monkeypatch.setattr(
+        vmm.counts, "_log_coefficient_of_counts", vmm.counts._log_coefficient_everywhere
+    )
+
+
+def make_trainer(kind: str, prior: str, **changes):
+    data, labels = make_data(kind)
+    settings = replace(SETTINGS, **changes)
+    return vmm.training._Trainer(make_model(kind, prior), data, TRAIN, VALID, settings, labels)
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_step_waits_or_copies(kind, prior, precision, as_on_a_gpu):
+    """Five steps, the gathering of their batches and the drawing of their noise included."""
+    trainer = make_trainer(kind, prior, precision=precision)
+    trainer.epoch()
+    with vmm.training.matrix_products(trainer.model, precision), observed() as seen:
+        for positions in torch.arange(100).split(20):
+            trainer.step(trainer.train[positions], trainer._draw_noise(20))
+    assert len(seen.all) > 500
+    assert seen.waiting == []
+    assert seen.copying == []
+
+
+@pytest.mark.parametrize(
+    ("prior", "monitor"),
+    [*[(prior, "elbo") for prior in PRIORS], *[(p, "unmerged_nmi") for p in PRIORS[1:]]],
+)
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_epoch_waits_twice_and_copies_the_clusters(kind, prior, monitor, as_on_a_gpu):
+    """For the ELBO of training and that of validation, whatever the number of steps."""
+    for batch_size in (20, 10):
+        trainer = make_trainer(kind, prior, monitor=monitor, batch_size=batch_size)
+        trainer.epoch()
+        with observed() as seen:
+            trainer.epoch()
+        assert seen.waiting == ["aten::_local_scalar_dense"] * 2
+        assert seen.copying == ([] if prior == "normal" else ["cpu"])
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_step_runs_where_no_value_can_be_read(kind, prior):
+    """On the device "meta" there are no values: reading one, or mixing devices, is an error."""
+    model = make_model(kind, prior).to("meta")
+    data, _ = make_data(kind)
+    for name, value in vars(data).items():
+        if isinstance(value, torch.Tensor):
+            setattr(data, name, value.to("meta"))
+    batch = data.batch(torch.arange(20, device="meta"))
+    noise = model.draw_noise(20, None, "meta")
+    optimizer = torch.optim.SGD(model.variational_parameters(), lr=0.1)
+    assert variational_step(model, optimizer, batch, noise).device.type == "meta"
+    if psi := model.prior.empirical_bayes_parameters():
+        prior_step(model, torch.optim.SGD(psi, lr=0.1), batch, noise["latent"])
+    with pytest.raises(RuntimeError):
+        float(model.elbo(batch, noise).mean().detach())
+
+
+def test_the_search_for_counts_would_wait():
+    """On the CPU it saves work; a GPU must not take that branch."""
+    x = torch.poisson(torch.ones(4, 5))
+    arguments = torch.zeros(4, 5), torch.zeros(5)
+    with observed() as seen:
+        count_log_likelihood(x, *arguments)
+    assert seen.waiting == ["aten::nonzero"]
+    with pytest.MonkeyPatch.context() as patch, observed() as seen:
+        patch.setattr(vmm.counts, "_log_coefficient_of_counts", None)
+        count_log_likelihood(*(t.to("meta") for t in (x, *arguments)))
+    assert seen.waiting == []
+
+
+def test_both_branches_are_equal():
+    generator = torch.Generator().manual_seed(0)
+    x = torch.poisson(torch.full((30, 20), 1.5), generator=generator)
+    theta = torch.rand(20, generator=generator) * 5 + 0.1
+    for ours, theirs in zip(
+        vmm.counts._log_coefficient_of_counts(x, theta),
+        vmm.counts._log_coefficient_everywhere(x, theta),
+        strict=True,
+    ):
+        torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+        assert (theirs[x == 0] == 0).all()
+
+
+def test_waits_and_copies_are_seen():
+    """The counting itself: each of these makes the host wait for a GPU, or copies."""
+    x = torch.arange(4.0)
+    waiting = [
+        lambda: float(x.sum()),
+        lambda: bool(x[0] > 0),
+        lambda: x.nonzero(),
+        lambda: x[x > 1],
+        lambda: x.unique(),
+        lambda: torch.linalg.cholesky(torch.eye(2)),
+        lambda: torch.repeat_interleave(x.long()),
+        lambda: torch.nn.functional.one_hot(x.long(), 4),
+    ]
+    for function in waiting:
+        with observed() as seen:
+            function()
+        assert seen.waiting, function
+    copying = [
+        lambda: x.cpu(),
+        lambda: x.to("cpu"),
+        lambda: torch.tensor([1.0]),
+        lambda: torch.as_tensor([1.0]),
+        lambda: torch.from_numpy(x.numpy()),
+        lambda: x.tolist(),
+    ]
+    for function in copying:
+        with observed() as seen:
+            function()
+        assert seen.copying, function
+    with observed() as seen:
+        x[torch.arange(2)]
+        x.to(torch.float64)
+        torch.as_tensor(x)
+    assert not seen.waiting and not seen.copying
