@@ -8,15 +8,14 @@ same numbers, so results are equal.
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
-from vmm.models.base import Noise
-
-Step = Callable[[Tensor, Noise], Tensor]
-"""From rows of the data and random numbers to a tensor; it changes the model in place."""
+Step = Callable[..., Tensor]
+"""From tensors, or nested dicts and lists of them, to a tensor; it changes the model in place."""
 
 WARM_UP = 3
 """Steps before the recording: libraries set themselves up, and Adam makes its state."""
@@ -61,8 +60,7 @@ class CapturedStep:
     ----------
     step : callable
         It may not wait for the GPU, nor draw random numbers, nor depend on anything but tensors
-        that stay where they are and the values of its arguments, which always have the same
-        shapes.
+        that stay where they are and its arguments, whose shapes may not change.
     recorder : Recorder
     """
 
@@ -70,23 +68,19 @@ class CapturedStep:
         self.step, self.recorder = step, recorder
         self.calls = 0
 
-    def __call__(self, rows: Tensor, noise: Noise) -> Tensor:
-        """Take the step; the result holds until the next call."""
+    def __call__(self, *inputs: Any) -> Tensor:
+        """Take the step."""
         self.calls += 1
         if self.calls <= WARM_UP:
-            return self.recorder.warm_up(lambda: self.step(rows, noise))
+            return self.recorder.warm_up(lambda: self.step(*inputs))
         if self.calls == WARM_UP + 1:
-            # The replays read their inputs from these tensors.
-            self.rows, self.noise = rows.clone(), {k: v.clone() for k, v in noise.items()}
-            self.replay, self.result = self.recorder.record(
-                lambda: self.step(self.rows, self.noise)
-            )
+            # The replays read their inputs from these tensors, and write to the same result.
+            self.inputs = tree_map(torch.clone, inputs)
+            self.replay, self.result = self.recorder.record(lambda: self.step(*self.inputs))
         else:
-            self.rows.copy_(rows)
-            for name, values in noise.items():
-                self.noise[name].copy_(values)
+            tree_map(Tensor.copy_, self.inputs, inputs)
         self.replay()
-        return self.result
+        return self.result.clone()
 
 
 def captured(step: Step, device: torch.device) -> Step:
