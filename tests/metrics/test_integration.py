@@ -14,6 +14,8 @@ from vmm.metrics.integration import (
     NOT_FINITE,
     SINGLE_BATCH,
     UNDEFINED,
+    _neighbours_test,
+    _without_compiling,
     count_components,
     exact_neighbours,
     exact_scib,
@@ -230,12 +232,69 @@ def test_what_does_not_fit_is_named(cells):
         integration_scores({"flat": z[:, 0]}, *arguments)
 
 
+def test_the_test_of_neighbours_is_the_librarys(cells):
+    from scib_metrics import kbet
+
+    nearest = exact_neighbours(cells.embeddings["mixed"], 21)
+    batches = np.random.default_rng(1).integers(0, 4, N_CELLS)
+    rejected = np.where(cells.types == "B", 0, batches)
+    for codes in (batches, rejected):
+        ours, theirs = _neighbours_test(nearest, codes), kbet(nearest, codes)
+        assert ours[0] == pytest.approx(theirs[0], abs=1e-9)
+        np.testing.assert_allclose(ours[1], theirs[1], rtol=1e-5)
+        np.testing.assert_allclose(ours[2], theirs[2], atol=1e-6)
+    assert ours[0] < 0.7  # and not all tests are passed
+
+
+def test_silhouettes_that_scikit_learn_refuses_are_the_librarys(cells):
+    import scib_metrics
+
+    z = cells.embeddings["mixed"][:9]
+    with _without_compiling():
+        assert scib_metrics.silhouette_label(z, np.arange(9)) == 0.5
+
+
+def test_other_sizes_of_classes_compile_nothing(cells, scores):
+    import scib_metrics
+    from jax import monitoring
+
+    compiled = []
+
+    def note(event: str, seconds: float, **_) -> None:
+        if event == "/jax/core/compile/backend_compile_duration":
+            compiled.append(seconds)
+
+    few = np.r_[0:50, 80:141, 160:233]
+    z, types, batch = cells.embeddings["mixed"][few], cells.types[few], cells.batch[few]
+    monitoring.register_event_duration_secs_listener(note)
+    try:
+        with exact_scib(), _without_compiling():
+            scib_metrics.kbet_per_label(exact_neighbours(z, 50), batch, types)
+            scib_metrics.silhouette_batch(z, types, batch)
+            scib_metrics.isolated_labels(z, types, batch)
+        assert compiled == []
+        scib_metrics.silhouette_label(z, types)  # the library's own, to show that the count counts
+        assert compiled
+    finally:
+        monitoring.unregister_event_duration_listener(note)
+
+
 def test_the_library_is_left_as_it_was():
     from scib_metrics import nearest_neighbors
+    from scib_metrics.metrics import _isolated_labels, _kbet, _silhouette
     from scib_metrics.utils import _diffusion_nn
 
-    before = nearest_neighbors.pynndescent, _diffusion_nn._compute_eigen
-    with pytest.raises(RuntimeError), exact_scib():
-        assert nearest_neighbors.pynndescent is not before[0]
+    def library():
+        return (
+            nearest_neighbors.pynndescent,
+            _diffusion_nn._compute_eigen,
+            _kbet.kbet,
+            _silhouette.silhouette_samples,
+            _isolated_labels.silhouette_samples,
+        )
+
+    before = library()
+    with pytest.raises(RuntimeError), exact_scib(), _without_compiling():
+        assert not set(library()) & set(before)
         raise RuntimeError
-    assert (nearest_neighbors.pynndescent, _diffusion_nn._compute_eigen) == before
+    assert library() == before

@@ -23,8 +23,10 @@ as ``scib_metrics.benchmark.Benchmarker`` computes them, with these choices:
   An aggregate is ``n/a`` when one of its parts is. A class or a batch of one cell is no obstacle:
   its silhouette is 0.
 
-Most of the time goes into compiling for each shape of input, so score many embeddings of one data
-set in one process.
+Most of the library's time goes into compiling for each shape of input, so score many embeddings of
+one data set in one process. Two metrics that work class by class, and so would compile for each
+size of a class, are computed without: the chi-squared test of kBET by scipy, and silhouettes by
+scikit-learn, after whose function the library's is modelled (it has no BRAS, which does compile).
 """
 
 from __future__ import annotations
@@ -105,7 +107,7 @@ def integration_scores(
     reasons = {metric: _reason(metric, cells) for metric in BATCH_METRICS + BIO_METRICS}
     if not arrays:
         return {}
-    with exact_scib(n_jobs, compilation_cache):
+    with exact_scib(n_jobs, compilation_cache), _without_compiling():
         functions = _functions(bras)
         return {
             name: _with_aggregates(_scores(array, cells, reasons, functions, n_jobs))
@@ -307,6 +309,54 @@ def _leading_eigenvectors(matrix: Any, n_comps: int = 15) -> tuple[np.ndarray, n
     values, vectors = eigsh(matrix.astype(np.float64), k=min(n - 1, n_comps), v0=start)
     values = np.where(np.abs(values - 1) < ROUNDING, 1.0, values)
     return values[::-1].astype(np.float32), vectors[:, ::-1].astype(np.float32)
+
+
+@contextmanager
+def _without_compiling() -> Iterator[None]:
+    """Have scib-metrics test neighbours by scipy and take silhouettes from scikit-learn."""
+    from scib_metrics.metrics import _isolated_labels, _kbet, _silhouette
+
+    silhouettes, test = _silhouette.silhouette_samples, _kbet.kbet
+
+    def classic_silhouettes(
+        array: np.ndarray,
+        labels: np.ndarray,
+        chunk_size: int = 256,
+        metric: str = "euclidean",
+        between_cluster_distances: str = "nearest",
+    ) -> np.ndarray:
+        from sklearn.metrics import silhouette_samples
+
+        defined = 1 < len(np.unique(labels)) < len(labels)
+        if defined and (metric, between_cluster_distances) == ("euclidean", "nearest"):
+            return silhouette_samples(array, labels)
+        return silhouettes(array, labels, chunk_size, metric, between_cluster_distances)
+
+    _kbet.kbet = _neighbours_test
+    _silhouette.silhouette_samples = _isolated_labels.silhouette_samples = classic_silhouettes
+    try:
+        yield
+    finally:
+        _kbet.kbet = test
+        _silhouette.silhouette_samples = _isolated_labels.silhouette_samples = silhouettes
+
+
+def _neighbours_test(
+    nearest: Any, batches: np.ndarray, alpha: float = 0.05
+) -> tuple[float, np.ndarray, np.ndarray]:
+    """Test whether each cell's neighbours are a sample of all batches (Pearson's chi-squared).
+
+    As ``scib_metrics.kbet``: returns the part of tests not rejected, statistics and p-values (N,).
+    """
+    from scipy.stats import chi2
+
+    names, codes = np.unique(batches, return_inverse=True)
+    expected = np.bincount(codes) / len(codes) * nearest.n_neighbors
+    neighbours = codes[nearest.indices]
+    observed = np.stack([(neighbours == code).sum(1) for code in range(len(names))], axis=1)
+    statistics = ((observed - expected) ** 2 / expected).sum(1)
+    p_values = chi2.sf(statistics, len(names) - 1)
+    return float((p_values >= alpha).mean()), statistics, p_values
 
 
 def _cache_compilations(folder: str | os.PathLike) -> None:
