@@ -50,5 +50,5 @@ def best_model(rows: pd.DataFrame, folders: Iterable[str | Path], metrics: Seque
 
 
 def _job(folder: str | Path) -> tuple:
-    spec = read_json(Path(folder) / "run.json")["spec"]
+    spec = read_json(Path(folder) / "run.json", "spec")["spec"]
     return tuple(spec[key] for key in JOB_KEYS)

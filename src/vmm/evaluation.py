@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from vmm.data import load
-from vmm.io import read_json
+from vmm.io import read_arrays, read_json
 from vmm.metrics.clustering import assignment_scores, clustering_scores, leiden_clusters
 from vmm.metrics.rows import concatenate_rows, diverged_rows, rows_from_scores
 from vmm.names import CLUSTERING_METRICS, ELBO_METRICS, INTEGRATION_METRICS, LEIDEN
@@ -39,10 +37,10 @@ def evaluate_clustering(folders: Folders, data_path: str | Path) -> pd.DataFrame
     data = load(data_path)
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame | None:
-        with np.load(folder / "latent.npz", allow_pickle=False) as latent:
-            if "cluster_probs" not in latent:
-                return None
-            scores = clustering_scores(data.labels, latent["cluster_probs"])
+        latent = read_arrays(folder / "latent.npz", "embedding")
+        if "cluster_probs" not in latent:
+            return None
+        scores = clustering_scores(data.labels, latent["cluster_probs"])
         return rows_from_scores(run["spec"], scores)
 
     return _rows(folders, CLUSTERING_METRICS, score)
@@ -68,8 +66,8 @@ def evaluate_leiden(
     data = load(data_path)
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
-        with np.load(folder / "latent.npz", allow_pickle=False) as latent:
-            assignment = leiden_clusters(latent["embedding"], resolution)
+        latent = read_arrays(folder / "latent.npz", "embedding")
+        assignment = leiden_clusters(latent["embedding"], resolution)
         scores = assignment_scores(data.labels, assignment)
         return rows_from_scores(run["spec"] | {"setting": LEIDEN}, scores)
 
@@ -143,9 +141,9 @@ def evaluate_integration(
     data: CellData = load(data_path)
     embeddings = {}
     for folder in map(Path, folders):
-        if read_json(folder / "run.json")["status"] == "ok":
-            with np.load(folder / "latent.npz", allow_pickle=False) as latent:
-                embeddings[str(folder)] = latent["embedding"]
+        if read_json(folder / "run.json", "status")["status"] == "ok":
+            latent = read_arrays(folder / "latent.npz", "embedding")
+            embeddings[str(folder)] = latent["embedding"]
         else:
             embeddings[str(folder)] = None
     present = {name: value for name, value in embeddings.items() if value is not None}
@@ -165,7 +163,7 @@ def _rows(
     """Join the rows of all folders; a run that is not ok gets rows that say why."""
     parts = []
     for folder in map(Path, folders):
-        run = read_json(folder / "run.json")
+        run = read_json(folder / "run.json", "status", "spec")
         if run["status"] == "ok":
             rows = score(folder, run)
         else:

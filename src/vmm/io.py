@@ -1,14 +1,54 @@
-"""Files that appear whole or not at all."""
+"""Files that appear whole or not at all, and damaged ones that are told from whole ones."""
 
 from __future__ import annotations
 
+import errno
+import glob
+import io
 import json
 import os
+import pickle
+import struct
 import tempfile
-from collections.abc import Iterator
+import zipfile
+import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
+
+from vmm.errors import InputError
+
+if TYPE_CHECKING:
+    import numpy as np
+    import pandas as pd
+    import torch
+
+REMEDIES = {
+    errno.ENOSPC: "free some space",
+    errno.EDQUOT: "free some of your quota",
+    errno.EROFS: "make its folder writable or use another",
+    errno.EACCES: "make its folder writable or use another",
+    errno.EPERM: "make its folder writable or use another",
+}
+"""What helps when the system refuses to write."""
+
+UNREADABLE = (
+    ArithmeticError,
+    AttributeError,
+    EOFError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    pickle.UnpicklingError,
+    struct.error,
+    zipfile.BadZipFile,
+    zlib.error,
+)
+"""What libraries raise on damaged files."""
 
 
 @contextmanager
@@ -19,22 +59,79 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
     ------
     pathlib.Path
         The temporary file, with the same suffix as `path`. It is removed if the block raises.
+
+    Raises
+    ------
+    InputError
+        If the system refuses to write: no space, no permission.
     """
     path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix)
-    os.close(handle)
-    temporary = Path(name)
+    with _refusals(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        handle, name = tempfile.mkstemp(
+            dir=path.parent, prefix=f".{path.stem}-", suffix=path.suffix
+        )
+        os.close(handle)
+        temporary = Path(name)
+        try:
+            yield temporary
+            umask = os.umask(0)
+            os.umask(umask)
+            temporary.chmod(0o666 & ~umask)
+            with temporary.open("rb") as written:
+                os.fsync(written.fileno())
+            temporary.replace(path)
+        finally:
+            temporary.unlink(missing_ok=True)
+
+
+def remove_leftovers(folder: str | os.PathLike, name: str | None = None) -> None:
+    """Remove temporary files of :func:`atomic` that a killed process left.
+
+    Parameters
+    ----------
+    folder : path
+        Nobody else may write there now.
+    name : str, optional
+        Of the file that was to be written; any by default.
+    """
+    pattern = ".*-*"
+    if name is not None:
+        stem, suffix = map(glob.escape, os.path.splitext(name))
+        pattern = f".{stem}-????????{suffix}"
+    for leftover in Path(folder).glob(pattern):
+        leftover.unlink(missing_ok=True)
+
+
+def whole(files: Iterable[Path]) -> list[Path]:
+    """Return files in order, without the temporary ones of :func:`atomic`."""
+    return sorted(path for path in files if not path.name.startswith("."))
+
+
+@contextmanager
+def _refusals(path: Path) -> Iterator[None]:
+    """Say in one sentence that the system refused to write `path`, and what helps."""
     try:
-        yield temporary
-        umask = os.umask(0)
-        os.umask(umask)
-        temporary.chmod(0o666 & ~umask)
-        with temporary.open("rb") as written:
-            os.fsync(written.fileno())
-        temporary.replace(path)
-    finally:
-        temporary.unlink(missing_ok=True)
+        yield
+    except InputError:
+        raise
+    except Exception as error:
+        refusal = refused(error)
+        if refusal is None:
+            raise
+        raise InputError(f"{path} cannot be written: {refusal}") from error
+
+
+def refused(error: BaseException | None) -> str | None:
+    """Return why the system refused to write and what helps, the end of a sentence.
+
+    None where it did not. Libraries raise errors of their own over the system's: all are looked at.
+    """
+    while error is not None:
+        if isinstance(error, OSError) and error.errno in REMEDIES:
+            return f"{os.strerror(error.errno)}; {REMEDIES[error.errno]}, then start again."
+        error = error.__cause__ or error.__context__
+    return None
 
 
 def write_json(path: str | os.PathLike, value: Any) -> None:
@@ -43,6 +140,118 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
         temporary.write_text(json.dumps(value, indent=2, ensure_ascii=False) + "\n")
 
 
-def read_json(path: str | os.PathLike) -> Any:
-    """Read a JSON file."""
-    return json.loads(Path(path).read_text())
+def read_json(path: str | os.PathLike, *keys: str) -> Any:
+    """Read a JSON file that the project wrote.
+
+    Parameters
+    ----------
+    path : path
+    *keys : str
+        What must be in it.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    with _damage(path):
+        value = json.loads(Path(path).read_text())
+        for key in keys:
+            value[key]
+        return value
+
+
+def read_table(path: str | os.PathLike, **options: Any) -> pd.DataFrame:
+    """Read a CSV file that the project wrote, by ``pandas.read_csv`` with these options.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    import pandas as pd
+
+    with _damage(path):
+        text = Path(path).read_text(encoding="utf-8")
+        if not text.endswith("\n"):
+            raise ValueError("its last line is not whole")
+        return pd.read_csv(io.StringIO(text), **options)
+
+
+def write_tensors(path: str | os.PathLike, value: Any) -> None:
+    """Write by ``torch.save``, whole or not at all; the same content gives the same bytes."""
+    import torch
+
+    content = io.BytesIO()  # in a file, the name of the temporary file would enter
+    torch.save(value, content)
+    with atomic(path) as temporary:
+        temporary.write_bytes(content.getbuffer())
+
+
+def read_tensors(path: str | os.PathLike, device: str | torch.device = "cpu") -> Any:
+    """Read what :func:`write_tensors` wrote; nothing but tensors and plain values is unpickled.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    import torch
+
+    with _damage(path):
+        _check_sums(path)  # which torch does not look at
+        return torch.load(path, map_location=device, weights_only=True)
+
+
+def read_arrays(path: str | os.PathLike, *keys: str) -> dict[str, np.ndarray]:
+    """Read all arrays of an ``.npz`` file that the project wrote; nothing is unpickled.
+
+    Parameters
+    ----------
+    path : path
+    *keys : str
+        Arrays that must be in it.
+
+    Raises
+    ------
+    InputError
+        If the file is damaged.
+    """
+    import numpy as np
+
+    with _damage(path):
+        _check_sums(path)  # which numpy looks at only where it reads to the end
+        with np.load(path, allow_pickle=False) as file:
+            arrays = {key: file[key] for key in file.files}
+        for key in keys:
+            arrays[key]
+        return arrays
+
+
+def _check_sums(path: str | os.PathLike) -> None:
+    """Raise unless a zip file has as many members as it says, each with the right checksum."""
+    with zipfile.ZipFile(path) as file:
+        if damaged := file.testzip():
+            raise zipfile.BadZipFile(f"bad checksum of {damaged}")
+        members = len(file.namelist())
+    with Path(path).open("rb") as end:
+        end.seek(-12, os.SEEK_END)  # of the end record, which zipfile does not compare
+        (said,) = struct.unpack("<H", end.read(2))
+    if members != said:
+        raise zipfile.BadZipFile(f"{members} members instead of {said}")
+
+
+@contextmanager
+def _damage(path: str | os.PathLike) -> Iterator[None]:
+    """Say in one sentence that a file of ours is damaged, and what helps."""
+    try:
+        yield
+    except FileNotFoundError as error:
+        raise InputError(f"{path} does not exist.") from error
+    except UNREADABLE as error:
+        reason = str(error).partition("\n")[0] or repr(error)
+        if isinstance(error, KeyError):
+            reason = f"it lacks {error}"
+        raise InputError(
+            f"{path} is damaged ({reason}); remove it and start again, then it is made anew."
+        ) from error

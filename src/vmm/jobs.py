@@ -16,7 +16,15 @@ import torch
 
 from vmm.data import CellData, ImageData, load
 from vmm.device import resolve_device
-from vmm.io import atomic, read_json, write_json
+from vmm.io import (
+    atomic,
+    read_arrays,
+    read_json,
+    read_tensors,
+    remove_leftovers,
+    write_json,
+    write_tensors,
+)
 from vmm.models import LatentVariableModel
 from vmm.models.build import build_model, seed_of
 from vmm.names import METHODS
@@ -30,8 +38,8 @@ SAMPLES_PER_CLUSTER = 10
 
 def read_split(path: str | Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the training and validation rows of a split."""
-    with np.load(path, allow_pickle=False) as arrays:
-        return arrays["train"], arrays["valid"]
+    rows = read_arrays(path, "train", "valid")
+    return rows["train"], rows["valid"]
 
 
 def to_tensors(data: CellData | ImageData, device: torch.device) -> Tensors:
@@ -76,8 +84,7 @@ def train(
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     (folder / "run.json").unlink(missing_ok=True)
-    for half_written in folder.glob(".*-*"):  # by a job that was killed
-        half_written.unlink()
+    remove_leftovers(folder)
     where = resolve_device(device)
     start = time.monotonic()
     data = load(data_path)
@@ -87,8 +94,7 @@ def train(
     trainer = _train_scvi_tools if spec["model"] == "scvi-tools" else _train_ours
     result, weights, latent = trainer(data, rows, spec, folder, where, progress)
 
-    with atomic(folder / "weights.pt") as temporary:
-        torch.save(weights, temporary)
+    write_tensors(folder / "weights.pt", weights)
     with atomic(folder / "latent.npz") as temporary:
         np.savez_compressed(temporary, **latent)
     _write_history(folder / "history.csv", result.history)
@@ -105,7 +111,7 @@ def train(
     }
     write_json(folder / "run.json", run)
     for checkpoint in folder.glob("checkpoint*.pt"):
-        checkpoint.unlink()
+        checkpoint.unlink(missing_ok=True)
     return run
 
 
@@ -276,12 +282,11 @@ def load_model(
 ) -> tuple[LatentVariableModel, CellData | ImageData, Tensors]:
     """Return the trained model of a folder, with its data prepared and on the device."""
     folder = Path(folder)
-    spec = read_json(folder / "run.json")["spec"]
+    spec = read_json(folder / "run.json", "spec")["spec"]
     data = load(data_path)
     tensors = to_tensors(data, resolve_device(device))
     model = build_model(spec, tensors, read_split(split_path)[0])
-    weights = torch.load(folder / "weights.pt", map_location=tensors.device, weights_only=True)
-    model.load_state_dict(weights)
+    model.load_state_dict(read_tensors(folder / "weights.pt", tensors.device))
     return model, data, tensors
 
 
@@ -308,9 +313,8 @@ def prior_samples(
     device : str
     """
     model, data, tensors = load_model(folder, data_path, split_path, device)
-    spec = read_json(Path(folder) / "run.json")["spec"]
-    with np.load(Path(folder) / "latent.npz", allow_pickle=False) as latent:
-        probabilities = latent["cluster_probs"]
+    spec = read_json(Path(folder) / "run.json", "spec")["spec"]
+    probabilities = read_arrays(Path(folder) / "latent.npz", "cluster_probs")["cluster_probs"]
     weights = model.prior.log_weights().exp().cpu().numpy()
     used = np.unique(probabilities.argmax(1))
     used = used[np.argsort(-weights[used], kind="stable")]

@@ -15,7 +15,6 @@ import zlib
 from collections.abc import Callable
 from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
-from pickle import UnpicklingError
 from typing import Any, Literal
 
 import numpy as np
@@ -25,7 +24,7 @@ from torch import Tensor
 from vmm.cuda_graph import captured
 from vmm.errors import InputError
 from vmm.gaussians import Normal
-from vmm.io import atomic
+from vmm.io import read_tensors, write_tensors
 from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import Precision, matrix_products
 from vmm.tensors import Tensors
@@ -399,20 +398,17 @@ class _Trainer:
 
     def save(self, path: Path) -> None:
         """Write everything that a resumed training needs, whole or not at all."""
-        with atomic(path) as temporary:
-            torch.save(
-                {
-                    "fingerprint": self._fingerprint(),
-                    "model": self.model.state_dict(),
-                    "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
-                    "generator": self.generator.get_state(),
-                    "history": self.history,
-                    "best_score": self.best_score,
-                    "best_epoch": self.best_epoch,
-                    "best_state": self.best_state,
-                },
-                temporary,
-            )
+        state = {
+            "fingerprint": self._fingerprint(),
+            "model": self.model.state_dict(),
+            "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
+            "generator": self.generator.get_state(),
+            "history": self.history,
+            "best_score": self.best_score,
+            "best_epoch": self.best_epoch,
+            "best_state": self.best_state,
+        }
+        write_tensors(path, state)
 
     def resume(self, path: Path) -> None:
         """Continue from `path` if it holds a checkpoint of this very training."""
@@ -445,11 +441,12 @@ def _read_checkpoint(path: Path, fingerprint: dict[str, Any], device) -> dict[st
     if not path.exists():
         return None
     try:
-        saved = torch.load(path, map_location=device, weights_only=True)
-        reason = None if saved["fingerprint"] == fingerprint else "it is of another training"
-    except (OSError, EOFError, RuntimeError, KeyError, TypeError, UnpicklingError) as error:
-        reason = f"it cannot be read: {str(error).splitlines()[0] if str(error) else error!r}"
-    if reason is None:
+        saved = read_tensors(path, device)
+    except InputError as error:
+        saved, reason = {}, str(error.__cause__).partition("\n")[0]
+    else:
+        reason = "it is of another training"
+    if isinstance(saved, dict) and saved.get("fingerprint") == fingerprint:
         return saved
     warnings.warn(f"{path}: checkpoint not used, training starts anew; {reason}", stacklevel=4)
     return None

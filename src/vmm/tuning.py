@@ -64,7 +64,7 @@ def climb(
         folder = Path(folder_of(ratio))
         if not _complete(folder, step_spec):
             train(data_path, split_path, step_spec, folder, device)
-        run = read_json(folder / "run.json")
+        run = read_json(folder / "run.json", "status", "utilized_clusters")
         steps.append(
             {
                 "setting": setting,
@@ -79,8 +79,10 @@ def climb(
 
 
 def _complete(folder: Path, spec: dict[str, Any]) -> bool:
-    run = folder / "run.json"
-    return run.exists() and read_json(run)["spec"] == spec
+    try:
+        return read_json(folder / "run.json", "spec")["spec"] == spec
+    except InputError:  # absent or damaged: made anew
+        return False
 
 
 def choose_setting(rows: pd.DataFrame, n_types: int, single_batch: bool) -> dict[str, Any]:

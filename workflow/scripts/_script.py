@@ -8,26 +8,35 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
+from io import FileIO
 from pathlib import Path
 from typing import TextIO
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from vmm.errors import InputError
+from vmm.io import remove_leftovers
 
 FOR_THE_TERMINAL = re.compile(r": epoch \d+, |: resumed after epoch \d+$|B/s")
 """Lines of progress: epochs, and what tqdm says of a download."""
 
 
 class Log:
-    """A stream that writes to the job's log, and lines of progress to the terminal too."""
+    """A stream that writes to the job's log, and lines of progress to the terminal too.
 
-    def __init__(self, file: TextIO, terminal: TextIO):
+    A log that cannot be written (no space) goes to the terminal.
+    """
+
+    def __init__(self, file: FileIO, terminal: TextIO):
         self.file, self.terminal, self.line = file, terminal, ""
 
     def write(self, text: str) -> int:
         """Write `text`."""
-        self.file.write(text)
+        try:
+            self.file.write(text.encode(errors="backslashreplace"))
+        except OSError:
+            self.terminal.write(text)
+            return len(text)
         *complete, self.line = re.split(r"[\r\n]", self.line + text)
         for line in complete:
             if FOR_THE_TERMINAL.search(line):
@@ -35,8 +44,7 @@ class Log:
         return len(text)
 
     def flush(self) -> None:
-        """Write what is buffered."""
-        self.file.flush()
+        """Do nothing: nothing is buffered."""
 
     def fileno(self) -> int:
         """Return the log's descriptor."""
@@ -49,15 +57,20 @@ class Log:
 
 @contextmanager
 def job(snakemake) -> Iterator[None]:
-    """Send all output of a job to its log; end it with one sentence if the input is wrong."""
+    """Send all output of a job to its log; end it with one sentence if the input is wrong.
+
+    What an earlier job that was killed left half-written is removed first.
+    """
     os.environ["NUMBA_NUM_THREADS"] = str(snakemake.threads)
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
-    log = open(snakemake.log[0], "w", buffering=1)  # noqa: SIM115 (open until the process ends)
+    log = open(snakemake.log[0], "wb", buffering=0)  # noqa: SIM115 (open until the process ends)
     os.dup2(log.fileno(), 1)
     os.dup2(log.fileno(), 2)
     sys.stdout = sys.stderr = Log(log, terminal)
     logging.basicConfig(level=logging.WARNING, format="%(message)s", stream=sys.stderr)
     logging.getLogger("vmm").setLevel(logging.INFO)
+    for output in map(Path, snakemake.output):
+        remove_leftovers(output.parent, output.name)
     try:
         yield
     except InputError as error:

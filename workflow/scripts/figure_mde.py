@@ -5,18 +5,16 @@ from pathlib import Path
 from _script import job
 
 with job(snakemake):
-    import numpy as np
-
     from vmm.data import load
     from vmm.figures.mde_figure import mde_figure
     from vmm.figures.style import save
+    from vmm.io import read_arrays
 
     data = load(snakemake.input.data)
     parts = {"coordinates": {}, "clusters": {}}
-    with np.load(snakemake.input.layout, allow_pickle=False) as layout:
-        for key in layout.files:
-            part, label = key.split("/", 1)
-            parts[part][label] = layout[key]
+    for key, values in read_arrays(snakemake.input.layout).items():
+        part, label = key.split("/", 1)
+        parts[part][label] = values
     figure = mde_figure(
         parts["coordinates"],
         data.batch,

@@ -3,6 +3,10 @@
 from _script import job
 
 with job(snakemake):
-    from vmm.metrics.rows import gather_rows, write_rows
+    from vmm.metrics.rows import check_jobs, concatenate_rows, read_rows, write_rows
 
-    write_rows(gather_rows(snakemake.input), snakemake.output[0])
+    rows = []
+    for path, jobs in zip(snakemake.input, snakemake.params.jobs, strict=True):
+        rows.append(read_rows(path))
+        check_jobs(rows[-1], jobs, snakemake.wildcards.metrics, path)
+    write_rows(concatenate_rows(rows), snakemake.output[0])

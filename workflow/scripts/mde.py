@@ -7,7 +7,7 @@ with job(snakemake):
 
     from vmm.best import best_model
     from vmm.figures.mde import mde_coordinates
-    from vmm.io import atomic
+    from vmm.io import atomic, read_arrays
     from vmm.metrics.rows import gather_rows
     from vmm.names import METHODS
 
@@ -17,10 +17,10 @@ with job(snakemake):
         trials = [folder for folder in models if folder.parts[-3] == method]
         folder = best_model(rows, trials, ["Total", "Bio conservation"])
         label = METHODS["cells"][method].label
-        with np.load(folder / "latent.npz", allow_pickle=False) as latent:
-            embeddings[label] = latent["embedding"]
-            if "cluster_probs" in latent:
-                clusters[f"clusters/{label}"] = latent["cluster_probs"].argmax(1)
+        latent = read_arrays(folder / "latent.npz", "embedding")
+        embeddings[label] = latent["embedding"]
+        if "cluster_probs" in latent:
+            clusters[f"clusters/{label}"] = latent["cluster_probs"].argmax(1)
     coordinates = mde_coordinates(embeddings, snakemake.params.seed)
     layouts = {f"coordinates/{label}": layout for label, layout in coordinates.items()}
     with atomic(snakemake.output[0]) as temporary:

@@ -6,15 +6,17 @@ from _rows import descriptions, jobs_by_table, rows_by_table
 from _script import job
 
 with job(snakemake):
+    from vmm.io import whole
     from vmm.report.page import build_report, write_report
     from vmm.report.versions import installed
     from vmm.tables import build_table, write_table
 
     run, grids = Path(snakemake.params.run), snakemake.params.grids
-    known = descriptions(sorted((run / "data").glob("*.json")))
+    known = descriptions(whole((run / "data").glob("*.json")))
     jobs = jobs_by_table(grids)
     made = []
-    for number, rows in rows_by_table(sorted(run.glob("metrics/parts/**/*.csv")), grids).items():
+    parts = whole(run.glob("metrics/parts/**/*.csv"))
+    for number, rows in rows_by_table(parts, grids).items():
         table = build_table(number, rows, jobs[number], known, partial=True)
         made += write_table(table, run / "partial" / f"table{number}")
     page = build_report(run, snakemake.config, installed(), partial=True)

@@ -14,7 +14,7 @@ import numpy as np
 from vmm.data import checks, select
 from vmm.data.cells import read_h5ad
 from vmm.errors import InputError
-from vmm.io import atomic
+from vmm.io import atomic, remove_leftovers
 
 if TYPE_CHECKING:
     import anndata
@@ -74,6 +74,7 @@ def fit_file(options: argparse.Namespace) -> None:
             f"{options.n_components}; use at most {n_train}."
         )
     folder.mkdir(parents=True, exist_ok=True)  # before hours of training, should it fail
+    remove_leftovers(folder)
     _say(f"Training on {cells.adata.n_obs:,} cells × {cells.adata.n_vars:,} genes")
     with warnings.catch_warnings():
         _only_our_warnings()

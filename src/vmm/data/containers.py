@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import os
-import zipfile
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,7 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from vmm.errors import InputError
-from vmm.io import atomic
+from vmm.io import UNREADABLE, atomic, read_arrays
 
 if TYPE_CHECKING:
     import anndata
@@ -258,13 +257,13 @@ def load(path: str | os.PathLike) -> CellData | ImageData:
     if not path.is_file():
         raise InputError(f"{path} does not exist; prepare the data set first.")
     try:
-        with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+        arrays = read_arrays(path)
         kind, name = str(arrays.pop("kind")), str(arrays.pop("name"))
         return KINDS[kind].from_arrays(name, arrays)
-    except (KeyError, ValueError, AttributeError, OSError, EOFError, zipfile.BadZipFile) as error:
+    except UNREADABLE as error:
         raise InputError(
-            f"{path} is not a prepared data set (an .npz written by vmm.data.prepare): {error}."
+            f"{path} is not a prepared data set (an .npz written by vmm.data.prepare): "
+            f"{error.__cause__ or error}; remove it and start again, then it is made anew."
         ) from error
 
 

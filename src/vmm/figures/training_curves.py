@@ -11,6 +11,7 @@ import numpy as np
 from vmm.errors import InputError
 from vmm.figures.colours import METHOD_COLOURS, mix
 from vmm.figures.style import FONT_SIZE, MUTED, PAGE_WIDTH, SMALL, new_figure, styled
+from vmm.io import read_table
 from vmm.names import METHODS
 
 if TYPE_CHECKING:
@@ -33,11 +34,9 @@ def read_history(path: str | PathLike) -> pd.DataFrame:
     Raises
     ------
     InputError
-        If a column of :data:`COLUMNS` is missing.
+        If the file is damaged or a column of :data:`COLUMNS` is missing.
     """
-    import pandas as pd
-
-    history = pd.read_csv(path)
+    history = read_table(path)
     missing = [column for column in COLUMNS if column not in history.columns]
     if missing:
         raise InputError(f"{path} lacks the columns {missing}; a history has {COLUMNS}")

@@ -11,7 +11,8 @@ from typing import Any
 import pandas as pd
 
 from vmm import grid
-from vmm.io import read_json
+from vmm.errors import InputError
+from vmm.io import read_json, read_table, whole
 from vmm.metrics.rows import concatenate_rows, read_rows
 from vmm.names import BASELINES
 
@@ -52,7 +53,8 @@ class RunFolder:
     @cached_property
     def newest(self) -> datetime | None:
         """When the newest of the page's inputs was written."""
-        times = [path.stat().st_mtime for pattern in INPUTS for path in self.path.glob(pattern)]
+        files = whole(path for pattern in INPUTS for path in self.path.glob(pattern))
+        times = [path.stat().st_mtime for path in files]
         return datetime.fromtimestamp(max(times), UTC) if times else None
 
     @cached_property
@@ -86,7 +88,7 @@ class RunFolder:
         found = {}
         for name in METRICS:
             gathered = self.path / f"metrics/{name}.csv"
-            parts = sorted((self.path / f"metrics/parts/{name}").rglob("*.csv"))
+            parts = whole((self.path / f"metrics/parts/{name}").rglob("*.csv"))
             if gathered.is_file() or parts:
                 files = [gathered] if gathered.is_file() else parts
                 found[name] = concatenate_rows(map(read_rows, files))
@@ -105,7 +107,10 @@ class RunFolder:
             kind, _, name = job.partition("/")
             if kind == "report":
                 continue
-            table = pd.read_csv(path, sep="\t", na_values="-")
+            try:
+                table = read_table(path, sep="\t", na_values="-")
+            except InputError:  # cut by a kill: costs are worth no failure
+                continue
             found.append((kind, name, table["s"].sum(), table["max_rss"].max()))
         return pd.DataFrame(found, columns=["kind", "job", "seconds", "memory"])
 

@@ -10,7 +10,6 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
-import pandas as pd
 import yaml
 from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
@@ -18,7 +17,7 @@ from markupsafe import Markup
 from vmm import grid
 from vmm.errors import InputError
 from vmm.figures.rows import dataset_label
-from vmm.io import atomic
+from vmm.io import atomic, read_table
 from vmm.names import METHODS
 from vmm.report import contents, costs, problems, text
 from vmm.report.folder import RunFolder
@@ -175,7 +174,7 @@ def _table(run: RunFolder, item: contents.Item) -> Shown:
         stem = stem.replace("tables/", "partial/", 1)
     files = _files(run, stem, ("csv", "tex", "html")) + _files(run, f"{stem}_tests", ("csv",))
     path = run.path / f"{stem}_tests.csv"
-    tests = pd.read_csv(path).to_dict("records") if path.is_file() else []
+    tests = read_table(path).to_dict("records") if path.is_file() else []
     fragment = _fragment(run, f"{stem}.html")
     return Shown(item, contents.caption(item, run.config), fragment, files, tests)
 
@@ -193,7 +192,7 @@ def _comparison(run: RunFolder) -> dict[str, Any] | None:
     """Return the published numbers for what this run did, None if there are none."""
     if not run.has("tables/comparison.csv"):
         return None
-    frame = pd.read_csv(run.path / "tables/comparison.csv")
+    frame = read_table(run.path / "tables/comparison.csv")
     frame = frame[frame["verdict"].ne(NOT_RUN)]
     if frame.empty:
         return None
