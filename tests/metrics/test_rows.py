@@ -1,6 +1,7 @@
 """Tidy rows: made, checked, written, read and gathered."""
 
 import math
+import re
 
 import numpy as np
 import pandas as pd
@@ -8,6 +9,7 @@ import pytest
 
 from vmm.errors import InputError
 from vmm.metrics.rows import (
+    check_jobs,
     concatenate_rows,
     diverged_rows,
     gather_rows,
@@ -16,7 +18,7 @@ from vmm.metrics.rows import (
     validate_rows,
     write_rows,
 )
-from vmm.names import ROW_COLUMNS
+from vmm.names import CLUSTERING_METRICS, ROW_COLUMNS
 
 JOB = {
     "dataset": "pbmc",
@@ -116,8 +118,23 @@ def test_files_are_named_in_errors(tmp_path):
     with pytest.raises(InputError, match=r"absent\.csv does not exist"):
         read_rows(tmp_path / "absent.csv")
     (tmp_path / "empty.csv").write_text("")
-    with pytest.raises(InputError, match=r"empty\.csv is not a table"):
+    with pytest.raises(InputError, match=r"empty\.csv is damaged"):
         read_rows(tmp_path / "empty.csv")
+
+
+def test_a_file_that_was_cut_is_named(tmp_path):
+    """At any byte: within a line when it is read, between two when its jobs are looked for."""
+    path = tmp_path / "trial_0.csv"
+    jobs = [{**JOB, "trial": trial} for trial in (0, 1)]
+    scores = {metric: 1 / 7 for metric in CLUSTERING_METRICS}
+    scores["Accuracy"] = (None, "n/a: no labels")
+    write_rows(pd.concat([rows_from_scores(job, scores) for job in jobs]), path)
+    check_jobs(read_rows(path), jobs, "clustering", str(path))
+    content = path.read_bytes()
+    for length in range(len(content)):
+        path.write_bytes(content[:length])
+        with pytest.raises(InputError, match=re.escape(str(path))):
+            check_jobs(read_rows(path), jobs, "clustering", str(path))
 
 
 def test_a_job_without_a_trial_is_refused():

@@ -92,6 +92,12 @@ rule gather:
         mem_mb=growing(4000),
         runtime=growing(10),
     params:
-        code=code("vmm.metrics.rows.gather_rows", "vmm.metrics.rows.write_rows"),
+        jobs=lambda w: rows_of_parts(w.metrics),
+        code=code(
+            "vmm.metrics.rows.check_jobs",
+            "vmm.metrics.rows.concatenate_rows",
+            "vmm.metrics.rows.read_rows",
+            "vmm.metrics.rows.write_rows",
+        ),
     script:
         "../scripts/gather.py"

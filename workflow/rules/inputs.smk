@@ -65,13 +65,29 @@ METRICS_JOBS = {
 }
 
 
+def parted(metrics, jobs=None):
+    """Return the jobs in each file of rows; by default, of all jobs that have these metrics."""
+    files = {}
+    for job in METRICS_JOBS[metrics] if jobs is None else jobs:
+        name = f"{job.dataset}/trial_{job.trial}"
+        if metrics == "elbo_surgery":
+            name = job.folder.removeprefix("models/")
+        files.setdefault(f"{PARTS}/{metrics}/{name}.csv", []).append(job)
+    return files
+
+
 def parts(metrics, jobs=None):
     """Return the files with the rows of some jobs; by default, of all that have these metrics."""
-    jobs = METRICS_JOBS[metrics] if jobs is None else jobs
-    if metrics == "elbo_surgery":
-        return [f"{PARTS}/elbo_surgery/{j.folder.removeprefix('models/')}.csv" for j in jobs]
-    names = dict.fromkeys(f"{j.dataset}/trial_{j.trial}" for j in jobs)
-    return [f"{PARTS}/{metrics}/{name}.csv" for name in names]
+    return list(parted(metrics, jobs))
+
+
+def rows_of_parts(metrics):
+    """Return the jobs that must have rows in each file of `parts`, as rows name them."""
+
+    def scored(job):
+        return metrics != "clustering" or job.setting == grid.LEIDEN or grid.clusters(job)
+
+    return [[grid.row_of(job) for job in jobs if scored(job)] for jobs in parted(metrics).values()]
 
 
 def leiden_inputs(wildcards):

@@ -10,12 +10,13 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
 from vmm.errors import InputError
-from vmm.io import atomic
+from vmm.io import atomic, read_table
 from vmm.names import CLUSTERING_METRICS, ELBO_METRICS, INTEGRATION_METRICS, ROW_COLUMNS
 
 JOB_COLUMNS = ["dataset", "model", "prior", "setting", "trial"]
@@ -23,10 +24,14 @@ JOB_COLUMNS = ["dataset", "model", "prior", "setting", "trial"]
 
 NOT_FINITE = "n/a: not a finite number"
 
-_METRIC_ORDER = {
-    metric: place
-    for place, metric in enumerate(CLUSTERING_METRICS + ELBO_METRICS + INTEGRATION_METRICS)
+METRICS = {
+    "clustering": CLUSTERING_METRICS,
+    "elbo_surgery": ELBO_METRICS,
+    "integration": INTEGRATION_METRICS,
 }
+"""What is measured, by the file that it is gathered in."""
+
+_METRIC_ORDER = {metric: place for place, metric in enumerate(chain(*METRICS.values()))}
 
 Score = float | tuple[float | None, str]
 
@@ -132,13 +137,7 @@ def read_rows(path: str | Path) -> pd.DataFrame:
     InputError
         If the file is absent or its rows are not valid; the message names it.
     """
-    path = Path(path)
-    try:
-        text = pd.read_csv(path, dtype=str, keep_default_na=False)
-    except FileNotFoundError as error:
-        raise InputError(f"{path} does not exist") from error
-    except (pd.errors.ParserError, pd.errors.EmptyDataError) as error:
-        raise InputError(f"{path} is not a table of metrics: {error}") from error
+    text = read_table(path, dtype=str, keep_default_na=False)
     if "value" in text:
         text["value"] = text["value"].replace("", None)
     return validate_rows(text, str(path))
@@ -154,6 +153,36 @@ def write_rows(rows: pd.DataFrame, path: str | Path) -> None:
 def gather_rows(paths: Iterable[str | Path]) -> pd.DataFrame:
     """Read the rows of many parts and join them as :func:`concatenate_rows` does."""
     return concatenate_rows([read_rows(path) for path in paths], "the gathered rows")
+
+
+def check_jobs(rows: pd.DataFrame, jobs: Iterable[Mapping], metrics: str, where: str) -> None:
+    """Check that no row of any job is missing, as in a file that was cut between two lines.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows.
+    jobs : iterable of mapping
+        ``dataset``, ``model``, ``prior``, ``setting`` and ``trial`` of each.
+    metrics : {"clustering", "elbo_surgery", "integration"}
+        What each must have.
+    where : str
+        The file, for the message.
+
+    Raises
+    ------
+    InputError
+        If a row is missing.
+    """
+    there = set(rows[[*JOB_COLUMNS, "metric"]].itertuples(index=False, name=None))
+    for job in jobs:
+        names = [job[column] for column in JOB_COLUMNS]
+        for metric in METRICS[metrics]:
+            if (*names, metric) not in there:
+                raise InputError(
+                    f"{where} is not complete (no {metric} of {' / '.join(map(str, names))}); "
+                    "remove it and start again, then it is made anew."
+                )
 
 
 def format_float(value: float | None) -> str:
