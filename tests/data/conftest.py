@@ -15,7 +15,9 @@ class Server(ThreadingHTTPServer):
     """A web server on loopback whose files misbehave as told.
 
     ``files``: content by path. ``faults``: for a path, what its next requests meet in turn, a
-    status, ``"cut"`` (half of the body, then silence) or ``"html"``. ``log``: (path, Range header).
+    status, ``"cut"`` (half of the body, then the end), ``"stall"`` (half, then silence),
+    ``"silence"``, ``"slow"`` (in pieces, with pauses) or ``"html"``. ``redirects``: by path, where
+    to. ``log``: (path, Range header).
     """
 
     def __init__(self) -> None:
@@ -23,7 +25,10 @@ class Server(ThreadingHTTPServer):
         self.files: dict[str, bytes] = {}
         self.faults: dict[str, list] = {}
         self.log: list[tuple[str, str | None]] = []
+        self.redirects: dict[str, str] = {}
         self.validators = True
+        self.woken = threading.Event()
+        """Ends all silence."""
 
     @property
     def url(self) -> str:
@@ -37,9 +42,18 @@ class Handler(BaseHTTPRequestHandler):
         server, wanted = self.server, self.headers.get("Range")
         server.log.append((self.path, wanted))
         fault = server.faults[self.path].pop(0) if server.faults.get(self.path) else None
+        if self.path in server.redirects:
+            self.send_response(302)
+            self.send_header("Location", server.redirects[self.path])
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
         body = server.files.get(self.path)
         if body is None or isinstance(fault, int):
             self.send_error(fault or 404)
+            return
+        if fault == "silence":
+            server.woken.wait()
             return
         if fault == "html":
             body = b"<!DOCTYPE html><title>Log in</title>"
@@ -55,7 +69,14 @@ class Handler(BaseHTTPRequestHandler):
         self.send_header("Content-Length", str(len(body) - start))
         self.end_headers()
         rest = body[start:]
-        self.wfile.write(rest[: len(rest) // 2] if fault == "cut" else rest)
+        if fault == "slow":
+            for at in range(0, len(rest), 1 << 18):
+                server.woken.wait(0.2)
+                self.wfile.write(rest[at : at + (1 << 18)])
+            return
+        self.wfile.write(rest[: len(rest) // 2] if fault in ("cut", "stall") else rest)
+        if fault == "stall":
+            server.woken.wait()
 
     def log_message(self, *args: object) -> None:
         pass
@@ -70,6 +91,7 @@ def server(monkeypatch: pytest.MonkeyPatch) -> Iterator[Server]:
         thread = threading.Thread(target=running.serve_forever, args=(0.05,), daemon=True)
         thread.start()
         yield running
+        running.woken.set()
         running.shutdown()
         thread.join()
 

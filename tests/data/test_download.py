@@ -6,7 +6,10 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
+import tqdm
 
+from disk import mounted
+from vmm.data import download
 from vmm.data.download import Checksum, RemoteFile, fetch, verify
 from vmm.errors import InputError
 
@@ -133,6 +136,139 @@ def test_two_at_once_fetch_once(server, tmp_path: Path) -> None:
         paths = list(pool.map(lambda _: get(file, tmp_path).path, range(4)))
     assert {path.read_bytes() for path in paths} == {CONTENT}
     assert len(server.log) == 1
+
+
+@pytest.mark.parametrize(("fault", "second"), [("stall", "bytes=524288-"), ("silence", None)])
+def test_a_server_that_falls_silent_is_asked_again(
+    server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, second: str | None
+) -> None:
+    """After a time without a byte, and from where it stopped."""
+    monkeypatch.setattr(download, "TIMEOUT", 0.5)
+    file = remote(server)
+    server.faults["/file.bin"] = [fault]
+    assert get(file, tmp_path).path.read_bytes() == CONTENT
+    assert [wanted for _, wanted in server.log] == [None, second]
+    assert leftovers(tmp_path) == ["file.bin"]
+
+
+def test_a_server_that_stays_silent_is_given_up(server, tmp_path: Path, monkeypatch) -> None:
+    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    file = remote(server)
+    server.faults["/file.bin"] = ["silence", "silence"]
+    with pytest.raises(InputError, match=r"file\.bin failed: .*[Rr]ead timed out"):
+        get(file, tmp_path, attempts=2)
+    assert len(server.log) == 2
+    assert leftovers(tmp_path) == []
+
+
+def test_a_slow_server_is_waited_for(server, tmp_path: Path, monkeypatch) -> None:
+    """What counts is the time without a byte, not the whole."""
+    monkeypatch.setattr(download, "TIMEOUT", 0.6)
+    file = remote(server)
+    server.faults["/file.bin"] = ["slow"]  # 4 pieces, 0.8 s
+    assert get(file, tmp_path, attempts=1).path.read_bytes() == CONTENT
+    assert len(server.log) == 1
+
+
+def test_a_redirection_is_followed(server, tmp_path: Path) -> None:
+    """When a cut transfer goes on too."""
+    file = remote(server)
+    moved = RemoteFile("file.bin", (f"{server.url}/old/file.bin",), SUM)
+    other = server.url.replace("127.0.0.1", "localhost")
+    server.redirects["/old/file.bin"] = f"{other}/file.bin"
+    server.faults["/file.bin"] = ["cut"]
+    fetched = get(moved, tmp_path)
+    assert fetched.path.read_bytes() == CONTENT
+    assert fetched.record["url"] == moved.urls[0]
+    wanted = "bytes=524288-"
+    assert server.log == [
+        ("/old/file.bin", None),
+        ("/file.bin", None),
+        ("/old/file.bin", wanted),
+        ("/file.bin", wanted),
+    ]
+    assert file.urls[0].endswith(server.log[1][0])
+
+
+@pytest.mark.parametrize("target", ["/a", "file:///etc/passwd", "ftp://127.0.0.1/a"])
+def test_a_redirection_to_nowhere_is_refused_at_once(server, tmp_path: Path, target: str) -> None:
+    """In a circle, to a file of this machine, to another protocol."""
+    file = RemoteFile("file.bin", (f"{server.url}/a",), SUM)
+    server.redirects["/a"] = target
+    with pytest.raises(InputError, match="/a leads nowhere: "):
+        get(file, tmp_path)
+    assert len(server.log) == (31 if target == "/a" else 1)  # requests follows thirty
+    assert leftovers(tmp_path) == []
+
+
+def test_a_redirection_to_a_login_page_is_refused(server, tmp_path: Path) -> None:
+    file = RemoteFile("file.bin", (f"{server.url}/a",), None)
+    server.redirects["/a"] = "/login"
+    server.files["/login"] = b"<!DOCTYPE html><title>Log in</title>"
+    with pytest.raises(InputError, match="a web page"):
+        get(file, tmp_path)
+    assert leftovers(tmp_path) == []
+
+
+def test_no_space_for_a_download(server, tmp_path: Path) -> None:
+    """One sentence, no file; what came is gone on with when there is space."""
+    file = remote(server)
+    with mounted(tmp_path / "disk", kib=2048) as disk:
+        disk.fill(leave=600)
+        with pytest.raises(InputError) as caught:
+            get(file, disk.folder)
+        target = disk.folder / "set" / "file.bin"
+        assert str(caught.value) == (
+            f"{target} cannot be written: No space left on device; free some space, "
+            "then start again."
+        )
+        assert not target.exists()
+        disk.free()
+        assert get(file, disk.folder).path.read_bytes() == CONTENT
+        assert leftovers(disk.folder) == ["file.bin"]
+        start = int(server.log[-1][1].removeprefix("bytes=").removesuffix("-"))
+        assert 0 < start <= 600 * 1024
+
+
+def test_a_read_only_cache(server, tmp_path: Path) -> None:
+    with mounted(tmp_path / "disk", kib=64) as disk:
+        disk.make("ro")
+        with pytest.raises(InputError, match=r"file\.bin cannot be written: Read-only file system"):
+            get(remote(server), disk.folder)
+    assert server.log == []
+
+
+def test_parts_from_another_url_are_removed(server, tmp_path: Path) -> None:
+    remote(server)
+    server.files["/mirror/file.bin"] = CONTENT
+    server.faults["/mirror/file.bin"] = ["cut"]
+    urls = (f"{server.url}/mirror/file.bin", f"{server.url}/file.bin")
+    get(RemoteFile("file.bin", urls, SUM), tmp_path, attempts=1)
+    assert [path for path, _ in server.log] == ["/mirror/file.bin", "/file.bin"]
+    assert leftovers(tmp_path) == ["file.bin"]
+
+
+def test_a_kill_between_two_versions_glues_nothing(
+    server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What there is of the old one goes before the validator of the new one comes."""
+    file = remote(server, checksum=None)
+    server.faults["/file.bin"] = ["cut"]
+    with pytest.raises(InputError):
+        get(file, tmp_path, attempts=1)
+    server.files["/file.bin"] = CONTENT[::-1]
+
+    class Killed(BaseException):
+        pass
+
+    def kill(*args: object, **options: object) -> None:
+        raise Killed
+
+    with monkeypatch.context() as patch:
+        patch.setattr(tqdm, "tqdm", kill)  # made after the validator, before the first byte
+        with pytest.raises(Killed):
+            get(file, tmp_path, attempts=1)
+    assert get(file, tmp_path).path.read_bytes() == CONTENT[::-1]
 
 
 @pytest.mark.parametrize("name", ["file.bin", "nested/file.dat"])

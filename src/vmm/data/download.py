@@ -6,6 +6,7 @@ the server allows it (HTTP ranges with a validator), by the same process or a la
 
 from __future__ import annotations
 
+import glob
 import gzip
 import hashlib
 import logging
@@ -18,6 +19,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
 from vmm.errors import InputError
+from vmm.io import refused
 
 if TYPE_CHECKING:
     import requests
@@ -119,18 +121,17 @@ def fetch(
             raise InputError(f"{path} {problem}; replace it by the original file.")
         return Fetched(path, file.checksum, _record(file, path, "mirror"))
     target = Path(cache_dir).expanduser() / dataset / file.name
-    target.parent.mkdir(parents=True, exist_ok=True)
     from filelock import FileLock
 
-    with FileLock(target.with_name(f".{target.name}.lock")):
-        if target.exists():
-            problem = verify(target, file.checksum)
-            if not problem:
-                return Fetched(target, file.checksum, _record(file, target, "cache"))
-            log.warning("%s %s: fetched again", target, problem)
-            target.unlink()
-        url = _fetch_any(file, dataset, mirror, target, attempts, pause)
-    return Fetched(target, file.checksum, _record(file, target, url))
+    try:
+        target.parent.mkdir(parents=True, exist_ok=True)
+        with FileLock(target.with_name(f".{target.name}.lock")):
+            origin = _fetch_to(target, file, dataset, mirror, attempts, pause)
+    except OSError as error:
+        if refusal := refused(error):
+            raise InputError(f"{target} cannot be written: {refusal}") from error
+        raise
+    return Fetched(target, file.checksum, _record(file, target, origin))
 
 
 def verify(path: Path, checksum: Checksum | None) -> str:
@@ -205,6 +206,29 @@ def _in_directory(file: RemoteFile, folder: Path) -> Path:
     raise InputError(f"the mirror has no {folder / file.name}; put the file there.")
 
 
+def _fetch_to(
+    target: Path,
+    file: RemoteFile,
+    dataset: str,
+    mirror: str | None,
+    attempts: int,
+    pause: float,
+) -> str:
+    """See to it that a good copy lies at `target`; return where it is from."""
+    origin = ""
+    if target.exists():
+        if problem := verify(target, file.checksum):
+            log.warning("%s %s: fetched again", target, problem)
+            target.unlink()
+        else:
+            origin = "cache"
+    origin = origin or _fetch_any(file, dataset, mirror, target, attempts, pause)
+    name, suffix = glob.escape(target.stem), glob.escape(target.suffix)
+    for left in target.parent.glob(f".{name}.????????.part{suffix}*"):  # by other URLs, or a kill
+        left.unlink()
+    return origin
+
+
 def _fetch_any(
     file: RemoteFile, dataset: str, mirror: str | None, target: Path, attempts: int, pause: float
 ) -> str:
@@ -268,6 +292,13 @@ def _transfer(url: str, part: Path) -> None:
         with requests.get(url, headers=headers, stream=True, timeout=TIMEOUT) as response:
             _check_status(response, part)
             _receive(response, part, start)
+    except (
+        requests.TooManyRedirects,
+        requests.exceptions.InvalidSchema,
+        requests.exceptions.InvalidURL,
+        requests.exceptions.MissingSchema,
+    ) as error:
+        raise _RefusedError(f"leads nowhere: {error}") from error
     except requests.RequestException as error:
         raise _TransientError(f"failed: {error}") from error
 
@@ -295,7 +326,9 @@ def _receive(response: requests.Response, part: Path, start: int) -> None:
     if continued and not response.headers.get("Content-Range", "").startswith(f"bytes {start}-"):
         _discard(part)
         raise _TransientError("answered with another range than asked for")
-    start = start if continued else 0
+    if not continued:
+        _discard(part)  # before there is a validator of the new content
+        start = 0
     etag = response.headers.get("ETag", "")
     strong = etag if etag and not etag.startswith("W/") else ""
     _validator(part).write_text(strong or response.headers.get("Last-Modified", ""))
