@@ -40,6 +40,10 @@ rule all:
         REPORT,
 
 
+onstart:
+    check_writable()
+
+
 onsuccess:
     show_results()
 

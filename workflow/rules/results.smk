@@ -32,6 +32,16 @@ def report_inputs():
     return results() + [file for name in trained for file in figure(f"training_{name}")]
 
 
+def check_writable():
+    """End with one sentence, before anything runs, where results cannot be written."""
+    there = next(path for path in (Path(RUN), *Path(RUN).parents) if path.exists())
+    if not os.access(there, os.W_OK):
+        sys.exit(
+            f"{there.resolve()} cannot be written, where the results go: make it writable, "
+            "or start in another folder (snakemake --directory DIR)"
+        )
+
+
 def show_results():
     """Name the files to open, where the whole run is there."""
     if not all(Path(file).exists() for file in results() + [REPORT]):
