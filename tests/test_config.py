@@ -173,8 +173,8 @@ MISTAKES = {
     "unknown key": (minimal(trial=3), "unknown key 'trial'; did you mean 'trials'?"),
     "unknown key like none": (
         minimal(queue=3),
-        "unknown key 'queue'; known keys are run, device, trials, seed, mirror, n_components, "
-        "silhouette_batch, inference, datasets, experiments",
+        "unknown key 'queue'; known keys are run, device, precision, cuda_graph, trials, seed, "
+        "mirror, n_components, silhouette_batch, inference, datasets, experiments",
     ),
     "unknown key of a data set": (
         of({"n_lat": 3}, "digits"),
@@ -244,6 +244,10 @@ MISTAKES = {
     "a word for another": (
         minimal(device="gpu"),
         "device is 'gpu', but must be one of auto, cpu, cuda",
+    ),
+    "less precise than there is": (
+        minimal(precision="fp16"),
+        "precision is 'fp16', but must be one of float32, tf32, bf16",
     ),
     "unknown method": (
         of({}, "digits", image_clustering={"methods": ["vnm"]}),

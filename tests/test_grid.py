@@ -226,6 +226,7 @@ def test_specification_of_an_image_model():
         "max_epochs": 6,
         "patience": 5,
         "monitor": "unmerged_nmi",
+        "precision": "float32",
         "responsibility_gradient": True,
         "concentration_prior": "inverse_gamma",
         "train_pseudo_inputs": True,

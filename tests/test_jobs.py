@@ -390,6 +390,31 @@ def test_a_diverged_job_says_so_and_writes_finite_files(kind, method, prepared, 
     assert all(torch.isfinite(v).all() for v in read_weights(tmp_path).values() if v.numel())
 
 
+# ----------------------------------------------------------------------------- how it is computed
+
+
+@pytest.mark.parametrize("method", ["vmm", "vade"])
+def test_precision_and_cuda_graph_reach_every_training(method, prepared, tmp_path, monkeypatch):
+    """VaDE's pre-training too; precision is on record, as it changes results."""
+    seen = []
+
+    def fit(model, data, train, valid, settings, *args, **options):
+        seen.append((settings.precision, settings.cuda_graph))
+        return vmm.training.fit(model, data, train, valid, settings, *args, **options)
+
+    monkeypatch.setattr(vmm.jobs, "fit", fit)
+    paths, quiet = prepared["images"], lambda row: None
+    spec = make_spec("images", method, precision="bf16")
+    result = vmm.jobs.train(*paths, spec, tmp_path / "bf16", "cpu", quiet, cuda_graph=True)
+    vmm.jobs.train(*paths, make_spec("images", method), tmp_path / "float32", "cpu", quiet)
+    n = 2 if method == "vade" else 1
+    assert seen == [("bf16", True)] * n + [("float32", False)] * n
+    assert result["spec"]["precision"] == "bf16"
+    ours, exact = (read_history(tmp_path / name) for name in ("bf16", "float32"))
+    elbos = [float(history[-1]["valid_elbo"]) for history in (ours, exact)]
+    assert elbos[0] != elbos[1] == pytest.approx(elbos[0], rel=0.02)
+
+
 # ------------------------------------------------------------------------------ wrong requests
 
 

@@ -47,7 +47,8 @@ def trained(monkeypatch):
     """Replace training: the clusters at each ratio are given. Return (clusters, ratios trained)."""
     clusters, trained = {}, []
 
-    def train(data, split, spec, folder, device):
+    def train(data, split, spec, folder, device, cuda_graph):
+        assert (device, cuda_graph) == ("cpu", True)
         ratio = spec["prior_learning_ratio"]
         trained.append(ratio)
         folder.mkdir(parents=True, exist_ok=True)
@@ -62,7 +63,7 @@ def run_climb(tmp_path, ratios, n_types, **changes):
     def folder_of(ratio):
         return tmp_path / tuning_setting(64, ratio)
 
-    return climb("data", "split", SPEC | changes, ratios, n_types, folder_of, "cpu")
+    return climb("data", "split", SPEC | changes, ratios, n_types, folder_of, "cpu", True)
 
 
 def test_ratios_ascend_until_there_are_too_few_clusters(trained, tmp_path):

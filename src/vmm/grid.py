@@ -257,6 +257,7 @@ def spec(job: Job, config: Config) -> dict[str, Any]:
         "learning_rate": dataset["learning_rate"],
         "batch_size": dataset["batch_size"],
         "prior_learning_ratio": dataset["prior_learning_ratio"],
+        "precision": config["precision"],
         **config["inference"],
     }
     return shared | (_image_spec if job.kind == "images" else _cell_spec)(job, config)

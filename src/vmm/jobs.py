@@ -7,6 +7,7 @@ import platform
 import resource
 import time
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any
@@ -56,6 +57,7 @@ def train(
     folder: str | Path,
     device: str = "auto",
     progress: Callable[[Row], None] | None = None,
+    cuda_graph: bool = False,
 ) -> dict[str, Any]:
     """Train one model of the grid and write its folder.
 
@@ -67,14 +69,16 @@ def train(
         ``splits/<dataset>/trial_<t>.npz``.
     spec : dict
         dataset, model, prior, setting, trial, seed, learning_rate, batch_size, max_epochs,
-        patience, monitor, prior_learning_ratio and the keys of
-        :func:`vmm.models.build.build_model`.
+        patience, monitor, prior_learning_ratio, the keys of
+        :func:`vmm.models.build.build_model` and, unless it is "float32", precision.
     folder : path
         Gets weights.pt, latent.npz, history.csv and, last, run.json. A checkpoint lies there
         while the job runs; a job killed and started again resumes from it.
     device : {"auto", "cpu", "cuda"}
     progress : callable, optional
         Called with the row of each epoch; by default progress goes to standard error.
+    cuda_graph : bool
+        See :class:`vmm.training.Settings`.
 
     Returns
     -------
@@ -91,8 +95,10 @@ def train(
     rows = read_split(split_path)
     if progress is None:
         progress = show_progress(job_label(spec), spec["max_epochs"])
-    trainer = _train_scvi_tools if spec["model"] == "scvi-tools" else _train_ours
-    result, weights, latent = trainer(data, rows, spec, folder, where, progress)
+    if spec["model"] == "scvi-tools":
+        result, weights, latent = _train_scvi_tools(data, rows, spec, where, progress)
+    else:
+        result, weights, latent = _train_ours(data, rows, spec, folder, where, progress, cuda_graph)
 
     write_tensors(folder / "weights.pt", weights)
     with atomic(folder / "latent.npz") as temporary:
@@ -140,13 +146,11 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _train_ours(data, rows, spec, folder, device, progress):
+def _train_ours(data, rows, spec, folder, device, progress, cuda_graph):
     train_rows, valid_rows = rows
     tensors = to_tensors(data, device)
     model = build_model(spec, tensors, train_rows)
     seed = seed_of(spec["seed"], spec["trial"], "training")
-    if spec["model"] == "VaDE":
-        pretrain_vade(model, tensors, train_rows, valid_rows, spec, seed, folder)
     settings = Settings(
         learning_rate=spec["learning_rate"],
         batch_size=spec["batch_size"],
@@ -155,7 +159,11 @@ def _train_ours(data, rows, spec, folder, device, progress):
         patience=spec["patience"],
         monitor=spec["monitor"],
         seed=seed,
+        precision=spec.get("precision", "float32"),
+        cuda_graph=cuda_graph,
     )
+    if spec["model"] == "VaDE":
+        pretrain_vade(model, tensors, train_rows, valid_rows, settings, folder)
     checkpoint = folder / "checkpoint.pt"
     result = fit(
         model, tensors, train_rows, valid_rows, settings, data.labels, checkpoint, progress=progress
@@ -173,35 +181,35 @@ def pretrain_vade(
     data: Tensors,
     train_rows: np.ndarray,
     valid_rows: np.ndarray,
-    spec: dict[str, Any],
-    seed: int,
+    settings: Settings,
     folder: str | Path,
 ) -> None:
     """Pre-train without the KL, then fit the mixture to samples of z (Jiang et al. 2017).
 
-    round(5·M/100) epochs at rate 2e-3 for batches of M.
+    round(5·M/100) epochs at rate 2e-3 for batches of M; the rest as in the `settings` of the
+    training that follows.
     """
-    settings = Settings(
+    pretraining = replace(
+        settings,
         learning_rate=PRETRAINING_RATE,
-        batch_size=spec["batch_size"],
-        max_epochs=round(5 * spec["batch_size"] / 100),
+        max_epochs=round(5 * settings.batch_size / 100),
+        patience=None,
         monitor="none",
-        seed=seed,
         kl_weight=0.0,
     )
     checkpoint = Path(folder) / "checkpoint-pretraining.pt"
-    fit(model, data, train_rows, valid_rows, settings, checkpoint=checkpoint)
-    generator = torch.Generator(data.device).manual_seed(seed)
+    fit(model, data, train_rows, valid_rows, pretraining, checkpoint=checkpoint)
+    generator = torch.Generator(data.device).manual_seed(settings.seed)
     samples = []
     with torch.no_grad():
         for rows in torch.as_tensor(train_rows, device=data.device).split(1024):
             q = model.posterior(data.batch(rows))
             noise = torch.randn(q.mean.shape, generator=generator, device=data.device)
             samples.append(q.rsample(noise))
-    model.prior.initialise(torch.cat(samples), seed)
+    model.prior.initialise(torch.cat(samples), settings.seed)
 
 
-def _train_scvi_tools(data, rows, spec, folder, device, progress):
+def _train_scvi_tools(data, rows, spec, device, progress):
     from vmm.scvi_tools import train_scvi_tools
 
     seed = seed_of(spec["seed"], spec["trial"], "training")

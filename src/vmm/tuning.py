@@ -34,6 +34,7 @@ def climb(
     n_types: int,
     folder_of: Callable[[float], str | Path],
     device: str = "auto",
+    cuda_graph: bool = False,
 ) -> list[dict[str, Any]]:
     """Train with ascending prior learning ratios until there are fewer clusters than types.
 
@@ -51,6 +52,8 @@ def climb(
     folder_of : callable
         Maps a ratio to its model's folder.
     device : str
+    cuda_graph : bool
+        See :class:`vmm.training.Settings`.
 
     Returns
     -------
@@ -63,7 +66,7 @@ def climb(
         step_spec = {**spec, "setting": setting, "prior_learning_ratio": ratio}
         folder = Path(folder_of(ratio))
         if not _complete(folder, step_spec):
-            train(data_path, split_path, step_spec, folder, device)
+            train(data_path, split_path, step_spec, folder, device, cuda_graph=cuda_graph)
         run = read_json(folder / "run.json", "status", "utilized_clusters")
         steps.append(
             {

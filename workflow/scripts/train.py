@@ -18,4 +18,5 @@ with job(snakemake):
         spec,
         folder=Path(snakemake.output.run).parent,
         device=snakemake.config["device"],
+        cuda_graph=snakemake.config["cuda_graph"],
     )

@@ -25,6 +25,7 @@ with job(snakemake):
         description["n_types"],
         folder_of,
         device=snakemake.config["device"],
+        cuda_graph=snakemake.config["cuda_graph"],
     )
     folders = [folder_of(step["prior_learning_ratio"]) for step in steps]
     write_json(snakemake.output[0], {"folders": folders, "steps": steps})
