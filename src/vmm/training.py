@@ -12,8 +12,9 @@ import math
 import time
 import warnings
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
 
@@ -145,25 +146,86 @@ def fit(
     InputError
         If there is nothing to train or to validate on, or no labels for the monitor.
     """
-    _check(model, train, valid, settings, labels)
-    trainer = _Trainer(model, data, train, valid, settings, labels)
-    if checkpoint is not None:
-        trainer.resume(Path(checkpoint))
-    saved = time.monotonic()
+    trainer = Trainer(model, data, train, valid, settings, labels)
+    shown = None if progress is None else [progress]
     try:
-        while not trainer.finished:
-            row = trainer.epoch()
-            if progress is not None:
-                progress(row)
-            due = time.monotonic() - saved >= checkpoint_seconds
-            if checkpoint is not None and due and not trainer.finished:
-                trainer.save(Path(checkpoint))
-                saved = time.monotonic()
+        train_until_finished([trainer], _one_by_one, checkpoint, checkpoint_seconds, shown)
     except KeyboardInterrupt:
         if not keep_on_interrupt or not trainer.history:
             raise
         return replace(trainer.result(), status="interrupted")
     return trainer.result()
+
+
+def train_until_finished(
+    trainers: list[Trainer],
+    train: Callable[[list[Trainer]], list[float]],
+    checkpoint: str | Path | None = None,
+    checkpoint_seconds: float = 30.0,
+    progress: Sequence[Callable[[Row], None]] | None = None,
+) -> None:
+    """Train epoch by epoch until each training is finished.
+
+    Parameters
+    ----------
+    trainers : list of Trainer
+    train : callable
+        Trains those given, which are not finished, for one epoch, and returns the mean ELBO of
+        each.
+    checkpoint, checkpoint_seconds
+        See :func:`fit`; one file for all.
+    progress : sequence of callable, optional
+        One for each of the trainers.
+    """
+    if checkpoint is not None:
+        _resume(trainers, Path(checkpoint))
+    saved = time.monotonic()
+    while running := [trainer for trainer in trainers if not trainer.finished]:
+        start = time.monotonic()
+        elbos = train(running)
+        seconds = (time.monotonic() - start) / len(running)
+        for trainer, elbo in zip(running, elbos, strict=True):
+            row = trainer.validate(elbo, seconds)
+            if progress is not None:
+                progress[trainers.index(trainer)](row)
+        due = time.monotonic() - saved >= checkpoint_seconds
+        if checkpoint is not None and due and not all(trainer.finished for trainer in trainers):
+            _save(trainers, Path(checkpoint))
+            saved = time.monotonic()
+
+
+def _one_by_one(trainers: list[Trainer]) -> list[float]:
+    return [trainer.train() for trainer in trainers]
+
+
+def mean_elbo(step: Callable[..., Tensor], draws: Iterable[tuple[Tensor, Noise]]) -> Tensor:
+    """Take a step for each of the draws of an epoch; return the mean ELBO over them."""
+    return torch.stack([step(*drawn) for drawn in draws]).mean(0)
+
+
+def take_step(
+    model: LatentVariableModel,
+    optimizers: list[torch.optim.Optimizer],
+    batch: Any,
+    noise: Noise,
+    kl_weight: float = 1.0,
+) -> Tensor:
+    """Take the steps (1) to (3) on a batch; return its mean ELBO. Nothing waits for the GPU.
+
+    Parameters
+    ----------
+    model : LatentVariableModel
+        Or stacked ones, :class:`vmm.stacked.StackedModel`, each with a batch of its own.
+    optimizers : list of torch.optim.Optimizer
+        Of step (1) and, where the prior has Empirical Bayes parameters, of step (3).
+    batch, noise
+        See :meth:`Trainer.draw_noise`.
+    kl_weight : float
+    """
+    elbo = variational_step(model, optimizers[0], batch, noise, kl_weight)
+    for optimizer in optimizers[1:]:
+        prior_step(model, optimizer, batch, noise["prior_step"])
+    return elbo
 
 
 def variational_step(
@@ -174,7 +236,7 @@ def variational_step(
     kl_weight: float = 1.0,
 ) -> Tensor:
     """Take step (1), on φ and θ with ψ fixed; return the mean ELBO, detached, a scalar."""
-    elbo = model.elbo(batch, noise, training=True, kl_weight=kl_weight).mean()
+    elbo = model.elbo(batch, noise, training=True, kl_weight=kl_weight).mean(-1)
     _descend(optimizer, -elbo)
     return elbo.detach()
 
@@ -183,15 +245,16 @@ def prior_step(
     model: LatentVariableModel, optimizer: torch.optim.Optimizer, batch: Any, noise: Tensor
 ) -> None:
     """Take steps (2) and (3): z from the updated posterior, one step on ψ with φ and θ fixed."""
-    with torch.no_grad():
-        z = model.posterior(batch).rsample(noise)
-    _descend(optimizer, model.prior.prior_step_loss(z, model.encode_pseudo_inputs))
+    _descend(optimizer, model.prior_loss(batch, noise))
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
-    """Take one step on the optimizer's parameters; no other parameter gets a gradient."""
+    """Take one step on the optimizer's parameters; no other parameter gets a gradient.
+
+    The losses of stacked trials (T,) each depend on parameters of their own only.
+    """
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
-    gradients = torch.autograd.grad(loss, parameters, allow_unused=True)
+    gradients = torch.autograd.grad(loss, parameters, torch.ones_like(loss), allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
         parameter.grad = gradient
     optimizer.step()
@@ -296,21 +359,41 @@ def _check(model, train, valid, settings: Settings, labels) -> None:
             )
 
 
-class _Trainer:
-    """The state of a training between epochs."""
+class Trainer:
+    """One training between epochs: whose turn it is, what is best, when it is over.
 
-    def __init__(self, model, data, train, valid, settings: Settings, labels):
+    Parameters
+    ----------
+    model, data, train, valid, settings, labels
+        See :func:`fit`.
+
+    Raises
+    ------
+    InputError
+        If there is nothing to train or to validate on, or no labels for the monitor.
+    """
+
+    def __init__(
+        self,
+        model: LatentVariableModel,
+        data: Tensors,
+        train: np.ndarray,
+        valid: np.ndarray,
+        settings: Settings,
+        labels: np.ndarray | None = None,
+    ):
+        _check(model, train, valid, settings, labels)
         self.model, self.data, self.settings = model, data, settings
-        self.train = torch.as_tensor(train, device=data.device)
-        self.valid = torch.as_tensor(valid, device=data.device)
+        self.train_rows = torch.as_tensor(train, device=data.device)
+        self.valid_rows = torch.as_tensor(valid, device=data.device)
         self.valid_labels = None if labels is None else np.asarray(labels)[valid]
         self.generator = torch.Generator(data.device).manual_seed(settings.seed)
         rate = settings.learning_rate
-        self.optimizers = [_adam(_fitted(model.variational_parameters()), rate, settings.epsilon)]
+        self.optimizers = [adam(_fitted(model.variational_parameters()), rate, settings.epsilon)]
         empirical_bayes = _fitted(model.prior.empirical_bayes_parameters())
         if empirical_bayes and settings.kl_weight:
             ratio = settings.prior_learning_ratio
-            self.optimizers.append(_adam(empirical_bayes, rate * ratio, settings.epsilon))
+            self.optimizers.append(adam(empirical_bayes, rate * ratio, settings.epsilon))
         self.step = captured(self._step, data.device) if settings.cuda_graph else self._step
         self.history: list[Row] = []
         self.diverged = False
@@ -326,12 +409,37 @@ class _Trainer:
         waited = patience is not None and done - self.best_epoch >= patience
         return self.diverged or waited or done >= self.settings.max_epochs
 
-    def epoch(self) -> Row:
-        """Train and validate one epoch; return its row of the history."""
+    def draws(self) -> Iterator[tuple[Tensor, Noise]]:
+        """Draw an epoch: the rows of each step's batch, and its noise."""
+        rows = self.train_rows
+        order = torch.randperm(len(rows), generator=self.generator, device=rows.device)
+        size = min(self.settings.batch_size, len(order))
+        for positions in order[: len(order) // size * size].split(size):
+            yield rows[positions], self.draw_noise(size)
+
+    def draw_noise(self, n: int) -> Noise:
+        """Return the random numbers of one step on a batch of `n`, drawn on the device."""
+        device = self.data.device
+        noise = self.model.draw_noise(n, self.generator, device)
+        if self.optimizers[1:]:
+            shape = (n, self.model.latent_dim)
+            noise["prior_step"] = torch.randn(shape, generator=self.generator, device=device)
+        return noise
+
+    def train(self) -> float:
+        """Train for one epoch; return the mean ELBO."""
+        with matrix_products(self.model, self.settings.precision):
+            return float(mean_elbo(self.step, self.draws()))
+
+    def _step(self, rows: Tensor, noise: Noise) -> Tensor:
+        batch, kl_weight = self.data.batch(rows), self.settings.kl_weight
+        return take_step(self.model, self.optimizers, batch, noise, kl_weight)
+
+    def validate(self, train_elbo: float, seconds: float) -> Row:
+        """Validate after an epoch that took `seconds`; return its row of the history."""
         start = time.monotonic()
-        train_elbo = self._train()
         valid_elbo, clusters = evaluate(
-            self.model, self.data, self.valid, self.settings.seed + 1, self.settings.kl_weight
+            self.model, self.data, self.valid_rows, self.settings.seed + 1, self.settings.kl_weight
         )
         row: Row = {
             "epoch": len(self.history) + 1,
@@ -347,39 +455,10 @@ class _Trainer:
             row["valid_unmerged_nmi"] = score
         elif self.settings.monitor == "none":
             score = len(self.history)
-        row["seconds"] = time.monotonic() - start
+        row["seconds"] = seconds + time.monotonic() - start
         self.history.append(row)
         self._keep(score, math.isfinite(train_elbo) and math.isfinite(valid_elbo))
         return row
-
-    def _train(self) -> float:
-        order = torch.randperm(len(self.train), generator=self.generator, device=self.train.device)
-        size = min(self.settings.batch_size, len(order))
-        batches = order[: len(order) // size * size].split(size)
-        total = torch.zeros((), device=self.data.device)
-        with matrix_products(self.model, self.settings.precision):
-            for positions in batches:
-                total += self.step(self.train[positions], self._draw_noise(size))
-        return float(total) / len(batches)
-
-    def _draw_noise(self, n: int) -> Noise:
-        """Return the random numbers of one step on a batch of `n`, drawn on the device."""
-        device = self.data.device
-        noise = self.model.draw_noise(n, self.generator, device)
-        if self.optimizers[1:]:
-            shape = (n, self.model.latent_dim)
-            noise["prior_step"] = torch.randn(shape, generator=self.generator, device=device)
-        return noise
-
-    def _step(self, rows: Tensor, noise: Noise) -> Tensor:
-        """Take the steps (1) to (3) on a batch; return its mean ELBO. Nothing waits for the GPU."""
-        batch = self.data.batch(rows)
-        elbo = variational_step(
-            self.model, self.optimizers[0], batch, noise, self.settings.kl_weight
-        )
-        for optimizer in self.optimizers[1:]:
-            prior_step(self.model, optimizer, batch, noise["prior_step"])
-        return elbo
 
     def _keep(self, score: float, finite: bool) -> None:
         if not finite:
@@ -396,47 +475,65 @@ class _Trainer:
         best_epoch = len(self.history) - 1 if self.diverged else self.best_epoch
         return FitResult("diverged" if self.diverged else "ok", self.history, best_epoch)
 
-    def save(self, path: Path) -> None:
-        """Write everything that a resumed training needs, whole or not at all."""
-        state = {
-            "fingerprint": self._fingerprint(),
-            "model": self.model.state_dict(),
+    def state(self) -> dict[str, Any]:
+        """Return everything that a resumed training needs."""
+        return {
+            "model": self.finite_state,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
             "generator": self.generator.get_state(),
             "history": self.history,
+            "diverged": self.diverged,
             "best_score": self.best_score,
             "best_epoch": self.best_epoch,
             "best_state": self.best_state,
         }
-        write_tensors(path, state)
 
-    def resume(self, path: Path) -> None:
-        """Continue from `path` if it holds a checkpoint of this very training."""
-        saved = _read_checkpoint(path, self._fingerprint(), self.data.device)
-        if saved is None:
-            return
-        self.model.load_state_dict(saved["model"])
-        for optimizer, state in zip(self.optimizers, saved["optimizers"], strict=True):
-            optimizer.load_state_dict(state)
-        self.generator.set_state(saved["generator"].cpu())
-        self.history = saved["history"]
-        self.best_score, self.best_epoch = saved["best_score"], saved["best_epoch"]
-        self.best_state = saved["best_state"]
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a :meth:`state`."""
+        self.model.load_state_dict(state["model"])
+        for optimizer, saved in zip(self.optimizers, state["optimizers"], strict=True):
+            optimizer.load_state_dict(saved)
+        self.generator.set_state(state["generator"].cpu())
+        self.history, self.diverged = state["history"], state["diverged"]
+        self.best_score, self.best_epoch = state["best_score"], state["best_epoch"]
+        self.best_state = state["best_state"]
         self.finite_state = _copy(self.model.state_dict())
-        log.info("%s: resumed after epoch %d", path, len(self.history))
 
-    def _fingerprint(self) -> dict[str, Any]:
-        """Return what must agree for a checkpoint to belong to this training."""
+    @cached_property
+    def fingerprint(self) -> dict[str, Any]:
+        """What must agree for a checkpoint to belong to this training."""
+        rows = (self.train_rows, self.valid_rows)
         return {
             "settings": asdict(self.settings),
             "shapes": {name: list(value.shape) for name, value in self.finite_state.items()},
             "initial": self.initial_sum,
             "data": self.data.total(),
-            "rows": [zlib.crc32(rows.cpu().numpy().tobytes()) for rows in (self.train, self.valid)],
+            "rows": [zlib.crc32(part.cpu().numpy().tobytes()) for part in rows],
         }
 
 
-def _read_checkpoint(path: Path, fingerprint: dict[str, Any], device) -> dict[str, Any] | None:
+def _save(trainers: list[Trainer], path: Path) -> None:
+    """Write a checkpoint of trainings, whole or not at all."""
+    fingerprints = [trainer.fingerprint for trainer in trainers]
+    states = [trainer.state() for trainer in trainers]
+    write_tensors(path, {"fingerprint": fingerprints, "trainings": states})
+
+
+def _resume(trainers: list[Trainer], path: Path) -> None:
+    """Continue from `path` if it holds a checkpoint of these very trainings."""
+    fingerprint = [trainer.fingerprint for trainer in trainers]
+    saved = _read_checkpoint(path, fingerprint, trainers[0].data.device)
+    if saved is None:
+        return
+    for trainer, state in zip(trainers, saved["trainings"], strict=True):
+        trainer.restore(state)
+    epochs = max(len(trainer.history) for trainer in trainers)
+    log.info("%s: resumed after epoch %d", path, epochs)
+
+
+def _read_checkpoint(
+    path: Path, fingerprint: list[dict[str, Any]], device
+) -> dict[str, Any] | None:
     """Return the checkpoint, or None if there is none or (with a warning) it is not usable."""
     if not path.exists():
         return None
@@ -452,7 +549,8 @@ def _read_checkpoint(path: Path, fingerprint: dict[str, Any], device) -> dict[st
     return None
 
 
-def _adam(parameters, rate: float, epsilon: float) -> torch.optim.Adam:
+def adam(parameters: list[Tensor], rate: float, epsilon: float) -> torch.optim.Adam:
+    """Return the optimizer of either step."""
     on_gpu = parameters[0].is_cuda  # capturable: a CUDA graph may hold its steps
     return torch.optim.Adam(parameters, lr=rate, eps=epsilon, fused=True, capturable=on_gpu)
 

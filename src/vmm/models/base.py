@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import torch
@@ -28,6 +29,10 @@ class LatentVariableModel(nn.Module):
     latent_dim: int
     cluster_by_sample = False
     """Whether clusters are by default those of a sample of z, or of its mean."""
+
+    def forward(self, function: Callable, *inputs: Any) -> Any:
+        """Return function(self, *inputs), for `torch.func.functional_call`."""
+        return function(self, *inputs)
 
     def posterior(self, batch: Any, training: bool = False, noise: Noise | None = None) -> Normal:
         """Return q(z|x) of a batch of n."""
@@ -73,6 +78,20 @@ class LatentVariableModel(nn.Module):
         if kl_weight == 0:
             return log_likelihood
         return log_likelihood - kl_weight * self.prior.kl(q, z, self.encode_pseudo_inputs)
+
+    def prior_loss(self, batch: Any, noise: Tensor) -> Tensor:
+        """Return the loss of the Empirical Bayes step for z ~ q(z|x) of a batch, a scalar.
+
+        Parameters
+        ----------
+        batch
+            n images or cells.
+        noise : torch.Tensor, shape (n, p)
+            Standard normal; z is held fixed.
+        """
+        with torch.no_grad():
+            z = self.posterior(batch).rsample(noise)
+        return self.prior.prior_step_loss(z, self.encode_pseudo_inputs)
 
     def variational_parameters(self) -> list[nn.Parameter]:
         """Return φ and θ, and what the prior wants fitted with them."""
