@@ -126,15 +126,15 @@ def test_a_replayed_step_starts_few_operators(tapes):
     for graph in (False, True):
         data, _ = make_data("cells")
         settings = replace(SETTINGS, cuda_graph=graph)
-        trainer = vmm.training._Trainer(
+        trainer = vmm.training.Trainer(
             make_model("cells", "vmm"), data, TRAIN, VALID, settings, None
         )
         for _ in range(WARM_UP + 1):
-            trainer.step(trainer.train[:20], trainer._draw_noise(20))
+            trainer.step(trainer.train_rows[:20], trainer.draw_noise(20))
         if graph:
             tapes[0].replay = trainer.step.replay = lambda: None
         with observed() as seen:
-            trainer.step(trainer.train[:20], trainer._draw_noise(20))
+            trainer.step(trainer.train_rows[:20], trainer.draw_noise(20))
         counts[graph] = len(seen.all)
     assert counts[True] < 15
     assert counts[False] > 20 * counts[True]

@@ -26,7 +26,7 @@ def as_on_a_gpu(monkeypatch):
 def make_trainer(kind: str, prior: str, **changes):
     data, labels = make_data(kind)
     settings = replace(SETTINGS, **changes)
-    return vmm.training._Trainer(make_model(kind, prior), data, TRAIN, VALID, settings, labels)
+    return vmm.training.Trainer(make_model(kind, prior), data, TRAIN, VALID, settings, labels)
 
 
 @pytest.mark.parametrize("precision", ["float32", "tf32", "bf16"])
@@ -38,7 +38,7 @@ def test_no_step_waits_or_copies(kind, prior, precision, as_on_a_gpu):
     trainer.epoch()
     with vmm.training.matrix_products(trainer.model, precision), observed() as seen:
         for positions in torch.arange(100).split(20):
-            trainer.step(trainer.train[positions], trainer._draw_noise(20))
+            trainer.step(trainer.train_rows[positions], trainer.draw_noise(20))
     assert len(seen.all) > 500
     assert seen.waiting == []
     assert seen.copying == []

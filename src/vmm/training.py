@@ -256,7 +256,8 @@ def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     parameters = [p for group in optimizer.param_groups for p in group["params"]]
     gradients = torch.autograd.grad(loss, parameters, torch.ones_like(loss), allow_unused=True)
     for parameter, gradient in zip(parameters, gradients, strict=True):
-        parameter.grad = gradient
+        # Fused Adam on the CPU reads the gradient's memory in the parameter's order.
+        parameter.grad = None if gradient is None else gradient.contiguous()
     optimizer.step()
 
 
