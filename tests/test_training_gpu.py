@@ -35,7 +35,7 @@ def make_trainer(kind: str, prior: str, **changes):
 def test_no_step_waits_or_copies(kind, prior, precision, as_on_a_gpu):
     """Five steps, the gathering of their batches and the drawing of their noise included."""
     trainer = make_trainer(kind, prior, precision=precision)
-    trainer.epoch()
+    trainer.validate(trainer.train(), 0.0)
     with vmm.training.matrix_products(trainer.model, precision), observed() as seen:
         for positions in torch.arange(100).split(20):
             trainer.step(trainer.train_rows[positions], trainer.draw_noise(20))
@@ -53,9 +53,9 @@ def test_an_epoch_waits_twice_and_copies_the_clusters(kind, prior, monitor, as_o
     """For the ELBO of training and that of validation, whatever the number of steps."""
     for batch_size in (20, 10):
         trainer = make_trainer(kind, prior, monitor=monitor, batch_size=batch_size)
-        trainer.epoch()
+        trainer.validate(trainer.train(), 0.0)
         with observed() as seen:
-            trainer.epoch()
+            trainer.validate(trainer.train(), 0.0)
         assert seen.waiting == ["aten::_local_scalar_dense"] * 2
         assert seen.copying == ([] if prior == "normal" else ["cpu"])
 
