@@ -10,10 +10,10 @@ PIP   = $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check install
 SMK   := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo paper evidence bench docs test lint format clean
+.PHONY: help setup demo paper evidence bench docs test test-slurm lint format clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-8s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY)  ## make the environment (.venv); again when requirements.lock changes
 
@@ -58,6 +58,9 @@ docs: $(READY)  ## make the pages of docs/ in docs/_build/html, the tutorial exe
 
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-slurm: $(READY)  ## a pipeline through a real Slurm: as root on Debian, installed and started for it
+	@tests/slurm/install.sh && $(BIN)/python -m pytest -m slurm tests/slurm || test $$? -eq 77
 
 lint: $(READY)  ## ruff, snakefmt and snakemake --lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .

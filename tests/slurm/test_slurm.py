@@ -1,0 +1,220 @@
+"""A small pipeline through a real Slurm, with everything that happens to jobs on a cluster.
+
+One run, to save time. Of its three trainings, one is cancelled, one put back into the queue by
+Slurm and one runs out of time; a job of evaluation runs out of memory.
+"""
+
+from __future__ import annotations
+
+import re
+import subprocess
+import time
+from collections import Counter
+from pathlib import Path
+
+import psutil
+import pytest
+from cluster import N_GPUS, Cluster, SlurmJob
+from working_copy import ENVIRONMENT, Project
+
+pytestmark = pytest.mark.slurm
+
+CONFIG = {
+    "run": "small",
+    "device": "cpu",  # the GPUs are pretended
+    "trials": 1,
+    "n_components": 8,
+    "datasets": {"digits": {"n_subset": 200, "n_latent": 3, "hidden": [16], "batch_size": 32}},
+    "experiments": {
+        "image_clustering": {"methods": ["vmm", "vampprior"], "max_epochs": 12, "patience": 12},
+        "elbo_surgery": {"methods": ["vmm"], "max_epochs": 160, "patience": 160, "n_samples": 5},
+    },
+}
+CANCELLED = "digits/vmm/b32-nmi/trial_0"
+QUEUED_AGAIN = "digits/vampprior/b32-nmi/trial_0"
+TOO_LONG = "digits/vmm/b32-elbo/trial_0"
+TRAININGS = (CANCELLED, QUEUED_AGAIN, TOO_LONG)
+
+TARGETS = ["tables/table1.csv", "tables/table2.csv", "metrics/clustering.csv"]
+TARGETS = [f"results/small/{name}" for name in [*TARGETS, "metrics/elbo_surgery.csv"]]
+EPOCH = "            row = trainer.epoch()\n"
+EDITS = [
+    # So that a training lasts without work, longer than a minute and less than two, and has a
+    # checkpoint of every epoch.
+    ("src/vmm/training.py", EPOCH, f"            time.sleep(0.7)\n{EPOCH}"),
+    ("src/vmm/training.py", "checkpoint_seconds: float = 30.0", "checkpoint_seconds: float = 0.0"),
+    # Too short for the long training at first; Slurm looks after time every 30 seconds.
+    ("workflow/rules/train.smk", "runtime=growing(1440)", "runtime=growing(1)"),
+    # Too little at first: Python, PyTorch and scikit-learn take more.
+    (
+        "workflow/rules/evaluate.smk",
+        "8000),\n        runtime=growing(60)",
+        "300),\n        runtime=growing(60)",
+    ),
+]
+"""In the copy that runs through Slurm."""
+
+QUICK = ["--slurm-status-command", "squeue", "--slurm-init-seconds-before-status-checks", "3"]
+ON_SLURM = ["--workflow-profile", "profiles/slurm", *QUICK, "--set-resources", "train_images:gpu=1"]
+
+
+class Run:
+    """The run through Slurm, watched to its end.
+
+    Attributes
+    ----------
+    sights : list of dict
+        For each moment: number of the Slurm job to CUDA_VISIBLE_DEVICES, of what trains.
+    """
+
+    def __init__(self, project: Project, cluster: Cluster):
+        self.project, self.cluster = project, cluster
+        self.sights: list[dict[int, str]] = []
+        to_do = {CANCELLED: ("scancel",), QUEUED_AGAIN: ("scontrol", "requeue")}
+        with (project.folder / "terminal.txt").open("w") as terminal:
+            process = subprocess.Popen(
+                project.command(*TARGETS, *ON_SLURM, configfile="my.yaml"),
+                cwd=project.folder,
+                env=ENVIRONMENT,
+                stdin=subprocess.DEVNULL,
+                stdout=terminal,
+                stderr=subprocess.STDOUT,
+            )
+            deadline = time.monotonic() + 900
+            while process.poll() is None:
+                self.sights.append(trainings(project.folder))
+                for training in [t for t in to_do if self.is_under_way(t)]:
+                    self.disturb(training, to_do.pop(training))
+                if time.monotonic() > deadline:
+                    process.kill()  # at SIGTERM it would wait for its jobs
+                time.sleep(0.3)
+        self.status = process.returncode
+        self.text = (project.folder / "terminal.txt").read_text()
+        self.jobs = cluster.jobs()
+
+    def is_under_way(self, training: str) -> bool:
+        """Whether a training has written a checkpoint."""
+        return (self.project.folder / f"results/small/models/{training}/checkpoint.pt").exists()
+
+    def disturb(self, training: str, command: tuple[str, ...]) -> None:
+        """Do something to the job of a training."""
+        (job,) = (j for j in self.cluster.jobs() if j.what == what("train_images", training))
+        assert job.state == "RUNNING"
+        subprocess.run([*command, str(job.number)], check=True)
+
+    def of(self, rule: str, training: str) -> list[SlurmJob]:
+        """Return the jobs that were submitted for a job of Snakemake, in their order."""
+        return [job for job in self.jobs if job.what == what(rule, training)]
+
+    def resumed_after(self, training: str) -> int:
+        """Return the epoch after which a training says that it resumed."""
+        log = self.project.folder / f"results/small/logs/train/{training}.log"
+        (epoch,) = re.findall(r"checkpoint\.pt: resumed after epoch (\d+)", log.read_text())
+        return int(epoch)
+
+
+def what(rule: str, training: str) -> str:
+    """Return a job's name as Snakemake gives it to Slurm: rule and wildcards."""
+    return f"{rule} {training.replace('trial_', '').replace('/', '_')}"
+
+
+def trainings(folder: Path) -> dict[int, str]:
+    """Return the Slurm jobs that train in a working copy now, with their GPUs."""
+    found = {}
+    for process in psutil.process_iter():
+        try:
+            if not process.cmdline()[-1:][0].endswith("train.py") or process.cwd() != str(folder):
+                continue
+            if "slurmstepd" in [parent.name() for parent in process.parents()]:
+                variables = process.environ()
+                found[int(variables["SLURM_JOB_ID"])] = variables["CUDA_VISIBLE_DEVICES"]
+        except (psutil.NoSuchProcess, psutil.ZombieProcess, IndexError):
+            continue
+    return found
+
+
+@pytest.fixture(scope="module")
+def on_slurm(cluster, tmp_path_factory) -> Run:
+    project = Project(tmp_path_factory.mktemp("slurm") / "project")
+    project.configure(CONFIG)
+    for edit in EDITS:
+        project.edit(*edit)
+    return Run(project, cluster)
+
+
+@pytest.fixture(scope="module")
+def local(cluster, tmp_path_factory) -> Project:
+    project = Project(tmp_path_factory.mktemp("local") / "project")
+    project.configure(CONFIG)
+    done = project.snakemake(*TARGETS, "--cores", "2", configfile="my.yaml")
+    assert done.status == 0, done.text
+    return project
+
+
+def test_it_ends_well(on_slurm):
+    assert on_slurm.status == 0, on_slurm.text
+    assert "(100%) done" in on_slurm.text
+
+
+def test_every_job_went_through_slurm(on_slurm):
+    """But the small ones that rules name as local."""
+    completed = Counter(job.what.split()[0] for job in on_slurm.jobs if job.state == "COMPLETED")
+    expected = {"prepare": 1, "train_images": 3, "evaluate_clustering": 1, "table": 2}
+    assert completed == expected | {"evaluate_elbo_surgery": 1}
+    seen = {number for sight in on_slurm.sights for number in sight}
+    submitted = {job.number for job in on_slurm.jobs if job.what.startswith("train_images")}
+    assert seen == submitted, "trainings run below slurmstepd"
+
+
+def test_gpus_are_never_shared(on_slurm):
+    """Three trainings wait for two GPUs."""
+    for sight in on_slurm.sights:
+        devices = list(sight.values())
+        assert len(set(devices)) == len(devices), sight
+        assert set(devices) <= {str(index) for index in range(N_GPUS)}
+    assert max(map(len, on_slurm.sights)) == N_GPUS, "both were busy at once"
+    for job in on_slurm.jobs:
+        assert job.gpus == job.what.startswith("train_images"), job
+
+
+def test_a_cancelled_training_is_submitted_again_and_resumes(on_slurm):
+    first, second = on_slurm.of("train_images", CANCELLED)
+    assert (first.state, second.state) == ("CANCELLED", "COMPLETED")
+    assert 1 <= on_slurm.resumed_after(CANCELLED) < 12
+
+
+def test_a_training_that_slurm_queues_again_resumes(on_slurm):
+    """As after preemption or the loss of a node: the same job, with no new submission."""
+    (job,) = on_slurm.of("train_images", QUEUED_AGAIN)
+    assert (job.state, job.restarts) == ("COMPLETED", 1)
+    assert 1 <= on_slurm.resumed_after(QUEUED_AGAIN) < 12
+
+
+def test_a_training_over_its_time_comes_back_with_more_and_resumes(on_slurm):
+    first, second = on_slurm.of("train_images", TOO_LONG)
+    assert (first.state, second.state) == ("TIMEOUT", "COMPLETED")
+    assert (first.minutes, second.minutes) == (1, 2)
+    assert (first.memory_mb, second.memory_mb) == (6000, 12000)
+    assert 20 < on_slurm.resumed_after(TOO_LONG) < 160
+
+
+def test_a_job_over_its_memory_comes_back_with_more(on_slurm):
+    """Slurm counts Python with its libraries, so that one attempt more may be needed elsewhere."""
+    *failed, last = on_slurm.of("evaluate_clustering", "digits/0")
+    assert failed
+    assert last.state == "COMPLETED"
+    assert [job.memory_mb for job in (*failed, last)] == [300, 600, 900][: len(failed) + 1]
+    for job in failed:
+        assert job.state == "FAILED"
+        assert "exceeded memory limit" in job.log.read_text()
+
+
+@pytest.mark.parametrize("folder", ["metrics", "tables"])
+def test_tables_are_those_of_a_local_run(on_slurm, local, folder):
+    """Byte for byte, whatever happened to the jobs."""
+    ours, theirs = (p.folder / "results" / "small" / folder for p in (on_slurm.project, local))
+    names = sorted(path.relative_to(ours) for path in ours.rglob("*") if path.is_file())
+    assert names == sorted(p.relative_to(theirs) for p in theirs.rglob("*") if p.is_file())
+    assert len(names) >= 4
+    for name in names:
+        assert (ours / name).read_bytes() == (theirs / name).read_bytes(), name
