@@ -10,8 +10,9 @@ import torch
 import vmm.counts
 import vmm.training
 from dispatch import observed
-from test_training import KINDS, PRIORS, SETTINGS, TRAIN, VALID, make_data, make_model
+from test_training import KINDS, PRIORS, SETTINGS, TRAIN, VALID, make_data, make_model, run
 from vmm.counts import count_log_likelihood
+from vmm.errors import InputError
 from vmm.training import prior_step, variational_step
 
 
@@ -77,6 +78,11 @@ def test_a_step_runs_where_no_value_can_be_read(kind, prior):
         prior_step(model, torch.optim.SGD(psi, lr=0.1), batch, noise["latent"])
     with pytest.raises(RuntimeError):
         float(model.elbo(batch, noise).mean().detach())
+
+
+def test_an_unknown_precision():
+    with pytest.raises(InputError, match="precision is 'fp16'; it must be 'float32', 'tf32'"):
+        run("cells", "vmm", replace(SETTINGS, precision="fp16"))
 
 
 def test_the_search_for_counts_would_wait():

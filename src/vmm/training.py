@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -350,6 +350,10 @@ def _check(model, train, valid, settings: Settings, labels) -> None:
     if settings.monitor not in ("elbo", "unmerged_nmi", "none"):
         raise InputError(
             f"monitor is {settings.monitor!r}; it must be 'elbo', 'unmerged_nmi' or 'none'"
+        )
+    if settings.precision not in get_args(Precision):
+        raise InputError(
+            f"precision is {settings.precision!r}; it must be 'float32', 'tf32' or 'bf16'"
         )
     if settings.monitor == "unmerged_nmi":
         if labels is None:

@@ -27,6 +27,7 @@ def test_importing_the_package_imports_no_scvi():
 @pytest.mark.parametrize("prior", ["vmm", "gmm", "vampprior", "normal"])
 def test_same_result_as_a_job_of_the_pipeline(pbmc, tmp_path, prior):
     """Same data, seed and settings: the same numbers to the bit, in every form of the counts."""
+    precision = "bf16" if prior == "vampprior" else "float32"
     from vmm.jobs import train
     from vmm.names import PRIORS
 
@@ -51,6 +52,7 @@ def test_same_result_as_a_job_of_the_pipeline(pbmc, tmp_path, prior):
         "trial": 0, "seed": 5, "latent_dim": 4, "n_components": 9, "n_layers": 2, "n_hidden": 16,
         "likelihood": "nb", "learning_rate": 3e-3, "batch_size": 64, "max_epochs": 4,
         "patience": 100, "monitor": "elbo", "prior_learning_ratio": 2.5,
+        "precision": precision,
     }  # fmt: skip
     run = train(tmp_path / "data.npz", tmp_path / "split.npz", spec, tmp_path / "run", "cpu")
     latent = np.load(tmp_path / "run" / "latent.npz")
@@ -62,7 +64,7 @@ def test_same_result_as_a_job_of_the_pipeline(pbmc, tmp_path, prior):
     )  # fmt: skip
     model.train(
         max_epochs=4, batch_size=64, learning_rate=3e-3, prior_learning_ratio=2.5,
-        accelerator="cpu", enable_progress_bar=False,
+        precision=precision, accelerator="cpu", enable_progress_bar=False,
     )  # fmt: skip
     np.testing.assert_array_equal(model.train_indices, rows[0])
     np.testing.assert_array_equal(model.get_latent_representation(), latent["embedding"])

@@ -24,6 +24,7 @@ from vmm.api.summary import SummaryMixin
 from vmm.data.splits import random_split
 from vmm.models.base import LatentVariableModel
 from vmm.models.build import build_model, seed_of
+from vmm.models.networks import Precision
 from vmm.models.scvi import SCVI as Networks
 from vmm.names import PRIORS
 from vmm.progress import progress
@@ -220,6 +221,8 @@ class SCVI(
         prior_learning_ratio: float = 5.0,
         early_stopping: bool = True,
         early_stopping_patience: int = 100,
+        precision: Precision = "float32",
+        cuda_graph: bool = False,
         enable_progress_bar: bool = True,
     ) -> None:
         """Train, keeping the epoch with the best validation ELBO.
@@ -245,6 +248,10 @@ class SCVI(
         early_stopping : bool
             Whether to stop after `early_stopping_patience` epochs without a better ELBO.
         early_stopping_patience : int
+        precision : {"float32", "tf32", "bf16"}
+            Of the networks' matrix products, faster on a GPU the fewer bits they have.
+        cuda_graph : bool
+            On a GPU, record the training step once and replay it: faster, same result.
         enable_progress_bar : bool
         """
         if self.adata is None:
@@ -268,6 +275,8 @@ class SCVI(
             prior_learning_ratio=prior_learning_ratio,
             patience=early_stopping_patience if early_stopping else None,
             seed=seed_of(seed, trial, "training"),
+            precision=precision,
+            cuda_graph=cuda_graph,
         )
         show = progress("Training", max_epochs) if enable_progress_bar else None
         with self._fitted() as networks:

@@ -95,6 +95,15 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--device", choices=["auto", "cpu", "gpu"], default="auto", help="default: a GPU if any"
     )
+    training.add_argument(
+        "--precision",
+        choices=["float32", "tf32", "bf16"],
+        default="float32",
+        help="of the networks' matrix products on a GPU (default: float32)",
+    )
+    training.add_argument(
+        "--cuda-graph", action="store_true", help="replay a recorded training step on a GPU"
+    )
     _number(training, "--threads", 1, _whole(1), "CPU threads; networks this small gain little")
 
 

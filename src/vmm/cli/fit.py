@@ -146,6 +146,8 @@ def train(adata: anndata.AnnData, options: argparse.Namespace) -> SCVI:
         learning_rate=options.learning_rate,
         prior_learning_ratio=options.prior_learning_ratio,
         early_stopping_patience=options.patience,
+        precision=options.precision,
+        cuda_graph=options.cuda_graph,
     )
     return model
 
