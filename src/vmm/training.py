@@ -36,6 +36,9 @@ Row = dict[str, float]
 EVALUATION_ROWS = 1024
 """Images or cells evaluated at once: bounds memory, changes no result."""
 
+CHECKPOINT_SECONDS = 30.0
+"""Time between checkpoints: what a training that is killed loses at most, and an epoch."""
+
 
 @dataclass(frozen=True)
 class Settings:
@@ -109,7 +112,7 @@ def fit(
     settings: Settings,
     labels: np.ndarray | None = None,
     checkpoint: str | Path | None = None,
-    checkpoint_seconds: float = 30.0,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     progress: Callable[[Row], None] | None = None,
     keep_on_interrupt: bool = False,
 ) -> FitResult:
@@ -161,7 +164,7 @@ def train_until_finished(
     trainers: list[Trainer],
     train: Callable[[list[Trainer]], list[float]],
     checkpoint: str | Path | None = None,
-    checkpoint_seconds: float = 30.0,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
     progress: Sequence[Callable[[Row], None]] | None = None,
 ) -> None:
     """Train epoch by epoch until each training is finished.

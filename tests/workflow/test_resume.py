@@ -77,8 +77,7 @@ def story(tmp_path_factory):
     The copy writes a checkpoint every epoch instead of every 30 seconds.
     """
     project = Project(tmp_path_factory.mktemp("resume") / "project")
-    old = "checkpoint_seconds: float = 30.0"
-    project.edit("src/vmm/training.py", old, old.replace("30.0", "0.0"))
+    project.checkpoint_every_epoch()
     for run in ("killed", "whole"):
         configured(project, run)
     log = project.folder / f"results/killed/logs/train/{JOB.removeprefix('models/')}.log"
