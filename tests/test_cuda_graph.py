@@ -30,9 +30,7 @@ from vmm.cuda_graph import WARM_UP, CapturedStep, captured
 @pytest.fixture(autouse=True)
 def as_on_a_gpu(monkeypatch):
     """Evaluate counts as on a GPU: with no search for those that are not 0."""
-    monkeypatch.setattr(
-        vmm.counts, "_log_coefficient_of_counts", vmm.counts._log_coefficient_everywhere
-    )
+    monkeypatch.setattr(vmm.counts, "_replace_found", vmm.counts._replace_everywhere)
 
 
 @pytest.fixture

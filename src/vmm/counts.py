@@ -8,6 +8,7 @@ References
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -121,24 +122,16 @@ class _CountLogLikelihood(torch.autograd.Function):
     def forward(x, log_mean, log_theta, logits):
         theta = log_theta.exp()
         log_odds = log_mean - log_theta
-        soft = F.softplus(log_odds)
-        by_mean = torch.addcmul(x, x + theta, log_odds.sigmoid(), value=-1)
-        by_theta = soft * theta
-        log_prob = torch.addcmul(-by_theta, x, log_odds - soft)
-        coefficient, digamma = _log_coefficient(x, theta)
-        log_prob += coefficient
-        by_logits = None
-        if logits is not None:
-            zero = x == 0
-            shifted = log_prob.sub_(logits)
-            weight = torch.where(zero, shifted.sigmoid(), 1.0)
-            log_prob = torch.where(zero, F.softplus(shifted), shifted) - F.softplus(-logits)
-            by_mean *= weight
-            by_theta *= weight
-            by_logits = torch.sigmoid(-logits).sub_(weight)
-        # by log θ: −∂/∂log μ − w θ softplus(d) + θ (ψ(x+θ) − ψ(θ)); C is 0 wherever w is not 1.
-        by_theta = torch.addcmul(-by_theta, digamma, theta).sub_(by_mean)
-        return log_prob.sum(-1), by_mean, by_theta, by_logits
+        soft, share = F.softplus(log_odds), log_odds.sigmoid()
+        negative = None if logits is None else -logits
+        terms = _terms_of_zeros(theta, soft, share, negative)
+        replace = _replace_found if x.device.type == "cpu" else _replace_everywhere
+        terms = replace(terms, x, theta, log_odds, soft, share, negative)
+        log_prob, by_mean, by_theta, weight = terms
+        if negative is None:
+            return log_prob.sum(-1), by_mean, by_theta, None
+        log_prob -= F.softplus(negative)
+        return log_prob.sum(-1), by_mean, by_theta, negative.sigmoid_().sub_(weight)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -169,34 +162,52 @@ class _CountLogLikelihood(torch.autograd.Function):
         return output, tuple(None if value is None else 0 for value in output)
 
 
-def _log_coefficient(x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """Return log Γ(x+θ) − log Γ(θ) − log x! and ψ(x+θ) − ψ(θ); both 0 at x = 0.
+def _terms_of_zeros(theta, soft, share, negative):
+    """Return, for x = 0: log p, its derivatives by log μ and by log θ, and the weight of nb in it.
 
-    Shapes are (..., n, G), of θ (..., 1, G).
+    log p lacks −softplus(−l); `soft` and `share` are softplus(d) and σ(d), `negative` is −l.
     """
-    if x.device.type == "cpu":
-        return _log_coefficient_of_counts(x, theta)
-    return _log_coefficient_everywhere(x, theta)
+    log_prob, by_mean = -theta * soft, -theta * share
+    by_theta = log_prob - by_mean
+    if negative is None:
+        return log_prob, by_mean, by_theta, None
+    log_prob += negative
+    weight = log_prob.sigmoid()
+    return F.softplus(log_prob), by_mean.mul_(weight), by_theta.mul_(weight), weight
 
 
-def _log_coefficient_everywhere(x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """On a GPU: log-gamma is cheap, and finding the counts would wait for the device."""
-    value = torch.lgamma(x + theta) - torch.lgamma(theta) - torch.lgamma(x + 1)
-    return value, torch.digamma(x + theta) - torch.digamma(theta)
+def _terms_of_counts(count, theta, log_odds, soft, share, negative):
+    """Return the same for x > 0, where all derivatives of nb have weight 1."""
+    total = count + theta
+    coefficient = torch.lgamma(total) - torch.lgamma(theta) - torch.lgamma(count + 1)
+    log_prob = coefficient + count * (log_odds - soft) - theta * soft
+    by_mean = torch.addcmul(count, total, share, value=-1)
+    digamma = torch.digamma(total) - torch.digamma(theta)
+    by_theta = torch.addcmul(-theta * soft, theta, digamma) - by_mean
+    if negative is None:
+        return log_prob, by_mean, by_theta, None
+    return log_prob + negative, by_mean, by_theta, torch.ones_like(count)
 
 
-def _log_coefficient_of_counts(x: Tensor, theta: Tensor) -> tuple[Tensor, Tensor]:
-    """On the CPU: only where there are counts, as most entries are 0."""
-    value, digamma = x.new_zeros(x.shape), x.new_zeros(x.shape)
-    place = x.reshape(-1).nonzero().squeeze(-1)
-    n_cells, n_genes = x.shape[-2:]
-    gene = place % n_genes
-    if theta.numel() > n_genes:  # a row of θ for each n × G counts
-        gene += place // (n_cells * n_genes) * n_genes
-    count, theta = x.reshape(-1)[place], theta.reshape(-1)
-    total = count + theta[gene]
-    value.view(-1)[place] = (
-        torch.lgamma(total) - torch.lgamma(theta)[gene] - torch.lgamma(count + 1)
+def _replace_found(terms, x, *inputs):
+    """Replace the terms where there are counts. On the CPU: most entries are 0."""
+    # NumPy finds them five times as fast as `Tensor.nonzero`.
+    place = torch.from_numpy(np.flatnonzero(x.bool().numpy()))
+
+    def at_counts(value):
+        return value if value is None else value.expand_as(x).reshape(-1).index_select(0, place)
+
+    for term, new in zip(terms, _terms_of_counts(*map(at_counts, (x, *inputs))), strict=True):
+        if term is not None:
+            term.view(-1).scatter_(0, place, new)
+    return terms
+
+
+def _replace_everywhere(terms, x, *inputs):
+    """Do the same on a GPU, where log-gamma is cheap and the search would wait for the device."""
+    counted = x.bool()
+    new = _terms_of_counts(x, *inputs)
+    return tuple(
+        None if zero is None else torch.where(counted, count, zero)
+        for zero, count in zip(terms, new, strict=True)
     )
-    digamma.view(-1)[place] = torch.digamma(total) - torch.digamma(theta)[gene]
-    return value, digamma
