@@ -1,0 +1,117 @@
+"""`python -m benchmarks.gpu_path`: the tables of docs/gpu.md, counted and computed on the CPU."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils._python_dispatch import TorchDispatchMode
+
+from benchmarks.data import SIZES, cells, split
+from benchmarks.harness import ROOT
+from benchmarks.report import fill, number, table
+from benchmarks.scvi_epochs import SPEC
+from vmm.cuda_graph import WARM_UP, CapturedStep
+from vmm.io import atomic
+from vmm.models.build import build_model
+from vmm.tensors import CellTensors, ImageTensors, Tensors
+from vmm.training import Settings, Trainer, fit
+
+PAGE = ROOT / "docs" / "gpu.md"
+EPOCHS = 20
+IMAGES = {"model": "VAE", "dataset": "digits", "hidden": [500, 500, 2000], "learning_rate": 1e-4}
+WORK = {
+    "scVI N(0, I), cortex size": SPEC | {"prior": "StandardNormal"},
+    "scVI VMM, cortex size": SPEC | {"prior": "VampPriorMixture"},
+    "image VAE VMM, digits, MNIST's networks": SPEC | IMAGES | {"prior": "VampPriorMixture"},
+}
+PRECISIONS = ("float32", "tf32", "bf16")
+
+
+class Counter(TorchDispatchMode):
+    """Counts the operators that are dispatched."""
+
+    n = 0
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        """Count and call."""
+        self.n += 1
+        return func(*args, **(kwargs or {}))
+
+
+class NoRecorder:
+    """Stands for a CUDA graph: its replay is one launch, which dispatches nothing."""
+
+    def warm_up(self, step: Callable[[], Tensor]) -> Tensor:
+        """Run `step`."""
+        return step()
+
+    def record(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+        """Return what replays nothing."""
+        return lambda: None, torch.zeros(())
+
+
+def data_of(spec: dict[str, Any]) -> Tensors:
+    """Return the data that a model of `WORK` is trained on."""
+    if spec["model"] == "scVI":
+        counts, batch = cells(**SIZES["cortex"])
+        return CellTensors(counts, batch, SIZES["cortex"]["n_batches"])
+    from sklearn.datasets import load_digits
+
+    return ImageTensors((load_digits().data / 8 - 1).astype(np.float32))
+
+
+def settings_of(spec: dict[str, Any], **changes) -> Settings:
+    """Return how it is trained."""
+    rate, size = spec["learning_rate"], spec["batch_size"]
+    return Settings(rate, size, EPOCHS, prior_learning_ratio=5.0, monitor="none", **changes)
+
+
+def operators(spec: dict[str, Any], captured: bool) -> int:
+    """Return how many operators Python starts in a step, the drawing of its noise included."""
+    data = data_of(spec)
+    train, valid = split(len(data))
+    trainer = Trainer(build_model(spec, data, train), data, train, valid, settings_of(spec))
+    step = CapturedStep(trainer.step, NoRecorder()) if captured else trainer.step
+    draws = trainer.draws()
+    for _ in range(WARM_UP + 1):
+        step(*next(draws))
+    with Counter() as counter:
+        step(*next(draws))
+    return counter.n
+
+
+def final_elbo(spec: dict[str, Any], precision: str) -> float:
+    """Return the validation ELBO after the last epoch; start, batches and noise are the same."""
+    data = data_of(spec)
+    train, valid = split(len(data))
+    model = build_model(spec, data, train)
+    result = fit(model, data, train, valid, settings_of(spec, precision=precision))
+    return result.history[-1]["valid_elbo"]
+
+
+def main() -> None:
+    """Count, train, and put the tables into the page."""
+    torch.set_num_threads(1)
+    counts, elbos = [], []
+    for name, spec in WORK.items():
+        eager, captured = (operators(spec, captured) for captured in (False, True))
+        counts.append([name, str(eager), str(captured), number(eager / captured)])
+        values = [final_elbo(spec, precision) for precision in PRECISIONS]
+        elbos.append([name, *(f"{value:.2f}" for value in values)])
+        print(counts[-1], elbos[-1], flush=True)
+    text = PAGE.read_text()
+    head = ["one step of", "operators, step by step", "with a CUDA graph", "ratio"]
+    text = fill(text, "operators", table(head, counts))
+    head = ["model", *PRECISIONS]
+    text = fill(text, "elbos", table(head, elbos))
+    with atomic(PAGE) as temporary:
+        temporary.write_text(text)
+    print(f"written: {PAGE}")
+
+
+if __name__ == "__main__":
+    main()
