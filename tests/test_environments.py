@@ -2,14 +2,22 @@
 
 from __future__ import annotations
 
+import ast
 import re
+import sys
 import tomllib
+from importlib.metadata import PackageNotFoundError, packages_distributions, requires
 from pathlib import Path
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 
 ROOT = Path(__file__).resolve().parents[1]
+sys.path.append(str(ROOT / "workflow"))
+
+from provenance import Sources  # noqa: E402 (the folder is no package)
+
 ENVIRONMENTS = sorted((ROOT / "envs").glob("*.yaml"))
 CONDA_NAMES = {"pytorch": "torch", "python-igraph": "igraph"}
 
@@ -49,3 +57,84 @@ def test_the_lock_has_every_declared_dependency(lock):
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
     names = {canonical(re.match(r"[\w.-]+", one)[0]) for group in groups for one in group}
     assert names - {"vmm"} <= lock.keys()
+
+
+# ------------------------------------------------------------------------- what jobs import
+
+code = Sources(ROOT / "src")
+INSTALLED = packages_distributions()
+NOT_CALLED = {("figure_mde.py", "anndata")}  # by CellData.to_anndata
+
+
+def rules() -> list[tuple[str, str]]:
+    """Return script and environment of each rule."""
+    text = "\n".join(path.read_text() for path in (ROOT / "workflow" / "rules").glob("*.smk"))
+    blocks = re.split(r"^rule ", text, flags=re.MULTILINE)[1:]
+    pattern = re.compile(r"envs/(\w+\.yaml).*scripts/(\w+\.py)", re.DOTALL)
+    return sorted(pattern.search(block).groups()[::-1] for block in blocks)
+
+
+def imported(script: Path) -> set[tuple[str, str | None]]:
+    """Return what a script imports, with the helpers beside it: module and name in it."""
+    found = set()
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.Import):
+            found |= {(alias.name, None) for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module.startswith("_"):
+            found |= imported(script.with_name(f"{node.module}.py"))
+        elif isinstance(node, ast.ImportFrom):
+            found |= {(node.module, alias.name) for alias in node.names}
+    return found
+
+
+def third_party(script: Path) -> set[str]:
+    """Return the packages that a script needs: those imported by the functions that it calls.
+
+    And by the modules that these are in, and by all modules that these import.
+    """
+    found = imported(script)
+    called = {f"{module}.{name}" for module, name in found if module.startswith("vmm")}
+    for key in code.dependencies(*called):
+        module = code.module(key.rpartition(".")[0])
+        for statement in module.definitions[key.rpartition(".")[2]]:
+            nodes = [n for n in ast.walk(statement) if isinstance(n, ast.Import | ast.ImportFrom)]
+            found |= {one for node in nodes for one in module.imported(node).values()}
+    loaded, waiting = set(), list(found)
+    while waiting:
+        source, name = waiting.pop()
+        for candidate in (source, f"{source}.{name}", source.rpartition(".")[0]):
+            module = code.module(candidate)
+            if module is not None and candidate not in loaded:
+                loaded.add(candidate)
+                found |= set(module.imports.values())
+                waiting += module.imports.values()
+    packages = {source.partition(".")[0] for source, _ in found}
+    return {name for name in packages - {"vmm"} if name not in sys.stdlib_module_names}
+
+
+def with_dependencies(names: list[str]) -> set[str]:
+    """Return distributions with all that they require."""
+    found, waiting = set(), list(names)
+    while waiting:
+        name = canonical(waiting.pop())
+        if name not in found:
+            found.add(name)
+            try:
+                needs = [Requirement(one) for one in requires(name) or []]
+            except PackageNotFoundError:  # such as those for another system
+                continue
+            needs = [one for one in needs if not one.marker or one.marker.evaluate({"extra": ""})]
+            waiting += [one.name for one in needs]
+    return found
+
+
+@pytest.mark.parametrize(("script", "environment"), rules())
+def test_an_environment_has_what_its_scripts_import(script, environment):
+    """Snakemake would take the package from its own environment, of whatever version."""
+    pins = yaml.safe_load((ROOT / "envs" / environment).read_text())["dependencies"]
+    names = [pin.split()[0] for pin in pins]
+    there = with_dependencies([CONDA_NAMES.get(name, name) for name in names])
+    needed = third_party(ROOT / "workflow" / "scripts" / script)
+    assert needed, "every script needs some"
+    missing = {name for name in needed if not set(map(canonical, INSTALLED[name])) & there}
+    assert {(script, name) for name in missing} <= NOT_CALLED
