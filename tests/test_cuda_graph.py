@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import contextmanager
 from dataclasses import replace
 
 import pytest
@@ -136,6 +137,53 @@ def test_a_replayed_step_starts_few_operators(tapes):
         counts[graph] = len(seen.all)
     assert counts[True] < 15
     assert counts[False] > 20 * counts[True]
+
+
+def test_how_cuda_is_called(monkeypatch):
+    """Warm-up and recording on one stream, which waits for the current one and is waited for."""
+    calls = []
+
+    class Stream:
+        def __init__(self, device, name="side"):
+            self.device, self.name = device, name
+
+        def wait_stream(self, other):
+            calls.append(f"{self.name} waits for {other.name}")
+
+    class Graph:
+        def replay(self):
+            calls.append("replay")
+
+    @contextmanager
+    def on(stream):
+        calls.append(f"on {stream.name} of {stream.device}")
+        yield
+        calls.append("off")
+
+    @contextmanager
+    def recording(graph, stream):
+        calls.append(f"recording on {stream.name}")
+        yield
+        calls.append("recorded")
+
+    fakes = {"Stream": Stream, "CUDAGraph": Graph, "graph": recording, "stream": on}
+    fakes["current_stream"] = lambda device: Stream(device, "current")
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+
+    def step(rows):
+        calls.append("step")
+        return rows.sum()
+
+    replayed = captured(step, torch.device("cuda:1"))
+    for _ in range(WARM_UP):
+        assert float(replayed(torch.ones(2))) == 2
+    around = ["side waits for current", "on side of cuda:1", "step", "off"]
+    assert calls == [*around, "current waits for side"] * WARM_UP
+    calls.clear()
+    for _ in range(2):
+        replayed(torch.ones(2))
+    assert calls == ["recording on side", "step", "recorded", "replay", "replay"]
 
 
 def test_on_the_cpu_the_step_stays_as_it_is():

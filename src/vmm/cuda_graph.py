@@ -32,17 +32,22 @@ class Recorder(Protocol):
 
 
 class CUDARecorder:
-    """Records the kernels that a step starts on the current GPU."""
+    """Records the kernels that a step starts on a GPU.
 
-    def __init__(self):
-        self.stream = torch.cuda.Stream()
+    Warm-up and recording share a stream: autograd remembers those that it was called on, and a
+    recording may wait for no other.
+    """
+
+    def __init__(self, device: torch.device):
+        self.stream = torch.cuda.Stream(device)
 
     def warm_up(self, step: Callable[[], Tensor]) -> Tensor:
         """Run `step` on a stream of its own, as recordings do."""
-        self.stream.wait_stream(torch.cuda.current_stream())
+        current = torch.cuda.current_stream(self.stream.device)
+        self.stream.wait_stream(current)
         with torch.cuda.stream(self.stream):
             result = step()
-        torch.cuda.current_stream().wait_stream(self.stream)
+        current.wait_stream(self.stream)
         return result
 
     def record(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
@@ -85,4 +90,4 @@ class CapturedStep:
 
 def captured(step: Step, device: torch.device) -> Step:
     """Return `step` as it is best called on `device`: captured on a GPU, unchanged on the CPU."""
-    return CapturedStep(step, CUDARecorder()) if device.type == "cuda" else step
+    return CapturedStep(step, CUDARecorder(device)) if device.type == "cuda" else step
