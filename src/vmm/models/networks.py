@@ -24,11 +24,12 @@ class Linear(nn.Linear):
     """
 
     precision: Precision = "float32"
+    affine = staticmethod(F.linear)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x Wᵀ + b, shape (n, n_out)."""
         if self.precision == "float32":
-            return super().forward(x)
+            return self.affine(x, self.weight, self.bias)
         return _Product.apply(x, self.weight.T, self.precision) + self.bias
 
 
@@ -105,6 +106,8 @@ class HiddenLayer(nn.Module):
     generator : torch.Generator, optional
     """
 
+    batch_norm = staticmethod(F.batch_norm)
+
     def __init__(
         self, n_in: int, n_out: int, dropout: float, generator: torch.Generator | None = None
     ):
@@ -125,7 +128,7 @@ class HiddenLayer(nn.Module):
             Uniform numbers in [0, 1): a unit is kept where they reach the dropout probability.
         """
         norm = self.norm
-        hidden = F.batch_norm(
+        hidden = self.batch_norm(
             self.linear(x),
             norm.running_mean,
             norm.running_var,
