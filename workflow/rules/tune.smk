@@ -18,7 +18,7 @@ rule tune:
     threads: 1
     resources:
         mem_mb=growing(6000),
-        runtime=growing(2880),
+        runtime=growing(1440),
         gpu=gpus(),
     params:
         ratios=lambda w: ladder(w).ratios,
