@@ -59,6 +59,27 @@ def test_an_epoch_waits_twice_and_copies_the_clusters(kind, prior, monitor, as_o
         assert seen.copying == ([] if prior == "normal" else ["cpu"])
 
 
+UNORDERED = {
+    "bincount", "cumsum", "embedding_bag", "gather_backward", "grid_sampler_2d_backward", "histc",
+    "index_add", "index_copy", "index_reduce", "kthvalue", "median", "nll_loss_backward", "put",
+    "scatter", "scatter_add", "scatter_reduce",
+}  # fmt: skip
+"""Operators without a fixed order of additions on CUDA, as the documentation of
+`torch.use_deterministic_algorithms` lists them: the backward passes of `gather`, `index_select` and
+`repeat_interleave` among them. `index_put`, the backward pass of indexing, sorts first."""
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_operator_has_a_fixed_order_on_cuda(kind, prior, as_on_a_gpu):
+    trainer = make_trainer(kind, prior)
+    with observed() as seen:
+        trainer.validate(trainer.train(), 0.0)
+    names = {name.removeprefix("aten::").split(".")[0].rstrip("_") for name in seen.all}
+    assert {"mm", "index"} <= names
+    assert not names & UNORDERED
+
+
 @pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_step_runs_where_no_value_can_be_read(kind, prior):
@@ -108,6 +129,13 @@ def test_both_branches_are_equal(zero_inflated, monkeypatch):
     gradients = [torch.autograd.grad(value.sum(), leaves) for value in (found, everywhere)]
     for ours, theirs in zip(*gradients, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-6, atol=1e-6)
+
+
+def test_additions_without_order_are_seen():
+    table = torch.ones(3, 2, requires_grad=True)
+    with observed() as seen:
+        table.index_select(0, torch.zeros(2, dtype=torch.long)).sum().backward()
+    assert any("index_add" in name for name in seen.all)
 
 
 def test_waits_and_copies_are_seen():
