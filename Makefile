@@ -1,4 +1,5 @@
-# Everything runs in a virtual environment inside the project, made from requirements.lock.
+# Everything runs in a virtual environment inside the project, made from requirements.lock and
+# requirements-torch.lock.
 VENV   ?= .venv
 PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
   $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
@@ -7,25 +8,36 @@ CORES  ?= all
 BIN   = $(VENV)/bin
 READY = $(VENV)/.ready
 PIP   = $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check install
+LOCKS = requirements.lock requirements-torch.lock
+UV    = build/uv/bin/uv
 SMK   := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo paper evidence bench docs test test-slurm lint format clean
+.PHONY: help setup lock demo paper evidence bench docs test test-slurm lint format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-setup: $(READY)  ## make the environment (.venv); again when requirements.lock changes
+setup: $(READY)  ## make the environment (.venv); again when a lock changes
 
-$(READY): requirements.lock
+$(READY): $(LOCKS)
 	@test -n "$(PYTHON)" || \
 	  { echo "make: Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
 	@echo "Setting up $(VENV): 2.5 GB, some minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "  1/3 PyTorch" && $(PIP) --constraint requirements.lock "$$(grep '^torch==' requirements.lock)"
-	@echo "  2/3 the other packages" && $(PIP) --no-deps -r requirements.lock
+	@echo "  1/3 packages, by their hashes" && $(PIP) --require-hashes --no-deps -r requirements.lock
+	@echo "  2/3 PyTorch" && $(PIP) -r requirements-torch.lock
 	@echo "  3/3 vmm" && $(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
+
+$(UV):
+	@$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip --quiet install uv
+
+lock: $(UV)  ## find the hashes of the versions in requirements.lock, after one was changed
+	@{ sed '/^[^#]/,$$d' requirements.lock; grep -o '^[^ #]*==[^ ]*' requirements.lock \
+	  | $(UV) pip compile --quiet --python build/uv/bin/python --no-deps --generate-hashes \
+	    --no-annotate --no-header -; } > build/requirements.lock
+	@mv build/requirements.lock requirements.lock
 
 demo: $(READY)  ## every kind of table and figure from embedded data, in about a quarter of an hour
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml

@@ -26,11 +26,18 @@ def canonical(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
+def entries(name: str) -> list[list[str]]:
+    """Return the words of each requirement of a lock file: the pin, then its options."""
+    text = (ROOT / name).read_text().replace("\\\n", " ")
+    return [line.split() for line in text.splitlines() if line and not line.startswith("#")]
+
+
 @pytest.fixture(scope="module")
 def lock() -> dict[str, str]:
-    lines = (ROOT / "requirements.lock").read_text().splitlines()
-    pins = [line.split("==") for line in lines if "==" in line and not line.startswith("#")]
-    return {canonical(name): version.split()[0] for name, version in pins}
+    found = entries("requirements.lock") + entries("requirements-torch.lock")
+    pins = [words[0].split("==") for words in found]
+    assert len({canonical(name) for name, _ in pins}) == len(pins)
+    return {canonical(name): version for name, version in pins}
 
 
 def test_every_rule_has_an_environment_of_these():
@@ -57,6 +64,25 @@ def test_the_lock_has_every_declared_dependency(lock):
     groups = [project["dependencies"], *project["optional-dependencies"].values()]
     names = {canonical(re.match(r"[\w.-]+", one)[0]) for group in groups for one in group}
     assert names - {"vmm"} <= lock.keys()
+
+
+def test_every_package_is_pinned_by_the_hashes_of_its_files():
+    """So that `pip --require-hashes` installs what was tested, and nothing from elsewhere."""
+    found = entries("requirements.lock")
+    assert len(found) > 200
+    for pin, *options in found:
+        assert re.fullmatch(r"[\w.-]+==[\w.!+]+", pin), pin
+        assert options, f"{pin} has no hash"
+        assert all(re.fullmatch(r"--hash=sha256:[0-9a-f]{64}", option) for option in options), pin
+        assert len(set(options)) == len(options), pin
+
+
+def test_pytorch_alone_has_no_hash():
+    """Its builds are many, and not all on PyPI: see the comment in its lock."""
+    assert [words for words in entries("requirements-torch.lock")] == [["torch==2.13.0"]]
+    setup = (ROOT / "Makefile").read_text()
+    assert "--require-hashes --no-deps -r requirements.lock" in setup
+    assert setup.count("-r requirements-torch.lock") == 1
 
 
 # ------------------------------------------------------------------------- what jobs import
