@@ -24,6 +24,7 @@ from jsonschema.validators import extend
 
 from vmm.data.download import is_url
 from vmm.data.registry import SOURCES
+from vmm.data.supplied import lack
 from vmm.errors import InputError
 from vmm.grid import tuned_datasets, tuned_keys
 
@@ -56,6 +57,23 @@ CHECKER = Draft202012Validator.TYPE_CHECKER.redefine("number", _is_finite)
 Validator = extend(Draft202012Validator, type_checker=CHECKER)
 
 
+class Loader(yaml.SafeLoader):
+    """Safe YAML, in which no key may stand twice: the last would win, unsaid."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
+        """Build a mapping, or say which key stands twice and where."""
+        lines: dict[str, int] = {}
+        for key in (key for key, _ in node.value if isinstance(key, yaml.ScalarNode)):
+            line = key.start_mark.line + 1
+            if key.value in lines:
+                raise InputError(
+                    f"the key {key.value!r} stands twice in the same place (lines "
+                    f"{lines[key.value]} and {line}); remove one"
+                )
+            lines[key.value] = line
+        return super().construct_mapping(node, deep)
+
+
 @cache
 def schema() -> dict[str, Any]:
     """Return the schema of the configuration."""
@@ -70,15 +88,28 @@ def load(path: str | Path) -> dict[str, Any]:
     InputError
         If the file is absent, is not YAML or violates the schema.
     """
+    return complete(read(path), str(path))
+
+
+def read(path: str | Path) -> Any:
+    """Read a YAML file.
+
+    Raises
+    ------
+    InputError
+        If the file is absent, is not YAML, or has a key twice.
+    """
     try:
-        text = Path(path).read_text()
+        return yaml.load(Path(path).read_text(encoding="utf-8"), Loader)
     except OSError as error:
         raise InputError(f"{path}: cannot be read ({error.strerror})") from None
-    try:
-        config = yaml.safe_load(text)
+    except UnicodeDecodeError as error:
+        where = f"byte {error.start} is not UTF-8"
+        raise InputError(f"{path}: is not YAML: {where}; save it as text in UTF-8") from None
     except yaml.YAMLError as error:
         raise InputError(f"{path}: is not YAML: {' '.join(str(error).split())}") from None
-    return complete(config, str(path))
+    except InputError as error:
+        raise InputError(f"{path}: {error}") from None
 
 
 def complete(config: Any, source: str = "configuration") -> dict[str, Any]:
@@ -102,7 +133,10 @@ def complete(config: Any, source: str = "configuration") -> dict[str, Any]:
         raise InputError(f"{source}: must be a mapping of keys to values, such as 'run: demo'")
     filled = copy.deepcopy(dict(config))
     _set_kinds(filled)
-    filled = _fill(filled, schema())
+    try:
+        filled = _fill(filled, schema())
+    except RecursionError:
+        raise InputError(f"{source}: a value contains itself by an alias (*name)") from None
     problems = list(_without_origin(filled))
     # The keys of a data set depend on its kind, which depends on its origin.
     errors = [] if problems else Validator(schema()).iter_errors(filled)
@@ -129,21 +163,23 @@ def check_files(config: Mapping[str, Any], source: str = "configuration") -> Non
     """
     here = f"(relative paths start at {Path.cwd()})"
     problems = [
-        f"datasets.{name}.path is {dataset['path']!r}, which {_lack(dataset['path'])} {here}"
+        f"datasets.{name}.path is {dataset['path']!r}, which {problem} {here}"
         for name, dataset in config["datasets"].items()
         if dataset["path"] and not dataset["source"]
-        if not Path(dataset["path"]).expanduser().is_file()
+        if (problem := lack(dataset["path"]))
     ]
     mirror = config["mirror"]
-    if mirror and not is_url(mirror) and not Path(mirror).expanduser().is_dir():
+    if mirror is not None and not is_url(mirror) and not _is_folder(mirror):
         problems.append(f"mirror is {mirror!r}, which is no folder {here}")
     if problems:
         raise InputError("\n".join(f"{source}: {problem}" for problem in problems))
 
 
-def _lack(path: str) -> str:
-    """Say why a path does not name a file."""
-    return "is not a file" if Path(path).expanduser().exists() else "does not exist"
+def _is_folder(path: str) -> bool:
+    try:
+        return Path(path).expanduser().is_dir()
+    except (OSError, RuntimeError, ValueError):  # too long a name, the home of nobody
+        return False
 
 
 # Filling in ----------------------------------------------------------------------------------
@@ -261,8 +297,8 @@ def _sentences(error: ValidationError) -> Iterator[str]:
             if key not in error.instance:
                 about = _resolve(error.schema["properties"][key])["description"]
                 yield f"{inside} the key {key!r}: {about}"
-    elif error.validator == "pattern" and "propertyNames" in error.absolute_schema_path:
-        yield f"{error.instance!r} in {where} {_must(error)}"
+    elif "propertyNames" in error.absolute_schema_path:
+        yield f"{_shown(error.instance)} in {where} {_must(error)}"
     else:
         yield f"{where} is {_shown(error.instance)}, but {_must(error)}"
 
@@ -277,7 +313,10 @@ def _must(error: ValidationError) -> str:
         return f"must be one of {', '.join(map(str, value))}"
     sentences = {
         "minimum": f"must be at least {value}",
+        "maximum": f"must be at most {value}",
         "exclusiveMinimum": f"must be greater than {value}",
+        "minLength": "must not be empty",
+        "maxLength": f"must have at most {value} characters",
         "minItems": "must not be empty",
         "minProperties": "must not be empty",
         "uniqueItems": "must not name anything twice",
@@ -367,10 +406,21 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
             f"datasets.{name}.kind is {dataset['kind']!r}, but {source} is a set of "
             f"{built_in.kind}; leave the key out"
         )
+    if dataset["url"] and not is_url(dataset["url"]):
+        yield (
+            f"datasets.{name}.url is {_shown(dataset['url'])}, but must be an address that starts "
+            "with http:// or https://; a file on this machine goes by path"
+        )
     if dataset["url"] and not dataset["sha256"]:
         yield f"datasets.{name} has a url but lacks sha256, the checksum of the file"
     if dataset["kind"] == "cells" and not source and not dataset["label_key"]:
         yield f"datasets.{name} lacks label_key, the column of obs with the cell type"
+    keys = [dataset.get(key) for key in ("batch_key", "label_key")]
+    if keys[0] is not None and keys[0] == keys[1]:
+        yield (
+            f"datasets.{name}.batch_key and label_key both name {keys[0]!r}; batches must be "
+            "something else than cell types"
+        )
     for key in ("matrix", "cells"):
         if dataset.get(key) and not (built_in and built_in.user_supplied):
             yield f"datasets.{name}.{key} is for split_seq only; your own data go by path or url"

@@ -66,7 +66,7 @@ REFUSED: dict[str, tuple[Callable[[], RawCells], dict, str]] = {
     "no cells": (cut(rows=slice(0)), {}, "X of my.h5ad is empty (0 cells × 3 genes)."),
     "no genes": (cut(columns=slice(0)), {}, "X of my.h5ad is empty (6 cells × 0 genes)."),
     "all zero": (lambda: good(counts=np.zeros((6, 3))), {}, "all counts in X of my.h5ad are zero."),
-    "one axis": (lambda: good(counts=np.zeros(6)), {}, "matrix of cells × genes; this has 1 axes"),
+    "one axis": (lambda: good(counts=np.zeros(6)), {}, "has 1 axes; counts must be a matrix"),
     "transposed": (lambda: good(counts=good().counts.T), {}, "is 3 × 6, but there are 6 cells"),
     "one gene": (cut(columns=slice(1)), {}, "the number of genes is 1; it must be at"),
     "one cell left": (

@@ -201,8 +201,8 @@ OWN = {"kind": "cells", "path": "my.h5ad", "label_key": "cell_type", "layer": "c
         ("x", {**OWN, "url": "http://h/a.h5ad"}, "has both of `path:` and `url:`"),
         ("mnist", {"kind": "cells"}, "has `kind: cells`, but its source holds images"),
         ("x", {"path": "my.h5ad"}, "`kind:` must be cells or images, not None"),
-        ("x", {**OWN, "path": "gone.h5ad"}, "gone.h5ad (`path:` of the data set 'x') does not"),
-        ("x", {**OWN, "path": "."}, "does not exist or is not a file"),
+        ("x", {**OWN, "path": "gone.h5ad"}, "gone.h5ad does not exist; `path:` of the data set"),
+        ("x", {**OWN, "path": "."}, ". is not a file; `path:` of the data set 'x' must"),
         ("x", {**OWN, "sha256": "0" * 64}, "my.h5ad has the wrong checksum"),
         ("x", {**OWN, "label_key": None}, "no `label_key:` is given: the column of my.h5ad with "
          "the cell types is needed to compare methods (its columns are batch, cell_type)."),

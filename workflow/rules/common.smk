@@ -22,6 +22,8 @@ def complete(given):
     """Return the configuration, checked and complete; a mistake in it is one sentence."""
     source = ", ".join(os.path.relpath(path) for path in workflow.configfiles)
     try:
+        for path in workflow.configfiles:
+            configuration.read(path)  # Snakemake lets a key stand twice
         checked = configuration.complete(given, source)
         configuration.check_files(checked, source)
     except InputError as error:

@@ -69,7 +69,7 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
     data.add_argument("--layer", help="layer with raw counts (default: X); raw is raw.X")
     data.add_argument(
         "--n-top-genes",
-        type=_whole(0),
+        type=_top_genes,
         default=2000,
         metavar="N",
         help="train on the N most variable genes (default: 2000; 0: on all)",
@@ -91,7 +91,7 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
     _number(training, "--batch-size", 128, _whole(2), "larger gives more clusters")
     _number(training, "--max-epochs", 10_000, _whole(1), "the most epochs")
     _number(training, "--patience", 100, _whole(1), "stop after so many epochs without progress")
-    _number(training, "--seed", 0, _whole(0), "same seed, same result")
+    _number(training, "--seed", 0, _whole(0, 2**32 - 1), "same seed, same result")
     training.add_argument(
         "--device", choices=["auto", "cpu", "gpu"], default="auto", help="default: a GPU if any"
     )
@@ -104,7 +104,9 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--cuda-graph", action="store_true", help="replay a recorded training step on a GPU"
     )
-    _number(training, "--threads", 1, _whole(1), "CPU threads; networks this small gain little")
+    _number(
+        training, "--threads", 1, _whole(1, 1024), "CPU threads; networks this small gain little"
+    )
 
 
 def _number(group, option: str, default, kind, text: str) -> None:
@@ -113,13 +115,21 @@ def _number(group, option: str, default, kind, text: str) -> None:
     )
 
 
-def _whole(least: int):
+def _whole(least: int, most: int | None = None):
     def convert(text: str) -> int:
-        if not re.fullmatch(r"\d+", text) or int(text) < least:
-            raise argparse.ArgumentTypeError(f"{text} is not a whole number of at least {least}")
+        if not re.fullmatch(r"\d{1,20}", text) or int(text) < least:
+            raise argparse.ArgumentTypeError(f"{text!r} is not a whole number of at least {least}")
+        if most is not None and int(text) > most:
+            raise argparse.ArgumentTypeError(f"{text} is more than {most}, the greatest possible")
         return int(text)
 
     return convert
+
+
+def _top_genes(text: str) -> int:
+    if (number := _whole(0)(text)) == 1:
+        raise argparse.ArgumentTypeError("1 gene tells no cells apart; give at least 2, or 0: all")
+    return number
 
 
 def _positive(text: str) -> float:
@@ -128,7 +138,7 @@ def _positive(text: str) -> float:
     except ValueError:
         value = 0.0
     if not 0 < value < float("inf"):
-        raise argparse.ArgumentTypeError(f"{text} is not a positive number")
+        raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
     return value
 
 
@@ -168,6 +178,16 @@ def _fit(options: argparse.Namespace) -> int:
         return 2
     except InputError as error:
         print(f"vmm: {in_options(str(error)).rstrip('.')}.", file=sys.stderr)
+        return 2
+    except (MemoryError, RuntimeError) as error:
+        if not re.search(r"alloc|out of memory", str(error)):
+            raise
+        reason = str(error).partition("\n")[0]
+        print(
+            f"vmm: there is too little memory for this model ({reason}); use fewer genes "
+            "(--n-top-genes), smaller networks or a smaller --batch-size.",
+            file=sys.stderr,
+        )
         return 2
     except OSError as error:  # no space, no permission
         print(

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import argparse
 import sys
+import tempfile
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -13,6 +16,7 @@ import numpy as np
 
 from vmm.data import checks, select
 from vmm.data.cells import read_h5ad
+from vmm.data.supplied import supplied
 from vmm.errors import InputError
 from vmm.io import atomic, remove_leftovers
 
@@ -56,9 +60,7 @@ def fit_file(options: argparse.Namespace) -> None:
     InputError
         If anything about the file or the options is wrong.
     """
-    path, folder = Path(options.path), Path(options.output)
-    if not path.is_file():
-        raise InputError(f"{path} does not exist or is not a file; name an .h5ad file.")
+    path, folder = supplied(options.path, "name an .h5ad file"), Path(options.output)
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; --output must name a folder.")
     if folder.exists() and any(folder.iterdir()) and not options.overwrite:
@@ -73,13 +75,29 @@ def fit_file(options: argparse.Namespace) -> None:
             f"{path} has {n_train} cells to train on, fewer than --n-components "
             f"{options.n_components}; use at most {n_train}."
         )
-    folder.mkdir(parents=True, exist_ok=True)  # before hours of training, should it fail
+    with _folder(folder):
+        _say(f"Training on {cells.adata.n_obs:,} cells × {cells.adata.n_vars:,} genes")
+        with warnings.catch_warnings():
+            _only_our_warnings()
+            model = train(cells.adata, options)
+            write(model, cells, options)
+
+
+@contextmanager
+def _folder(folder: Path) -> Iterator[None]:
+    """Make a folder and see that it can be written to, before hours of training.
+
+    If the block fails before it wrote anything, the folder goes.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
-    _say(f"Training on {cells.adata.n_obs:,} cells × {cells.adata.n_vars:,} genes")
-    with warnings.catch_warnings():
-        _only_our_warnings()
-        model = train(cells.adata, options)
-        write(model, cells, options)
+    try:
+        tempfile.TemporaryFile(dir=folder).close()
+        yield
+    except BaseException:
+        with suppress(OSError):  # it is not empty
+            folder.rmdir()
+        raise
 
 
 def _check_gpu() -> None:

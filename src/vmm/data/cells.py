@@ -13,6 +13,7 @@ import scipy.sparse as sp
 
 from vmm.data.checks import as_csr, listing
 from vmm.data.raw import Files, RawCells
+from vmm.data.supplied import lack, reading, supplied
 from vmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -40,22 +41,16 @@ def read_h5ad(path: str | Path, layer: str | None = None) -> RawCells:
     import anndata
     import h5py
 
-    path = Path(path)
-    if not path.is_file():
-        raise InputError(
-            f"{path} does not exist or is not a file; `path:` must name an .h5ad file."
-        )
+    path = supplied(path, "`path:` must name an .h5ad file")
     if not h5py.is_hdf5(path):
         raise InputError(f"{path} is not an .h5ad file (it is not HDF5 at all).")
-    try:
+    with reading(path, "cannot be read, it is truncated or damaged"):
         with h5py.File(path, "r") as file:
             if missing := [key for key in ("obs", "var") if key not in file]:
                 raise InputError(f"{path} is not an .h5ad file (no {listing(missing)} in it).")
             if file["obs"].attrs.get("encoding-type") == "dataframe":
                 return _read_parts(file, path, layer)
         return from_anndata(anndata.read_h5ad(path), layer, str(path))
-    except (OSError, KeyError) as error:
-        raise InputError(f"{path} cannot be read, it is truncated or damaged: {error}.") from error
 
 
 def _read_parts(file: h5py.File, path: Path, layer: str | None) -> RawCells:
@@ -153,7 +148,7 @@ def read_lung_atlas(files: Files, config: Config) -> RawCells:
 
 def rounded(raw: RawCells, why: str) -> RawCells:
     """Round the counts to whole numbers, and say so in the notes."""
-    csr = as_csr(raw.counts)
+    csr = as_csr(raw.counts, raw.where)
     whole = np.rint(csr.data)
     changed = np.isfinite(csr.data) & (whole != csr.data)
     if changed.any():
@@ -272,10 +267,9 @@ def read_split_seq(files: Files, config: Config) -> RawCells:
 
 def _user_file(config: Config, key: str, names: tuple[str, ...]) -> Path:
     if config.get(key):
-        path = Path(config[key]).expanduser()
-        if not path.is_file():
-            raise InputError(f"{path} (`{key}:`) does not exist; {SPLIT_SEQ_HELP}")
-        return path
+        if problem := lack(config[key]):
+            raise InputError(f"{config[key]} (`{key}:`) {problem}; {SPLIT_SEQ_HELP}")
+        return Path(config[key]).expanduser()
     folder = Path(config["path"]).expanduser() if config.get("path") else None
     if folder is not None:
         for name in names:
@@ -295,24 +289,16 @@ SPLIT_SEQ_HELP = (
 
 
 def _read_matrix(path: Path) -> sp.csr_matrix:
-    try:
-        if path.suffix == ".npz":
-            return sp.csr_matrix(sp.load_npz(path))
-        from scipy.io import mmread
+    from scipy.io import mmread
 
-        return sp.csr_matrix(mmread(path))
-    except Exception as error:  # the readers raise whatever the damage leads to
-        raise InputError(
-            f"{path} cannot be read as a sparse matrix (.npz written by scipy.sparse.save_npz, or "
-            f"Matrix Market .mtx): {error}."
-        ) from error
+    form = "(.npz written by scipy.sparse.save_npz, or Matrix Market .mtx)"
+    with reading(path, f"cannot be read as a sparse matrix {form}"):
+        return as_csr(sp.load_npz(path) if path.suffix == ".npz" else mmread(path), str(path))
 
 
 def _read_table(path: Path) -> Any:
     import pandas as pd
 
     separator = "\t" if ".tsv" in path.name else ","
-    try:
+    with reading(path, "cannot be read as a table of cells"):
         return pd.read_csv(path, sep=separator)
-    except (ValueError, OSError, EOFError) as error:
-        raise InputError(f"{path} cannot be read as a table of cells: {error}.") from error

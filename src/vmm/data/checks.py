@@ -47,10 +47,22 @@ def listing(values: Iterable[object], limit: int = 20) -> str:
     return (", ".join(names[:limit]) + more) or "none"
 
 
-def as_csr(matrix: Any) -> sp.csr_matrix:
+def as_csr(matrix: Any, where: str) -> sp.csr_matrix:
     """Convert a matrix of any usual kind (dense, CSC, on disk, a view) to CSR, sorted.
 
     Entries given twice are added, as everywhere in sparse formats. The input is left alone.
+
+    Parameters
+    ----------
+    matrix
+        N × G.
+    where
+        What it is, for messages ("X of my.h5ad").
+
+    Raises
+    ------
+    InputError
+        If it is no matrix of numbers, or a sparse one whose parts contradict each other.
     """
     if hasattr(matrix, "to_memory"):
         matrix = matrix.to_memory()
@@ -58,10 +70,19 @@ def as_csr(matrix: Any) -> sp.csr_matrix:
         matrix = np.asarray(matrix)
         if matrix.ndim != 2:
             raise InputError(
-                f"counts must be a matrix of cells × genes; this has {matrix.ndim} axes."
+                f"{where} has {matrix.ndim} axes; counts must be a matrix of cells × genes."
             )
+    elif hasattr(matrix, "check_format"):
+        # Files may say anything, and scipy's compiled code would read and write beyond the arrays.
+        try:
+            matrix.check_format(full_check=True)
+        except ValueError as error:
+            raise InputError(
+                f"{where} is damaged, its sparse matrix contradicts itself ({error}); "
+                "write the file anew."
+            ) from error
     if matrix.dtype.kind not in "biuf":
-        raise InputError(f"counts are of type {matrix.dtype}, not numbers; give raw counts.")
+        raise InputError(f"{where} is of type {matrix.dtype}, not numbers; give raw counts.")
     if matrix.dtype == np.float16:  # not a type of sparse matrices
         matrix = matrix.astype(np.float32)
     csr = sp.csr_matrix(matrix, copy=True)
@@ -89,7 +110,7 @@ def counts(matrix: Any, where: str, cells: Names, genes: Names, hint: str = "") 
         If it is empty, or if any value is NaN, infinite, negative, not a whole number, or larger
         than 2³¹ − 1.
     """
-    csr = as_csr(matrix)
+    csr = as_csr(matrix, where)
     if 0 in csr.shape:
         raise InputError(f"{where} is empty ({csr.shape[0]} cells × {csr.shape[1]} genes).")
     if csr.shape != (len(cells), len(genes)):
@@ -160,7 +181,7 @@ def column(obs: pd.DataFrame, key: str, option: str, where: str) -> tuple[np.nda
             f"column {key!r} of {where} (`{option}:`) holds floating-point numbers (such as "
             f"{example:g}); name a column of names or whole numbers, or convert it."
         )
-    names = [value.decode() if isinstance(value, bytes) else str(value) for value in categories]
+    names = [as_text(value) for value in categories]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise InputError(
@@ -169,6 +190,11 @@ def column(obs: pd.DataFrame, key: str, option: str, where: str) -> tuple[np.nda
         )
     code_of = {value: code for code, value in enumerate(categories)}
     return np.array([code_of[value] for value in values], dtype=np.int64), names
+
+
+def as_text(value: Any) -> str:
+    """Return a name as text; bytes that are not UTF-8 become question marks in diamonds."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
 
 
 def _categories(values: pd.Series) -> list[Any]:

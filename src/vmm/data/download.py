@@ -191,7 +191,11 @@ def _record(file: RemoteFile, path: Path, origin: str) -> dict[str, str]:
 
 def is_url(place: str) -> bool:
     """Whether a place is a URL, not a directory."""
-    return urlsplit(str(place)).scheme in {"http", "https"}
+    try:
+        parts = urlsplit(str(place))
+    except ValueError:  # no address, whatever it was meant to be
+        return False
+    return parts.scheme in {"http", "https"} and bool(parts.netloc)
 
 
 def _is_html(start: bytes) -> bool:

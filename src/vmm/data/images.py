@@ -6,16 +6,16 @@ import gzip
 import math
 import struct
 import zipfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
-from vmm.data.checks import listing
+from vmm.data.checks import as_text, listing
 from vmm.data.raw import Files, RawImages
 from vmm.data.splits import generator
+from vmm.data.supplied import reading, supplied
 from vmm.errors import InputError
 
 Config = Mapping[str, Any]
@@ -45,13 +45,11 @@ def read_idx(path: Path) -> np.ndarray:
     InputError
         If the file is not of this format, or is shorter or longer than it says.
     """
-    try:
+    with reading(path, "is truncated or damaged"):
         content = gzip.decompress(path.read_bytes())
-    except (EOFError, OSError, zlib.error) as error:
-        raise InputError(f"{path} is truncated or damaged: {error}.") from error
-    if len(content) < 4 or content[:3] != b"\0\0\x08" or len(content) < 4 + 4 * content[3]:
-        raise InputError(f"{path} is not an IDX file of unsigned bytes.")
-    n_axes = content[3]
+    n_axes = content[3] if content[:3] == b"\0\0\x08" and len(content) > 3 else 0
+    if not 1 <= n_axes <= 3 or len(content) < 4 + 4 * n_axes:
+        raise InputError(f"{path} is not an IDX file of unsigned bytes with one to three axes.")
     shape = struct.unpack(f">{n_axes}I", content[4 : 4 + 4 * n_axes])
     values = np.frombuffer(content, dtype=np.uint8, offset=4 + 4 * n_axes)
     if len(values) != math.prod(shape):
@@ -66,7 +64,7 @@ def read_idx_set(files: Files, config: Config, label_names: list[str]) -> RawIma
     arrays = {key: read_idx(files[name].path) for key, name in IDX_FILES.items()}
     for part in ("train", "valid"):
         x, y = arrays[f"x_{part}"], arrays[f"y_{part}"]
-        if x.ndim != 3 or y.shape != x.shape[:1]:
+        if x.ndim != 3 or y.shape != x.shape[:1] or x.size == 0:
             image_file, label_file = (files[IDX_FILES[f"{kind}_{part}"]].path for kind in "xy")
             raise InputError(f"{image_file} {x.shape} and {label_file} {y.shape} do not match.")
     x = np.concatenate([arrays["x_train"], arrays["x_valid"]])
@@ -125,7 +123,7 @@ def read_npz(files: Files, config: Config) -> RawImages:
     return RawImages(
         x=x.reshape(len(x), -1),
         labels=codes.astype(np.int64),
-        label_names=[str(name) for name in names],
+        label_names=[as_text(name) for name in names],
         image_shape=(height, width),
         n_train=n_train if fixed else None,
         notes=notes,
@@ -133,13 +131,17 @@ def read_npz(files: Files, config: Config) -> RawImages:
 
 
 def _load_npz(path: Path) -> dict[str, np.ndarray]:
-    if not path.is_file():
-        raise InputError(f"{path} does not exist or is not a file; `path:` must name an .npz file.")
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            return {key: file[key] for key in file.files}
-    except (ValueError, OSError, EOFError, AttributeError, zipfile.BadZipFile) as error:
-        raise InputError(f"{path} cannot be read as an .npz of plain arrays: {error}.") from error
+    path = supplied(path, "`path:` must name an .npz file")
+    if not zipfile.is_zipfile(path):
+        raise InputError(
+            f"{path} cannot be read as an .npz (it is no zip archive, or truncated); write one by "
+            "numpy.savez."
+        )
+    problem = "cannot be read as an .npz of plain arrays"
+    with reading(path, problem), np.load(path, allow_pickle=False) as file:
+        arrays = {key: file[key] for key in file.files}
+    # Members of the archive that are no arrays come as bytes.
+    return {key: array for key, array in arrays.items() if isinstance(array, np.ndarray)}
 
 
 def _as_images(x: np.ndarray, where: str) -> np.ndarray:

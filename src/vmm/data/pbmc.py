@@ -12,7 +12,6 @@ import hashlib
 import io
 import pickle
 import tarfile
-import zlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -22,6 +21,7 @@ import scipy.sparse as sp
 
 from vmm.data.download import Checksum
 from vmm.data.raw import Files, RawCells
+from vmm.data.supplied import reading
 from vmm.errors import InputError
 
 METADATA = "pbmc_metadata.pickle"
@@ -131,15 +131,10 @@ def read_10x_archive(path: Path) -> tuple[sp.csr_matrix, list[str], np.ndarray]:
     """
     from scipy.io import mmread
 
-    try:
-        with tarfile.open(path, "r:gz") as tar:
-            matrix = sp.csr_matrix(mmread(io.BytesIO(_member(tar, path, "matrix.mtx"))).T)
-            genes = _first_column(_member(tar, path, "genes.tsv", "features.tsv"))
-            cells = _first_column(_member(tar, path, "barcodes.tsv"))
-    except (tarfile.TarError, EOFError, OSError, zlib.error, ValueError) as error:
-        if isinstance(error, InputError):
-            raise
-        raise InputError(f"{path} is truncated or damaged: {error}.") from error
+    with reading(path, "is truncated or damaged"), tarfile.open(path, "r:gz") as tar:
+        matrix = sp.csr_matrix(mmread(io.BytesIO(_member(tar, path, "matrix.mtx"))).T)
+        genes = _first_column(_member(tar, path, "genes.tsv", "features.tsv"))
+        cells = _first_column(_member(tar, path, "barcodes.tsv"))
     if matrix.shape != (len(cells), len(genes)):
         raise InputError(
             f"{path} is damaged: the matrix is {matrix.shape[0]} cells × {matrix.shape[1]} genes, "
@@ -189,14 +184,12 @@ def read_labels(path: Path, checksum: Checksum | None) -> dict[str, str]:
             f"{path} has the wrong checksum ({checksum.algorithm} {found}, it must be "
             f"{checksum.digest}) and was not opened: it is a pickle, which can run code."
         )
-    try:
+    with reading(path, "does not hold scVI's PBMC metadata"):
         metadata = _restricted(content)
         barcodes = metadata["barcodes"].index.astype(str)
         types = [str(name) for name in metadata["list_clusters"]]
         clusters = np.asarray(metadata["clusters"]).ravel()
         return {b: types[int(c)] for b, c in zip(barcodes, clusters, strict=True)}
-    except (pickle.UnpicklingError, KeyError, IndexError, AttributeError, ValueError) as error:
-        raise InputError(f"{path} does not hold scVI's PBMC metadata: {error}.") from error
 
 
 def _restricted(content: bytes) -> Any:

@@ -18,6 +18,7 @@ from vmm.data.containers import CellData, ImageData, content_sha256
 from vmm.data.download import Checksum, Fetched, RemoteFile, digest, fetch, is_url
 from vmm.data.raw import Files, RawCells, RawImages
 from vmm.data.registry import SOURCES, Source
+from vmm.data.supplied import supplied
 from vmm.errors import InputError
 from vmm.io import write_json
 
@@ -208,11 +209,7 @@ def _obtain(
     """Fetch a remote file, or find the user's."""
     if file.urls:
         return fetch(file, dataset, mirror, Path(cache_dir))
-    path = Path(config["path"]).expanduser()
-    if not path.is_file():
-        raise InputError(
-            f"{path} (`path:` of the data set {dataset!r}) does not exist or is not a file."
-        )
+    path = supplied(config["path"], f"`path:` of the data set {dataset!r} must name a file")
     found = digest(path, "sha256")
     if file.checksum is not None and found != file.checksum.digest:
         raise InputError(
