@@ -26,7 +26,7 @@ $(READY): $(LOCKS)
 	@echo "Setting up $(VENV): 2.5 GB, some minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "  1/3 packages, by their hashes" && $(PIP) --require-hashes --no-deps -r requirements.lock
-	@echo "  2/3 PyTorch" && $(PIP) -r requirements-torch.lock
+	@echo "  2/3 PyTorch" && $(PIP) --no-warn-conflicts -r requirements-torch.lock
 	@echo "  3/3 vmm" && $(PIP) --no-deps --no-build-isolation --editable .
 	@touch $@
 
