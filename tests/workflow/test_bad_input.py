@@ -48,6 +48,10 @@ MISTAKES = {
         own() | {"experiments": {"image_clustering": {"datasets": ["m"]}}},
         "my.yaml: experiments.image_clustering.datasets names 'm', a set of cells; it needs images",
     ),
+    "a key twice": (
+        "run: x\ndatasets: {digits: }\nrun: y\n",
+        "my.yaml: the key 'run' stands twice in the same place (lines 1 and 3); remove one",
+    ),
     "text for a number": (
         own(batch_size="big"),
         "my.yaml: datasets.m.batch_size is 'big', but must be a whole number or null",

@@ -23,7 +23,7 @@ def complete(given):
     source = ", ".join(os.path.relpath(path) for path in workflow.configfiles)
     try:
         for path in workflow.configfiles:
-            configuration.read(path)  # Snakemake lets a key stand twice
+            configuration.read(os.path.relpath(path))  # Snakemake lets a key stand twice
         checked = configuration.complete(given, source)
         configuration.check_files(checked, source)
     except InputError as error:

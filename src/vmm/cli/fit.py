@@ -87,16 +87,18 @@ def fit_file(options: argparse.Namespace) -> None:
 def _folder(folder: Path) -> Iterator[None]:
     """Make a folder and see that it can be written to, before hours of training.
 
-    If the block fails before it wrote anything, the folder goes.
+    If the block fails before it wrote anything, the folder goes, unless it was there before.
     """
+    new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
     remove_leftovers(folder)
     try:
         tempfile.TemporaryFile(dir=folder).close()
         yield
     except BaseException:
-        with suppress(OSError):  # it is not empty
-            folder.rmdir()
+        if new:
+            with suppress(OSError):  # it is not empty
+                folder.rmdir()
         raise
 
 

@@ -31,7 +31,8 @@ NOT_COUNTS: tuple[tuple[Callable[[np.ndarray], np.ndarray], str, str], ...] = (
     (lambda x: ~np.isfinite(x), "have missing or infinite values", RAW),
     (lambda x: x < 0, "have negative values", f"{RAW}, not scaled ones"),
     (lambda x: np.abs(x - np.rint(x)) > TOLERANCE, "are not integers", ""),
-    (lambda x: x > np.iinfo(np.int32).max, "have values above 2,147,483,647", RAW),
+    # In float32, 2³¹ − 1 is 2³¹.
+    (lambda x: x >= 2.0**31, "have values above 2,147,483,647", RAW),
 )
 """What disqualifies values, in the order of the checks, what to say, and what to advise (nothing:
 what the reader of the file suggests)."""
