@@ -93,7 +93,8 @@ def remove_leftovers(folder: str | os.PathLike, name: str | None = None) -> None
     folder : path
         Nobody else may write there now.
     name : str, optional
-        Of the file that was to be written; any by default.
+        Of the file that was to be written. By default any: hidden files with a dash in their
+        names, so in folders that hold nothing but what the project wrote.
     """
     pattern = ".*-*"
     if name is not None:

@@ -91,7 +91,6 @@ def _folder(folder: Path) -> Iterator[None]:
     """
     new = not folder.exists()
     folder.mkdir(parents=True, exist_ok=True)
-    remove_leftovers(folder)
     try:
         tempfile.TemporaryFile(dir=folder).close()
         yield
@@ -195,6 +194,7 @@ def write(model: SCVI, cells: Cells, options: argparse.Namespace) -> None:
     whole.obs["vmm_cluster"] = model.predict()
     whole.obs["vmm_probability"] = uncertainty["probability"].to_numpy()
     result = folder / f"{path.stem}_vmm.h5ad"
+    remove_leftovers(folder, result.name)  # the large ones
     with atomic(result) as temporary:
         whole.write_h5ad(temporary)
     model.save(str(folder / "model"), overwrite=True)
