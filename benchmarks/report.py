@@ -7,10 +7,14 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import RESULTS, ROOT
+from benchmarks.scale_report import plot_scale, scale_table
 from vmm.io import atomic, read_json
 
 PAGE = ROOT / "docs" / "benchmarks.md"
 PLOT = ROOT / "docs" / "pictures" / "benchmarks.png"
+SCALE_PICTURE = (
+    "![Seconds per epoch and peak memory against the number of cells](pictures/scale.png)"
+)
 
 Result = dict[str, Any]
 
@@ -23,6 +27,10 @@ def write_page(names: list[str]) -> Path:
     tables = {"targets": targets, "contenders": contenders, "machine": machine}
     for marker, make in tables.items():
         text = fill(text, marker, make(results))
+    for result in results:
+        if result["name"] == "scale_time":
+            text = fill(text, "scale", f"{table(*scale_table(result))}\n\n{SCALE_PICTURE}")
+            plot_scale(result, PLOT.with_name("scale.png"))
     with atomic(PAGE) as temporary:
         temporary.write_text(text)
     plot(results)

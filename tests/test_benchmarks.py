@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import importlib
 
+import numpy as np
 import pytest
 import torch
 
 import benchmarks.report as report
+from benchmarks import scale
 from benchmarks.__main__ import benchmarks
 from benchmarks.data import SIZES, cells
 from benchmarks.density import arguments, our_log_prob, torch_log_prob
 from benchmarks.harness import ROOT, Benchmark, Comparison, compare, measure
+from benchmarks.scale_report import scale_table
 
 CONTENDER = """
 import os, time
@@ -129,7 +132,7 @@ def test_every_contender_and_every_label_exists():
 
 def test_page_has_the_markers_and_names_every_benchmark():
     text = (ROOT / "docs" / "benchmarks.md").read_text()
-    for marker in ("targets", "contenders", "machine"):
+    for marker in ("targets", "contenders", "machine", "scale"):
         report.fill(text, marker, "")
     assert all(f"`{name}`" in text for name in benchmarks())
 
@@ -151,3 +154,28 @@ def test_both_mixture_densities_are_the_same():
     ours[2].tril_()
     for one, other in zip(ours, theirs, strict=True):
         torch.testing.assert_close(one, other, rtol=2e-3, atol=1e-2)
+
+
+def test_cells_of_the_scale_are_written_block_by_block(tmp_path, monkeypatch):
+    """As many as asked for, the same block over and over, in need of 16 bits."""
+    from anndata import read_h5ad
+
+    from vmm.tensors import CellTensors
+
+    monkeypatch.setattr(scale, "FOLDER", tmp_path)
+    monkeypatch.setattr(scale, "BLOCK", 40)
+    adata = read_h5ad(scale.h5ad(100))
+    assert adata.shape == (100, scale.N_GENES)
+    assert (adata.X[:20] != adata.X[80:]).nnz == 0
+    assert adata.X.nnz / 100 / scale.N_GENES == pytest.approx(scale.NON_ZERO, abs=0.01)
+    assert CellTensors(adata.X, np.zeros(100), 1).counts.dtype == torch.int16
+    assert adata.obs["batch"].nunique() == scale.N_BATCHES
+    assert adata.obs_names.is_unique
+
+
+def test_scale_is_told_per_cell():
+    row = {"median": 2.0, "cpu": 1.0, "peak_mb": 2048}
+    contenders = {label: row for label in scale.LABELS.values()}
+    _, rows = scale_table({"contenders": contenders})
+    assert rows[0] == ["5 000", "2 s", "1 s", "200 µs", "2.00 GB"]
+    assert rows[-1] == ["500 000", "2 s", "1 s", "2 µs", "2.00 GB"]
