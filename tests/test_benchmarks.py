@@ -173,6 +173,28 @@ def test_cells_of_the_scale_are_written_block_by_block(tmp_path, monkeypatch):
     assert adata.obs_names.is_unique
 
 
+def test_start_ends_with_the_first_step(tmp_path, monkeypatch):
+    """And the files that a job starts from are prepared as the pipeline does."""
+    import vmm.jobs
+    import vmm.training
+
+    class FirstLapError(Exception):
+        pass
+
+    def lap():
+        raise FirstLapError
+
+    for name, value in {"FOLDER": tmp_path, "BLOCK": 40, "N_GENES": 300}.items():
+        monkeypatch.setattr(scale, name, value)
+    scale.main(200)
+    files = scale.prepared(200)
+    monkeypatch.setattr(scale, "prepared", lambda n_cells: files)
+    monkeypatch.setattr(vmm.training, "take_step", vmm.training.take_step)  # restored afterwards
+    assert len(vmm.jobs.load(files[0])) == 200
+    with pytest.raises(FirstLapError):
+        scale.first_step(lap)
+
+
 def test_scale_is_told_per_cell():
     row = {"median": 2.0, "cpu": 1.0, "peak_mb": 2048}
     contenders = {label: row for label in scale.LABELS.values()}
