@@ -203,8 +203,9 @@ def compare(comparison: Comparison, rows: dict[str, list[dict[str, float]]]) -> 
     else:
         pairs = zip(values(rows[ours]), values(rows[theirs]), strict=True)
         result |= quartiles([a / b for a, b in pairs])
-        cpu = zip(rows[ours], rows[theirs], strict=True)
-        result["cpu"] = float(np.median([a["cpu"] / b["cpu"] for a, b in cpu]))
+        if all(row.get("value") is None for row in rows[ours]):
+            cpu = zip(rows[ours], rows[theirs], strict=True)
+            result["cpu"] = float(np.median([a["cpu"] / b["cpu"] for a, b in cpu]))
     result["met"] = result["median"] <= comparison.target
     return result
 

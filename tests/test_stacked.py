@@ -325,5 +325,5 @@ def test_operators_per_trial_and_step(prior):
     trainers = of_real_size(prior)
     alone = operators(trainers[0].step, trainers[0].draws())
     stack = Stack(trainers)
-    together = operators(stack.step, stack._draws())
+    together = operators(stack.step, stack.draws())
     assert 0 < together / len(trainers) <= alone / 7

@@ -228,9 +228,9 @@ class Stack:
     def train(self) -> list[float]:
         """Train for one epoch; return the mean ELBO of each trial."""
         with matrix_products(self.model.skeleton, self.settings.precision):
-            return mean_elbo(self.step, self._draws()).tolist()
+            return mean_elbo(self.step, self.draws()).tolist()
 
-    def _draws(self) -> Iterator[tuple[Tensor, Noise]]:
+    def draws(self) -> Iterator[tuple[Tensor, Noise]]:
         """Draw an epoch: rows (T, M) and noise of each step, stacked."""
         for drawn in zip(*(trainer.draws() for trainer in self.trainers), strict=True):
             yield tree_map(lambda *own: torch.stack(own), *drawn)

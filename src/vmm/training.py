@@ -152,7 +152,7 @@ def fit(
     trainer = Trainer(model, data, train, valid, settings, labels)
     shown = None if progress is None else [progress]
     try:
-        train_until_finished([trainer], _one_by_one, checkpoint, checkpoint_seconds, shown)
+        train_until_finished([trainer], one_by_one, checkpoint, checkpoint_seconds, shown)
     except KeyboardInterrupt:
         if not keep_on_interrupt or not trainer.history:
             raise
@@ -197,7 +197,8 @@ def train_until_finished(
             saved = time.monotonic()
 
 
-def _one_by_one(trainers: list[Trainer]) -> list[float]:
+def one_by_one(trainers: list[Trainer]) -> list[float]:
+    """Train each for an epoch; return the mean ELBOs."""
     return [trainer.train() for trainer in trainers]
 
 

@@ -1,0 +1,114 @@
+"""Ten trials of scVI with the VMM, at once and one after another: time, and operators started."""
+
+from __future__ import annotations
+
+from benchmarks.data import SIZES, cells, split
+from benchmarks.gpu_path import Counter
+from benchmarks.harness import Benchmark, Comparison
+from benchmarks.scvi_epochs import SPEC
+
+AT_ONCE, AFTER = "ten at once", "one after another"
+N_TRIALS = 10
+SIZE = "{n_cells} cells × {n_genes} genes, batch 128".format(**SIZES["cortex"])
+
+BENCHMARKS = [
+    Benchmark(
+        name="ten_trials",
+        work=f"an epoch of ten trials of scVI VMM, {SIZE}",
+        contenders={
+            AT_ONCE: "benchmarks.trials:at_once",
+            AFTER: "benchmarks.trials:one_after_another",
+        },
+        comparisons=(Comparison(AT_ONCE, 0.9, AFTER),),
+        repeats=7,
+    ),
+    Benchmark(
+        name="ten_trials_operators",
+        work=f"operators started per trial and step, the same ten trials, {SIZE}",
+        contenders={
+            AT_ONCE: "benchmarks.trials:operators_at_once",
+            AFTER: "benchmarks.trials:operators_alone",
+        },
+        comparisons=(Comparison(AT_ONCE, round(1 / 7, 3), AFTER),),
+        repeats=1,
+        unit="operators",
+    ),
+]
+
+
+def at_once(lap) -> None:
+    """Train them by :func:`vmm.stacked.fit_stacked`."""
+    from vmm.stacked import fit_stacked
+
+    models, data, splits, settings = trainings()
+    fit_stacked(models, data, splits, settings, progress=_after_the_last(lap))
+
+
+def one_after_another(lap) -> None:
+    """Train the same for an epoch each, in turn."""
+    from vmm.training import one_by_one, train_until_finished
+
+    train_until_finished(trainers(), one_by_one, progress=_after_the_last(lap))
+
+
+def operators_at_once(lap) -> None:
+    """Count the operators of a step of all, and share them out."""
+    from vmm.stacked import Stack
+
+    stack = Stack(trainers())
+    _count(stack.step, stack.draws(), lap, N_TRIALS)
+
+
+def operators_alone(lap) -> None:
+    """Count the operators of a step of one trial."""
+    trainer = trainers()[0]
+    _count(trainer.step, trainer.draws(), lap, 1)
+
+
+def trainings():
+    """Return models, data, splits and settings of ten trials."""
+    import torch
+
+    from vmm.models.build import build_model
+    from vmm.tensors import CellTensors
+    from vmm.training import Settings
+
+    torch.set_num_threads(1)
+    counts, batch = cells(**SIZES["cortex"])
+    data = CellTensors(counts, batch, SIZES["cortex"]["n_batches"])
+    splits = [split(len(data), trial) for trial in range(N_TRIALS)]
+    spec = SPEC | {"prior": "VampPriorMixture"}
+    models = [
+        build_model(spec | {"trial": trial}, data, train) for trial, (train, _) in enumerate(splits)
+    ]
+    rate, size, epochs = (SPEC[key] for key in ("learning_rate", "batch_size", "max_epochs"))
+    settings = [
+        Settings(rate, size, epochs, prior_learning_ratio=5.0, seed=trial)
+        for trial in range(N_TRIALS)
+    ]
+    return models, data, splits, settings
+
+
+def trainers():
+    """Return the ten as trainers."""
+    from vmm.training import Trainer
+
+    models, data, splits, settings = trainings()
+    return [
+        Trainer(model, data, *rows, own)
+        for model, rows, own in zip(models, splits, settings, strict=True)
+    ]
+
+
+def _after_the_last(lap):
+    """Return what each trial calls after an epoch: the last one of ten ends the repetition."""
+    return [lambda row: None] * (N_TRIALS - 1) + [lambda row: lap()]
+
+
+def _count(step, draws, lap, n_trials: int) -> None:
+    lap(0)
+    step(*next(draws))  # Adam makes its state
+    while True:
+        with Counter() as counter:
+            step(*next(draws))
+        lap(counter.n / n_trials)
