@@ -301,8 +301,9 @@ def killer(epoch: int):
 @pytest.fixture
 def checkpoint_every_epoch(monkeypatch):
     """Jobs write a checkpoint every 30 seconds: too rare for a test."""
-    fit = functools.partial(vmm.training.fit, checkpoint_seconds=0.0)
-    monkeypatch.setattr(vmm.jobs, "fit", fit)
+    for name in ("fit", "fit_stacked"):
+        often = functools.partial(getattr(vmm.jobs, name), checkpoint_seconds=0.0)
+        monkeypatch.setattr(vmm.jobs, name, often)
 
 
 @pytest.mark.parametrize(
@@ -534,6 +535,59 @@ def test_scvi_tools_restores_its_best_epoch(prepared, tmp_path):
     draws = [float(model.get_elbo(indices=valid)) for _ in range(10)]
     spread = max(float(np.std(draws)), 0.05)
     assert abs(np.mean(draws)) == pytest.approx(-max(scores), abs=6 * spread)
+
+
+# ----------------------------------------------------------------------------- trials at once
+
+
+def run_at_once(prepared, kind: str, method: str, folder: Path, n=2, progress=None, **changes):
+    """Train trials in one job, all with the split of trial 0."""
+    data_path, split_path = prepared[kind]
+    specs = [make_spec(kind, method, trial=trial, **changes) for trial in range(n)]
+    folders = [folder / f"trial_{trial}" for trial in range(n)]
+    shown = progress or [lambda row: None] * n
+    return vmm.jobs.train_trials(
+        data_path, [split_path] * n, specs, folders, device="cpu", progress=shown
+    )
+
+
+@pytest.mark.parametrize(("kind", "method"), ALL)
+def test_trials_at_once_write_what_each_writes_alone(kind, method, prepared, tmp_path):
+    """The same files; after one epoch of two batches, before rounding grows, the same numbers."""
+    changes = {"max_epochs": 1, "batch_size": 40}
+    runs = run_at_once(prepared, kind, method, tmp_path, **changes)
+    assert [one["spec"]["trial"] for one in runs] == [0, 1]
+    for trial in range(2):
+        ours, alone = tmp_path / f"trial_{trial}", tmp_path / "alone"
+        run(prepared, kind, method, alone, trial=trial, **changes)
+        names = {path.name for path in ours.iterdir()}
+        assert names == {"weights.pt", "latent.npz", "history.csv", "run.json"}
+        latent, expected = read_latent(ours), read_latent(alone)
+        assert latent.keys() == expected.keys()
+        for key in latent:
+            np.testing.assert_allclose(latent[key], expected[key], rtol=0.02, atol=2e-3)
+        (row,), (other,) = read_history(ours), read_history(alone)
+        assert float(row["train_elbo"]) == pytest.approx(float(other["train_elbo"]), rel=1e-5)
+        assert json.loads((ours / "run.json").read_text()) == runs[trial]
+        size, alone_size = ((f / "weights.pt").stat().st_size for f in (ours, alone))
+        assert size < 1.1 * alone_size, "weights of its own only"
+
+
+@pytest.mark.parametrize(("kind", "method"), [("images", "vade"), ("cells", "vmm")])
+def test_a_killed_job_of_trials_resumes(kind, method, prepared, tmp_path, checkpoint_every_epoch):
+    run_at_once(prepared, kind, method, tmp_path / "whole", max_epochs=6)
+    with pytest.raises(Killed):
+        shown = [lambda row: None, killer(4)]
+        run_at_once(prepared, kind, method, tmp_path / "killed", progress=shown, max_epochs=6)
+    names = {path.name for path in (tmp_path / "killed" / "trial_0").iterdir()}
+    assert "checkpoint.pt" in names and "run.json" not in names
+    epochs = []
+    shown = [lambda row: epochs.append(row["epoch"])] * 2
+    run_at_once(prepared, kind, method, tmp_path / "killed", progress=shown, max_epochs=6)
+    assert epochs == [4, 4, 5, 5, 6, 6]
+    for trial in ("trial_0", "trial_1"):
+        assert_same_results(tmp_path / "whole" / trial, tmp_path / "killed" / trial)
+    assert not list((tmp_path / "killed").rglob("checkpoint*"))
 
 
 # -------------------------------------------------------------------------------- the baselines

@@ -47,23 +47,29 @@ def trained(monkeypatch):
     """Replace training: the clusters at each ratio are given. Return (clusters, ratios trained)."""
     clusters, trained = {}, []
 
-    def train(data, split, spec, folder, device, cuda_graph):
+    def train(data, splits, specs, folders, device, cuda_graph):
         assert (device, cuda_graph) == ("cpu", True)
-        ratio = spec["prior_learning_ratio"]
-        trained.append(ratio)
-        folder.mkdir(parents=True, exist_ok=True)
-        run = {"spec": spec, "utilized_clusters": clusters[ratio], "status": "ok"}
-        (folder / "run.json").write_text(json.dumps(run))
+        trials, ratio = [spec["trial"] for spec in specs], specs[0]["prior_learning_ratio"]
+        assert splits == [f"split {trial}" for trial in trials]
+        trained.append(ratio if trials == [0] else (ratio, trials))
+        for spec, folder in zip(specs, folders, strict=True):
+            folder.mkdir(parents=True, exist_ok=True)
+            found = clusters.get((spec["trial"], ratio), clusters.get(ratio))
+            run = {"spec": spec, "utilized_clusters": found, "status": "ok"}
+            (folder / "run.json").write_text(json.dumps(run))
 
-    monkeypatch.setattr(vmm.tuning, "train", train)
+    monkeypatch.setattr(vmm.tuning, "train_trials", train)
     return clusters, trained
 
 
-def run_climb(tmp_path, ratios, n_types, **changes):
-    def folder_of(ratio):
-        return tmp_path / tuning_setting(64, ratio)
+def run_climb(tmp_path, ratios, n_types, n_trials=1, **changes):
+    def folder_of(trial, ratio):
+        return tmp_path / tuning_setting(64, ratio) / f"trial_{trial}"
 
-    return climb("data", "split", SPEC | changes, ratios, n_types, folder_of, "cpu", True)
+    specs = [SPEC | {"trial": trial} | changes for trial in range(n_trials)]
+    splits = [f"split {trial}" for trial in range(n_trials)]
+    ladders = climb("data", splits, specs, ratios, n_types, folder_of, "cpu", True)
+    return ladders[0] if n_trials == 1 else ladders
 
 
 def test_ratios_ascend_until_there_are_too_few_clusters(trained, tmp_path):
@@ -101,6 +107,28 @@ def test_a_killed_climb_goes_on_where_it_was(trained, tmp_path):
     assert ratios[3:] == [1.0, 2.5]
     run_climb(tmp_path, [1.0], n_types=7, data="another")
     assert ratios[5:] == [1.0]
+
+
+def test_trials_climb_together_each_as_far_as_it_would_alone(trained, tmp_path):
+    clusters, calls = trained
+    clusters |= {1.0: 20, 2.5: 9, (1, 2.5): 6, 5.0: 5, (2, 5.0): 8, 10.0: 2}
+    ladders = run_climb(tmp_path, [1.0, 2.5, 5.0, 10.0], n_types=7, n_trials=3)
+    assert calls == [(1.0, [0, 1, 2]), (2.5, [0, 1, 2]), (5.0, [0, 2]), (10.0, [2])]
+    assert [[step["utilized_clusters"] for step in steps] for steps in ladders] == [
+        [20, 9, 5],
+        [20, 6],
+        [20, 9, 8, 2],
+    ]
+
+
+def test_a_step_that_was_killed_is_trained_again_for_all_its_trials(trained, tmp_path):
+    """Whose folder was complete too: the stack's checkpoint holds them all."""
+    clusters, calls = trained
+    clusters |= {1.0: 20, 2.5: 9}
+    run_climb(tmp_path, [1.0, 2.5], n_types=7, n_trials=2)
+    (tmp_path / "b64-r2.5" / "trial_1" / "run.json").unlink()
+    run_climb(tmp_path, [1.0, 2.5], n_types=7, n_trials=2)
+    assert calls == [(1.0, [0, 1]), (2.5, [0, 1]), (2.5, [0, 1])]
 
 
 # ----------------------------------------------------------------------------------- the choice

@@ -6,11 +6,11 @@ import csv
 import platform
 import resource
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
 from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -30,8 +30,9 @@ from vmm.models import LatentVariableModel
 from vmm.models.build import build_model, seed_of
 from vmm.names import METHODS
 from vmm.progress import progress as show_progress
+from vmm.stacked import fit_stacked
 from vmm.tensors import CellTensors, ImageTensors, Tensors
-from vmm.training import Row, Settings, embed, fit
+from vmm.training import FitResult, Row, Settings, embed, fit
 
 PRETRAINING_RATE = 2e-3
 SAMPLES_PER_CLUSTER = 10
@@ -85,21 +86,79 @@ def train(
     dict
         What run.json holds.
     """
-    folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    (folder / "run.json").unlink(missing_ok=True)
-    remove_leftovers(folder)
+    shown = None if progress is None else [progress]
+    (run,) = train_trials(data_path, [split_path], [spec], [folder], device, shown, cuda_graph)
+    return run
+
+
+def train_trials(
+    data_path: str | Path,
+    split_paths: Sequence[str | Path],
+    specs: Sequence[dict[str, Any]],
+    folders: Sequence[str | Path],
+    device: str = "auto",
+    progress: Sequence[Callable[[Row], None]] | None = None,
+    cuda_graph: bool = False,
+) -> list[dict[str, Any]]:
+    """Train trials of one model of the grid at once, and write their folders.
+
+    Each comes to what :func:`train` makes of it, up to rounding. scvi-tools' models are trained
+    one after another.
+
+    Parameters
+    ----------
+    data_path : path
+    split_paths, specs, folders, progress
+        As for :func:`train`, one for each trial. The specs differ in nothing but the trial. The
+        checkpoint of all trials lies in the first folder.
+    device, cuda_graph
+        As for :func:`train`.
+
+    Returns
+    -------
+    list of dict
+        What each run.json holds; the time of what was done together is shared out evenly.
+    """
+    folders = [Path(folder) for folder in folders]
+    for folder in folders:
+        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "run.json").unlink(missing_ok=True)
+        remove_leftovers(folder)
     where = resolve_device(device)
     start = time.monotonic()
     data = load(data_path)
-    rows = read_split(split_path)
+    splits = [read_split(path) for path in split_paths]
     if progress is None:
-        progress = show_progress(job_label(spec), spec["max_epochs"])
-    if spec["model"] == "scvi-tools":
-        result, weights, latent = _train_scvi_tools(data, rows, spec, where, progress)
+        progress = [show_progress(job_label(spec), spec["max_epochs"]) for spec in specs]
+    if specs[0]["model"] == "scvi-tools":
+        each = zip(splits, specs, progress, strict=True)
+        trained = [_train_scvi_tools(data, rows, spec, where, show) for rows, spec, show in each]
     else:
-        result, weights, latent = _train_ours(data, rows, spec, folder, where, progress, cuda_graph)
+        trained = _train_ours(data, splits, specs, folders[0], where, progress, cuda_graph)
+    seconds = (time.monotonic() - start) / len(specs)
+    runs = [
+        _write_folder(folder, one, seconds, where, spec)
+        for folder, one, spec in zip(folders, trained, specs, strict=True)
+    ]
+    for folder in folders:  # all are complete
+        for checkpoint in folder.glob("checkpoint*.pt"):
+            checkpoint.unlink(missing_ok=True)
+    return runs
 
+
+class _Trained(NamedTuple):
+    """What training makes of one model."""
+
+    result: FitResult
+    weights: dict[str, torch.Tensor]
+    latent: dict[str, np.ndarray]
+
+
+def _write_folder(
+    folder: Path, trained: _Trained, seconds: float, device: torch.device, spec: dict[str, Any]
+) -> dict[str, Any]:
+    """Write all files of a model, and last run.json; return what that holds."""
+    result, weights, latent = trained
     write_tensors(folder / "weights.pt", weights)
     with atomic(folder / "latent.npz") as temporary:
         np.savez_compressed(temporary, **latent)
@@ -110,14 +169,12 @@ def train(
         "epochs": len(result.history),
         "best_epoch": result.best_epoch,
         "utilized_clusters": len(np.unique(clusters)),
-        "seconds": round(time.monotonic() - start, 3),
+        "seconds": round(seconds, 3),
         "training_seconds": round(sum(row["seconds"] for row in result.history), 3),
-        **machine(where),
+        **machine(device),
         "spec": spec,
     }
     write_json(folder / "run.json", run)
-    for checkpoint in folder.glob("checkpoint*.pt"):
-        checkpoint.unlink(missing_ok=True)
     return run
 
 
@@ -146,42 +203,57 @@ def machine(device: torch.device) -> dict[str, Any]:
     }
 
 
-def _train_ours(data, rows, spec, folder, device, progress, cuda_graph):
-    train_rows, valid_rows = rows
+def _train_ours(data, splits, specs, folder, device, progress, cuda_graph) -> list[_Trained]:
     tensors = to_tensors(data, device)
-    model = build_model(spec, tensors, train_rows)
-    seed = seed_of(spec["seed"], spec["trial"], "training")
-    settings = Settings(
+    models = [
+        build_model(spec, tensors, train_rows)
+        for spec, (train_rows, _) in zip(specs, splits, strict=True)
+    ]
+    settings = [_settings(spec, cuda_graph) for spec in specs]
+    if specs[0]["model"] == "VaDE":
+        pretrain_vade(models, tensors, splits, settings, folder)
+    checkpoint = folder / "checkpoint.pt"
+    results = _fit(models, tensors, splits, settings, checkpoint, data.labels, progress)
+    each = zip(models, results, settings, strict=True)
+    return [_embedded(model, result, tensors, own.seed) for model, result, own in each]
+
+
+def _settings(spec: dict[str, Any], cuda_graph: bool) -> Settings:
+    return Settings(
         learning_rate=spec["learning_rate"],
         batch_size=spec["batch_size"],
         max_epochs=spec["max_epochs"],
         prior_learning_ratio=spec["prior_learning_ratio"],
         patience=spec["patience"],
         monitor=spec["monitor"],
-        seed=seed,
+        seed=seed_of(spec["seed"], spec["trial"], "training"),
         precision=spec.get("precision", "float32"),
         cuda_graph=cuda_graph,
     )
-    if spec["model"] == "VaDE":
-        pretrain_vade(model, tensors, train_rows, valid_rows, settings, folder)
-    checkpoint = folder / "checkpoint.pt"
-    result = fit(
-        model, tensors, train_rows, valid_rows, settings, data.labels, checkpoint, progress=progress
-    )
-    embedding, cluster_probs = embed(model, tensors, seed)
+
+
+def _fit(models, data, splits, settings, checkpoint, labels=None, progress=None) -> list[FitResult]:
+    """Train one model alone, or several at once."""
+    if len(models) > 1:
+        return fit_stacked(models, data, splits, settings, labels, checkpoint, progress=progress)
+    show = None if progress is None else progress[0]
+    return [fit(models[0], data, *splits[0], settings[0], labels, checkpoint, progress=show)]
+
+
+def _embedded(model, result: FitResult, data: Tensors, seed: int) -> _Trained:
+    embedding, cluster_probs = embed(model, data, seed)
     latent = {"embedding": embedding}
     if cluster_probs is not None:
         latent["cluster_probs"] = cluster_probs
     weights = {name: value.cpu() for name, value in model.state_dict().items()}
-    return result, weights, latent
+    return _Trained(result, weights, latent)
 
 
 def pretrain_vade(
-    model: LatentVariableModel,
+    models: Sequence[LatentVariableModel],
     data: Tensors,
-    train_rows: np.ndarray,
-    valid_rows: np.ndarray,
-    settings: Settings,
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    settings: Sequence[Settings],
     folder: str | Path,
 ) -> None:
     """Pre-train without the KL, then fit the mixture to samples of z (Jiang et al. 2017).
@@ -189,33 +261,43 @@ def pretrain_vade(
     round(5·M/100) epochs at rate 2e-3 for batches of M; the rest as in the `settings` of the
     training that follows.
     """
-    pretraining = replace(
-        settings,
-        learning_rate=PRETRAINING_RATE,
-        max_epochs=round(5 * settings.batch_size / 100),
-        patience=None,
-        monitor="none",
-        kl_weight=0.0,
-    )
-    checkpoint = Path(folder) / "checkpoint-pretraining.pt"
-    fit(model, data, train_rows, valid_rows, pretraining, checkpoint=checkpoint)
-    generator = torch.Generator(data.device).manual_seed(settings.seed)
+    pretraining = [
+        replace(
+            own,
+            learning_rate=PRETRAINING_RATE,
+            max_epochs=round(5 * own.batch_size / 100),
+            patience=None,
+            monitor="none",
+            kl_weight=0.0,
+        )
+        for own in settings
+    ]
+    _fit(models, data, splits, pretraining, Path(folder) / "checkpoint-pretraining.pt")
+    for model, (train_rows, _), own in zip(models, splits, settings, strict=True):
+        model.prior.initialise(_samples(model, data, train_rows, own.seed), own.seed)
+
+
+@torch.no_grad()
+def _samples(
+    model: LatentVariableModel, data: Tensors, rows: np.ndarray, seed: int
+) -> torch.Tensor:
+    """Return a sample of z for each row, shape (n, p)."""
+    generator = torch.Generator(data.device).manual_seed(seed)
     samples = []
-    with torch.no_grad():
-        for rows in torch.as_tensor(train_rows, device=data.device).split(1024):
-            q = model.posterior(data.batch(rows))
-            noise = torch.randn(q.mean.shape, generator=generator, device=data.device)
-            samples.append(q.rsample(noise))
-    model.prior.initialise(torch.cat(samples), settings.seed)
+    for part in torch.as_tensor(rows, device=data.device).split(1024):
+        q = model.posterior(data.batch(part))
+        noise = torch.randn(q.mean.shape, generator=generator, device=data.device)
+        samples.append(q.rsample(noise))
+    return torch.cat(samples)
 
 
-def _train_scvi_tools(data, rows, spec, device, progress):
+def _train_scvi_tools(data, rows, spec, device, progress) -> _Trained:
     from vmm.scvi_tools import train_scvi_tools
 
     seed = seed_of(spec["seed"], spec["trial"], "training")
     result, embedding, state = train_scvi_tools(data, *rows, spec, seed, device.type, progress)
     weights = {name: value.cpu() for name, value in state.items()}
-    return result, weights, {"embedding": embedding}
+    return _Trained(result, weights, {"embedding": embedding})
 
 
 def _write_history(path: Path, history: list[Row]) -> None:

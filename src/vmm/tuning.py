@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +12,7 @@ import numpy as np
 from vmm.errors import InputError
 from vmm.grid import tuning_setting
 from vmm.io import read_json
-from vmm.jobs import train
+from vmm.jobs import train_trials
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -28,55 +28,58 @@ def parse_setting(setting: str) -> tuple[int, float]:
 
 def climb(
     data_path: str | Path,
-    split_path: str | Path,
-    spec: dict[str, Any],
+    split_paths: Sequence[str | Path],
+    specs: Sequence[dict[str, Any]],
     ratios: Iterable[float],
     n_types: int,
-    folder_of: Callable[[float], str | Path],
+    folder_of: Callable[[int, float], str | Path],
     device: str = "auto",
     cuda_graph: bool = False,
-) -> list[dict[str, Any]]:
+) -> list[list[dict[str, Any]]]:
     """Train with ascending prior learning ratios until there are fewer clusters than types.
 
     A greater ratio gives fewer clusters: beyond the first with fewer than `n_types`, none is
-    eligible. A ratio whose folder is complete is not trained again.
+    eligible. Each trial climbs by itself; those that train with the same ratio are trained at once.
+    A ratio whose folders are complete is not trained again.
 
     Parameters
     ----------
-    data_path, split_path : path
-    spec : dict
-        Of :func:`vmm.jobs.train`, without setting and prior_learning_ratio.
+    data_path : path
+    split_paths : sequence of path
+        For each trial.
+    specs : sequence of dict
+        Of :func:`vmm.jobs.train`, for each trial, without setting and prior_learning_ratio.
     ratios : iterable of float
     n_types : int
         Number of cell types.
     folder_of : callable
-        Maps a ratio to its model's folder.
+        Maps a trial and a ratio to the model's folder.
     device : str
     cuda_graph : bool
         See :class:`vmm.training.Settings`.
 
     Returns
     -------
-    list of dict
-        For each ratio that ran: setting, prior_learning_ratio, utilized_clusters, status.
+    list of list of dict
+        For each trial, of each ratio that ran: setting, prior_learning_ratio, utilized_clusters,
+        status.
     """
-    steps = []
+    steps: list[list[dict[str, Any]]] = [[] for _ in specs]
+    climbing = list(range(len(specs)))
     for ratio in sorted(ratios):
-        setting = tuning_setting(spec["batch_size"], ratio)
-        step_spec = {**spec, "setting": setting, "prior_learning_ratio": ratio}
-        folder = Path(folder_of(ratio))
-        if not _complete(folder, step_spec):
-            train(data_path, split_path, step_spec, folder, device, cuda_graph=cuda_graph)
-        run = read_json(folder / "run.json", "status", "utilized_clusters")
-        steps.append(
-            {
-                "setting": setting,
-                "prior_learning_ratio": ratio,
-                "utilized_clusters": run["utilized_clusters"],
-                "status": run["status"],
-            }
-        )
-        if run["utilized_clusters"] < n_types:
+        setting = tuning_setting(specs[0]["batch_size"], ratio)
+        added = {"setting": setting, "prior_learning_ratio": ratio}
+        step_specs = [specs[i] | added for i in climbing]
+        folders = [Path(folder_of(specs[i]["trial"], ratio)) for i in climbing]
+        if not all(map(_complete, folders, step_specs)):
+            splits = [split_paths[i] for i in climbing]
+            train_trials(data_path, splits, step_specs, folders, device, cuda_graph=cuda_graph)
+        for i, folder in zip(climbing, folders, strict=True):
+            run = read_json(folder / "run.json", "status", "utilized_clusters")
+            outcome = {key: run[key] for key in ("utilized_clusters", "status")}
+            steps[i].append(added | outcome)
+        climbing = [i for i in climbing if steps[i][-1]["utilized_clusters"] >= n_types]
+        if not climbing:
             break
     return steps
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
+from dataclasses import replace
 
 import pytest
 import yaml
@@ -50,16 +51,27 @@ def test_the_paper_is_the_default(project):
 def of_grid(path: str, **changes) -> Counter:
     """Return the numbers of training jobs that the grid of a configuration has."""
     config = complete(yaml.safe_load((ROOT / path).read_text()) | changes)
-    kinds = Counter(job.kind for job in grid.training_jobs(config))
     ladders = [grid.ladders(config, dataset) for dataset in grid.tuned_datasets(config)]
-    return Counter(kinds, tuning=sum(map(len, ladders)))
+    jobs = grid.training_jobs(config) + [ladder for of in ladders for ladder in of]
+    if config["trials_at_once"]:
+        jobs = {replace(job, trial=0) for job in jobs}
+    return Counter(getattr(job, "kind", "tuning") for job in jobs)
 
 
 def test_the_demo(project):
+    """All trials of a model in one job: 10 + 8 jobs, and tuning at two batch sizes."""
     done = project.snakemake("-n", "--cores", "2", configfile="config/demo.yaml")
     assert done.status == 0, done.text
-    assert models(done) == of_grid("config/demo.yaml")
-    assert min(models(done).values()) > 0, "every kind of experiment"
+    assert models(done) == of_grid("config/demo.yaml") == {"images": 10, "cells": 8, "tuning": 2}
+
+
+def test_trials_in_jobs_of_their_own(project):
+    """The same models: three times the jobs."""
+    apart = ("--config", "trials_at_once=false")
+    done = project.snakemake("-n", "--cores", "2", *apart, configfile="config/demo.yaml")
+    assert done.status == 0, done.text
+    assert models(done) == of_grid("config/demo.yaml", trials_at_once=False)
+    assert models(done) == {"images": 30, "cells": 24, "tuning": 6}
 
 
 def test_the_tests_own(project):

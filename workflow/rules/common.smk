@@ -46,16 +46,11 @@ wildcard_constraints:
     batch=r"\d+",
 
 
-def job(wildcards):
-    """Return the job that wildcards name."""
+def job(wildcards, trial):
+    """Return the job of the grid that wildcards and a trial name."""
     kind = config["datasets"][wildcards.dataset]["kind"]
     setting = getattr(wildcards, "setting", grid.CHOSEN)
-    return grid.Job(kind, wildcards.dataset, wildcards.method, setting, int(wildcards.trial))
-
-
-def spec(wildcards):
-    """Return what a training job needs to know."""
-    return grid.spec(job(wildcards), config)
+    return grid.Job(kind, wildcards.dataset, wildcards.method, setting, trial)
 
 
 def files_of(jobs, names):

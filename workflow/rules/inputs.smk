@@ -23,10 +23,30 @@ MODEL = f"{RUN}/models/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}"
 BASELINE = MODEL.replace("{setting}", grid.CHOSEN)
 BASELINES = EXPERIMENTS.get("cells", {}).get("baselines", grid.BASELINES)
 
+AT_ONCE = config["trials_at_once"]
+TRIAL = "trials" if AT_ONCE else "trial_{trial}"  # in names of logs
+
+
+def of_job(pattern, trials=TRIALS):
+    """Return the paths of the trials that one job trains: `pattern`, or one for each trial."""
+    return [pattern.replace("{trial}", str(t)) for t in trials] if AT_ONCE else [pattern]
+
+
+def trials_of_job(wildcards, trials=TRIALS):
+    """Return the trials that one job trains."""
+    return list(trials) if AT_ONCE else [int(wildcards.trial)]
+
+
+def specs(wildcards):
+    """Return what a training job needs to know, for each of its trials."""
+    return [grid.spec(job(wildcards, trial), config) for trial in trials_of_job(wildcards)]
+
 
 def choice(wildcards):
     """Return the file with the tuned settings, if the data set's were tuned."""
-    chosen = job(wildcards).setting == grid.CHOSEN and wildcards.dataset in TUNED
+    chosen = (
+        getattr(wildcards, "setting", grid.CHOSEN) == grid.CHOSEN and wildcards.dataset in TUNED
+    )
     return f"{RUN}/tuning/{wildcards.dataset}.json" if chosen else []
 
 
@@ -35,13 +55,17 @@ def choice(wildcards):
 LADDER = f"{RUN}/tuning/{{dataset}}/b{{batch}}_trial_{{trial}}"
 
 
-def ladder(wildcards):
-    """Return the tuning job that wildcards name."""
-    return next(
+TUNING_TRIALS = range(EXPERIMENTS.get("tuning", {}).get("trials", 0))
+
+
+def ladders_of_job(wildcards):
+    """Return the ladders that one job climbs, which differ in nothing but the trial."""
+    return [
         ladder
         for ladder in grid.ladders(config, wildcards.dataset)
-        if (ladder.trial, ladder.batch_size) == (int(wildcards.trial), int(wildcards.batch))
-    )
+        if ladder.batch_size == int(wildcards.batch)
+        if ladder.trial in trials_of_job(wildcards, TUNING_TRIALS)
+    ]
 
 
 def ladders(wildcards):

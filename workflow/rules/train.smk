@@ -4,17 +4,14 @@
 rule train_cells:
     input:
         data=f"{RUN}/data/{{dataset}}.npz",
-        split=f"{RUN}/splits/{{dataset}}/trial_{{trial}}.npz",
+        splits=of_job(f"{RUN}/splits/{{dataset}}/trial_{{trial}}.npz"),
         choice=choice,
     output:
-        weights=f"{MODEL}/weights.pt",
-        latent=f"{MODEL}/latent.npz",
-        history=f"{MODEL}/history.csv",
-        run=f"{MODEL}/run.json",
+        [f"{folder}/{name}" for folder in of_job(MODEL) for name in TRAINED],
     log:
-        f"{RUN}/logs/train/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}.log",
+        f"{RUN}/logs/train/{{dataset}}/{{method}}/{{setting}}/{TRIAL}.log",
     benchmark:
-        f"{RUN}/benchmarks/train/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}.tsv"
+        f"{RUN}/benchmarks/train/{{dataset}}/{{method}}/{{setting}}/{TRIAL}.tsv"
     wildcard_constraints:
         setting=grid.CHOSEN,
         method="|".join(method for method in grid.METHODS["cells"] if method not in grid.BASELINES),
@@ -26,8 +23,8 @@ rule train_cells:
         runtime=growing(1440),
         gpu=gpus(),
     params:
-        spec=spec,
-        code=code("vmm.jobs.train"),
+        specs=specs,
+        code=code("vmm.jobs.train_trials"),
     script:
         "../scripts/train.py"
 

@@ -5,13 +5,13 @@ rule tune:
     input:
         data=f"{RUN}/data/{{dataset}}.npz",
         description=f"{RUN}/data/{{dataset}}.json",
-        split=f"{RUN}/splits/{{dataset}}/trial_{{trial}}.npz",
+        splits=of_job(f"{RUN}/splits/{{dataset}}/trial_{{trial}}.npz", TUNING_TRIALS),
     output:
-        f"{LADDER}.json",
+        of_job(f"{LADDER}.json", TUNING_TRIALS),
     log:
-        f"{RUN}/logs/tune/{{dataset}}/b{{batch}}_trial_{{trial}}.log",
+        f"{RUN}/logs/tune/{{dataset}}/b{{batch}}_{TRIAL}.log",
     benchmark:
-        f"{RUN}/benchmarks/tune/{{dataset}}/b{{batch}}_trial_{{trial}}.tsv"
+        f"{RUN}/benchmarks/tune/{{dataset}}/b{{batch}}_{TRIAL}.tsv"
     priority: 10
     conda:
         "../../envs/training.yaml"
@@ -21,8 +21,8 @@ rule tune:
         runtime=growing(1440),
         gpu=gpus(),
     params:
-        ratios=lambda w: ladder(w).ratios,
-        spec=lambda w: grid.ladder_spec(ladder(w), config),
+        ratios=lambda w: ladders_of_job(w)[0].ratios,
+        specs=lambda w: [grid.ladder_spec(ladder, config) for ladder in ladders_of_job(w)],
         models=lambda w: f"{RUN}/models/{w.dataset}/vmm",
         code=code("vmm.tuning.climb"),
     script:
@@ -56,10 +56,7 @@ rule evaluate_tuning:
 rule choose:
     input:
         description=f"{RUN}/data/{{dataset}}.json",
-        scores=[
-            f"{RUN}/tuning/{{dataset}}/scores_trial_{trial}.csv"
-            for trial in range(EXPERIMENTS.get("tuning", {}).get("trials", 0))
-        ],
+        scores=[f"{RUN}/tuning/{{dataset}}/scores_trial_{trial}.csv" for trial in TUNING_TRIALS],
     output:
         choice=f"{RUN}/tuning/{{dataset}}.json",
         scores=f"{RUN}/tuning/{{dataset}}.csv",

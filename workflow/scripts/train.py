@@ -1,22 +1,21 @@
-"""Train one model."""
+"""Train one model: one trial, or all trials at once."""
 
-from pathlib import Path
-
-from _script import job
+from _script import folders, job
 
 with job(snakemake):
     from vmm.grid import with_choice
     from vmm.io import read_json
-    from vmm.jobs import train
+    from vmm.jobs import train_trials
 
-    spec = snakemake.params.spec
+    specs = snakemake.params.specs
     if snakemake.input.choice:
-        spec = with_choice(spec, read_json(snakemake.input.choice))
-    train(
+        choice = read_json(snakemake.input.choice)
+        specs = [with_choice(spec, choice) for spec in specs]
+    train_trials(
         snakemake.input.data,
-        snakemake.input.split,
-        spec,
-        folder=Path(snakemake.output.run).parent,
+        snakemake.input.splits,
+        specs,
+        folders(snakemake.output),
         device=snakemake.config["device"],
         cuda_graph=snakemake.config["cuda_graph"],
     )

@@ -118,7 +118,10 @@ class RunFolder:
         """Return the path of the log of a model's job."""
         if job.method in BASELINES:
             return f"logs/baselines/{job.dataset}.log"
-        return job.folder.replace("models/", "logs/train/", 1) + ".log"
+        folder = job.folder.replace("models/", "logs/train/", 1)
+        if self.config["trials_at_once"]:
+            folder = str(Path(folder).with_name("trials"))
+        return folder + ".log"
 
     def last_line(self, log: str) -> str:
         """Return the last line of a log, empty where there is none."""
