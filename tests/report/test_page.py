@@ -12,8 +12,10 @@ import pytest
 import yaml
 
 from vmm.errors import InputError
+from vmm.grid import Job
 from vmm.io import read_json, write_json
 from vmm.metrics.rows import read_rows, write_rows
+from vmm.report.folder import RunFolder
 from vmm.report.page import build_report, write_report
 
 VOID = {"meta", "img", "br", "col", "link", "input", "hr", "source"}
@@ -285,6 +287,13 @@ def test_a_partial_page_says_what_is_missing(small_run, config):
     assert "this data set has not been prepared" in page.text("summary")
     assert "tables/table2.html has not been made" in page.text("tables")
     assert "figures/mde_mine.png has not been made" in page.text("figures")
+
+
+@pytest.mark.parametrize(("at_once", "name"), [(False, "trial_2"), (True, "trials")])
+def test_logs_of_trials_trained_at_once_are_one(at_once, name, tmp_path, config):
+    run = RunFolder(tmp_path, config | {"trials_at_once": at_once})
+    job = Job("images", "mnist", "vmm", "b256-nmi", 2)
+    assert run.log(job) == f"logs/train/mnist/vmm/b256-nmi/{name}.log"
 
 
 def test_the_page_of_a_run_that_has_not_begun(tmp_path, config):
