@@ -173,8 +173,9 @@ MISTAKES = {
     "unknown key": (minimal(trial=3), "unknown key 'trial'; did you mean 'trials'?"),
     "unknown key like none": (
         minimal(queue=3),
-        "unknown key 'queue'; known keys are run, device, precision, cuda_graph, trials, seed, "
-        "mirror, n_components, silhouette_batch, inference, datasets, experiments",
+        "unknown key 'queue'; known keys are run, device, precision, cuda_graph, trials, "
+        "trials_at_once, seed, mirror, n_components, silhouette_batch, inference, "
+        "datasets, experiments",
     ),
     "unknown key of a data set": (
         of({"n_lat": 3}, "digits"),
