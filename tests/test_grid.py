@@ -256,23 +256,27 @@ def test_batch_sizes_alone():
 @pytest.mark.parametrize(
     ("experiments", "expected"),
     [
-        ({"cells": {"methods": ["normal", "vmm"]}}, 8),
-        ({"cells": {"methods": ["scvi_tools", "gmm"]}}, 0),
-        ({"image_clustering": {"methods": ["gmm"]}, "cells": {"methods": ["vampprior"]}}, 8),
+        ({"cells": {"methods": ["normal", "vmm"]}}, ({"n_components": 8}, {})),
+        ({"cells": {"methods": ["scvi_tools", "gmm"]}}, ({}, {})),
+        (
+            {"image_clustering": {"methods": ["gmm"]}, "cells": {"methods": ["vampprior"]}},
+            ({"n_components": 8}, {}),
+        ),
+        ({"image_clustering": {"methods": ["vade"]}}, ({}, {"vade_clusters": 3})),
     ],
 )
-def test_pseudo_inputs(experiments, expected):
-    """As many training rows are needed; none by N(0, I) and the GMM."""
+def test_rows_to_start_from(experiments, expected):
+    """Pseudo-inputs and the clusters of VaDE need training rows; N(0, I) and the GMM none."""
     given = {"batch_size": 8, "prior_learning_ratio": 1}
-    config = small({"pbmc68k": given, "digits": {}}, **experiments)
-    assert grid.pseudo_inputs(config, "pbmc68k") == expected
-    assert grid.pseudo_inputs(config, "digits") == 0
+    config = small({"pbmc68k": given, "digits": {"vade_clusters": 3}}, **experiments)
+    assert grid.starts(config, "pbmc68k") == expected[0]
+    assert grid.starts(config, "digits") == expected[1]
 
 
-def test_pseudo_inputs_of_tuning():
+def test_rows_to_start_from_in_tuning():
     """It trains the VMM, whatever is trained afterwards."""
     config = small({"pbmc68k": {}}, tuning={}, cells={"methods": ["normal"]})
-    assert grid.pseudo_inputs(config, "pbmc68k") == 8
+    assert grid.starts(config, "pbmc68k") == {"n_components": 8}
 
 
 def test_the_preparation_depends_on_the_data_alone():

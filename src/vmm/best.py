@@ -6,7 +6,6 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from vmm.errors import InputError
 from vmm.io import read_json
 
 if TYPE_CHECKING:
@@ -15,8 +14,12 @@ if TYPE_CHECKING:
 JOB_KEYS = ("dataset", "model", "prior", "setting", "trial")
 
 
-def best_model(rows: pd.DataFrame, folders: Iterable[str | Path], metrics: Sequence[str]) -> Path:
+def best_model(
+    rows: pd.DataFrame, folders: Iterable[str | Path], metrics: Sequence[str]
+) -> Path | None:
     """Return the folder of the model with the highest value of a metric.
+
+    None if none of the models has a value of any of the metrics: all diverged.
 
     Parameters
     ----------
@@ -27,11 +30,6 @@ def best_model(rows: pd.DataFrame, folders: Iterable[str | Path], metrics: Seque
     metrics : sequence of str
         In order of preference: the first that any of the models has is decisive, so that
         "Bio conservation" can stand in for "Total" where there is one batch.
-
-    Raises
-    ------
-    InputError
-        If none of the models has a value of any of the metrics.
     """
     ok = rows[rows["status"] == "ok"]
     value_of = {
@@ -45,8 +43,7 @@ def best_model(rows: pd.DataFrame, folders: Iterable[str | Path], metrics: Seque
         ]
         if scored:
             return max(scored, key=lambda entry: entry[0])[1]
-    names = ", ".join(str(folder) for folder, _ in models)
-    raise InputError(f"no model has a value of {' or '.join(metrics)}: {names}")
+    return None
 
 
 def _job(folder: str | Path) -> tuple:

@@ -147,7 +147,9 @@ def evaluate_integration(
         else:
             embeddings[str(folder)] = None
     present = {name: value for name, value in embeddings.items() if value is not None}
-    scores = integration_scores(present, data.counts, data.batch, data.labels, bras=bras)
+    scores = {}
+    if present:
+        scores = integration_scores(present, data.counts, data.batch, data.labels, bras=bras)
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
         return rows_from_scores(run["spec"], scores[str(folder)])

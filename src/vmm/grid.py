@@ -217,11 +217,18 @@ def ladders(config: Config, dataset: str) -> list[Ladder]:
     ]
 
 
-def pseudo_inputs(config: Config, dataset: str) -> int:
-    """Return how many training rows of a data set become pseudo-inputs of some model."""
+def starts(config: Config, dataset: str) -> dict[str, int]:
+    """Return how many training rows some model of a data set starts from, by the key that says so.
+
+    Pseudo-inputs start from ``n_components`` rows, the clusters of VaDE from ``vade_clusters``.
+    """
     methods = {job.method for job in training_jobs(config) if job.dataset == dataset}
-    needed = methods & {"vampprior", "vmm"} or dataset in tuned_datasets(config)
-    return config["n_components"] if needed else 0
+    needed = {}
+    if methods & {"vampprior", "vmm"} or dataset in tuned_datasets(config):
+        needed["n_components"] = config["n_components"]
+    if "vade" in methods:
+        needed["vade_clusters"] = config["datasets"][dataset]["vade_clusters"]
+    return needed
 
 
 def data_settings(dataset: Mapping[str, Any]) -> dict[str, Any]:

@@ -470,10 +470,12 @@ class Trainer:
         return row
 
     def _keep(self, score: float, finite: bool) -> None:
-        if not finite:
+        state = _copy(self.model.state_dict())
+        # A parameter may be NaN and the ELBO not: α, which only the hyperprior knows.
+        if not finite or not _is_finite(state):
             self.diverged = True
             return
-        self.finite_state = _copy(self.model.state_dict())
+        self.finite_state = state
         if score > self.best_score:
             self.best_score, self.best_epoch = score, len(self.history)
             self.best_state = self.finite_state
@@ -566,6 +568,11 @@ def adam(parameters: list[Tensor], rate: float, epsilon: float) -> torch.optim.A
 
 def _fitted(parameters: list[torch.nn.Parameter]) -> list[torch.nn.Parameter]:
     return [parameter for parameter in parameters if parameter.requires_grad]
+
+
+def _is_finite(state: dict[str, Tensor]) -> bool:
+    """Whether every value is finite; the device is waited for once."""
+    return math.isfinite(torch.stack([(value * 0).sum().float() for value in state.values()]).sum())
 
 
 def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:

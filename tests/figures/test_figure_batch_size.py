@@ -123,6 +123,14 @@ def test_diverged_trials_are_left_out_and_counted(rows, fits):
     fits(figure)
 
 
+def test_a_figure_of_diverged_trials_says_so(rows, fits):
+    figure = batch_size_figure([r | {"value": "", "status": "diverged"} for r in rows])
+    assert [text.get_text() for text in figure.texts] == [
+        "No training of the VMM has a value: all diverged."
+    ]
+    assert figure.axes == []
+
+
 def test_nothing_usable_is_an_error(rows):
     with pytest.raises(InputError, match="nothing to draw"):
         batch_size_figure([r for r in rows if r["setting"].endswith("elbo")])

@@ -12,16 +12,21 @@ with job(snakemake):
     from vmm.names import METHODS
 
     rows, models = gather_rows(snakemake.input.rows), folders(snakemake.input.models)
-    embeddings, clusters = {}, {}
+    embeddings, clusters, lost = {}, {}, []
     for method in snakemake.params.methods:
         trials = [folder for folder in models if folder.parts[-3] == method]
         folder = best_model(rows, trials, ["Total", "Bio conservation"])
         label = METHODS["cells"][method].label
+        if folder is None:
+            lost.append(label)
+            continue
         latent = read_arrays(folder / "latent.npz", "embedding")
         embeddings[label] = latent["embedding"]
         if "cluster_probs" in latent:
             clusters[f"clusters/{label}"] = latent["cluster_probs"].argmax(1)
-    coordinates = mde_coordinates(embeddings, snakemake.params.seed)
+    coordinates = mde_coordinates(embeddings, snakemake.params.seed) if embeddings else {}
     layouts = {f"coordinates/{label}": layout for label, layout in coordinates.items()}
     with atomic(snakemake.output[0]) as temporary:
-        np.savez_compressed(temporary, **layouts, **clusters)
+        np.savez_compressed(
+            temporary, **layouts, **clusters, **{"lost/methods": np.array(lost, str)}
+        )

@@ -3,18 +3,24 @@
 from _script import folders, job
 
 with job(snakemake):
+    import numpy as np
+
     from vmm.best import best_model
+    from vmm.io import atomic
     from vmm.jobs import prior_samples
     from vmm.metrics.rows import gather_rows
 
     rows = gather_rows(snakemake.input.rows)
     models = folders(snakemake.input.models)
     folder = best_model(rows, models, ["NMI (unmerged)"])
-    split = snakemake.input.splits[models.index(folder)]
-    prior_samples(
-        folder,
-        snakemake.input.data,
-        split,
-        snakemake.output[0],
-        device=snakemake.config["device"],
-    )
+    if folder is None:
+        with atomic(snakemake.output[0]) as temporary:
+            np.savez_compressed(temporary, note=np.asarray("no trial has a value: all diverged"))
+    else:
+        prior_samples(
+            folder,
+            snakemake.input.data,
+            snakemake.input.splits[models.index(folder)],
+            snakemake.output[0],
+            device=snakemake.config["device"],
+        )

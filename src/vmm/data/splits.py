@@ -66,10 +66,27 @@ def random_split(
     return train, valid.astype(np.int64, copy=False)
 
 
-def check_pseudo_inputs(dataset: str, n_train: int, n_components: int) -> None:
-    """Refuse more pseudo-inputs than there are training rows to start them from."""
-    if n_components > n_train:
+STARTED = {"n_components": "the pseudo-inputs", "vade_clusters": "VaDE's clusters"}
+"""What starts from training rows, by the key that says how many."""
+
+
+def check_starts(dataset: str, n_train: int, key: str, n: int) -> None:
+    """Refuse more pseudo-inputs, or clusters of VaDE, than training rows to start them from.
+
+    Parameters
+    ----------
+    dataset, n_train
+        Name of the data set and number of its training rows.
+    key, n
+        A key of `STARTED` and its value.
+
+    Raises
+    ------
+    InputError
+        If there are too few rows.
+    """
+    if n > n_train:
         raise InputError(
-            f"n_components is {n_components}, but {dataset} has only {n_train} training rows to "
-            f"start the pseudo-inputs from; use at most {n_train}"
+            f"{key} is {n}, but {dataset} has only {n_train} training rows to start {STARTED[key]} "
+            f"from; use at most {n_train}"
         )

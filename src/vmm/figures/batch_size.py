@@ -10,7 +10,7 @@ from vmm.errors import InputError
 from vmm.figures.colours import MARKERS, TYPE_PALETTE
 from vmm.figures.curves import box, draw_curve, intervals_by, log_settings_axis
 from vmm.figures.rows import as_frame, dataset_label, numbers, usable
-from vmm.figures.style import new_figure, panel_letter, styled
+from vmm.figures.style import new_figure, note_figure, panel_letter, styled
 from vmm.names import METHODS
 
 if TYPE_CHECKING:
@@ -42,7 +42,7 @@ def batch_size_figure(
     ----------
     rows
         Tidy rows. Those of the VMM on images with settings ``b<batch>-nmi`` are used; rows that
-        are not ``ok`` are left out.
+        are not ``ok`` are left out. Where all are, the figure says so.
     best
         Batch size to box for each data set. By default the one with the best mean NMI.
 
@@ -53,9 +53,11 @@ def batch_size_figure(
     Raises
     ------
     InputError
-        If no usable row is among `rows`.
+        If no such row is among `rows`.
     """
     frame = _select(rows)
+    if frame.empty:
+        return note_figure("No training of the VMM has a value: all diverged.")
     datasets = list(dict.fromkeys(frame["dataset"]))
     sizes = sorted(frame["batch"].unique())
     figure = new_figure(6.4, 2.55, layout="constrained")
@@ -75,16 +77,16 @@ def batch_size_figure(
 
 
 def _select(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    frame = usable(as_frame(rows))
+    frame = as_frame(rows)
     frame = frame[frame["prior"] == METHODS["images"]["vmm"].prior]
     frame = frame.assign(batch=frame["setting"].map(parse_batch_size))
     frame = frame[frame["batch"].notna() & frame["metric"].isin(list(PANELS))]
     if frame.empty:
         raise InputError(
             "the batch-size figure has nothing to draw: no row of the VMM has a setting "
-            f"b<batch>-nmi, a metric among {list(PANELS)} and the status ok"
+            f"b<batch>-nmi and a metric among {list(PANELS)}"
         )
-    return frame
+    return usable(frame)
 
 
 def _draw_panel(axes, part: pd.DataFrame, datasets: list[str]) -> dict[str, dict]:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 LEFT, TOP, BOTTOM, GAP = 0.24, 0.24, 0.06, 0.06
+NOTE_HEIGHT = 0.16
 SIDE_GAP, RIGHT = 0.14, 0.04
 """Space before and after the column of legends, in inches."""
 COLUMNS = ("Batch", "Cell type", "Cluster")
@@ -54,6 +55,7 @@ def mde_figure(
     labels: np.ndarray,
     label_names: Sequence[str],
     clusters: Mapping[str, np.ndarray | None],
+    note: str = "",
 ) -> Figure:
     """Draw one of Figures 3, 6, 7, 8 of the paper.
 
@@ -74,6 +76,8 @@ def mde_figure(
     clusters
         ``{row label: (N,) integers}``; None, or no entry, where the prior has no clusters: the
         panel then holds the key.
+    note
+        Printed below all rows.
 
     Returns
     -------
@@ -101,7 +105,10 @@ def mde_figure(
         for row in coordinates
         if clusters.get(row) is not None
     }
-    figure, panels, side = _lay_out(list(coordinates), cells, described)
+    bottom = BOTTOM + (NOTE_HEIGHT if note else 0)
+    figure, panels, side = _lay_out(list(coordinates), cells, described, bottom)
+    if note:
+        figure.text(LEFT / PAGE_WIDTH, 0.04 / figure.get_figheight(), note, parse_math=False)
     for row, xy in coordinates.items():
         _draw_row(panels[row], row, np.asarray(xy, dtype=float), cells, clusters, described)
     _draw_side(side, cells, described, len(coordinates) == len(described))
@@ -124,7 +131,7 @@ def _check(coordinates, batch, batch_names, labels, label_names, clusters) -> No
 
 
 def _lay_out(
-    rows: list[str], cells: _Cells, described: Mapping[str, list[Cluster]]
+    rows: list[str], cells: _Cells, described: Mapping[str, list[Cluster]], bottom: float
 ) -> tuple[Figure, dict[str, list[Axes]], Axes]:
     """Place panels and the column of legends; the page grows where legends need more height."""
     batches, types = list(cells.batch_colours), list(cells.type_colours)
@@ -136,7 +143,7 @@ def _lay_out(
         + 0.1
         + (GUIDE_HEIGHT if len(described) == len(rows) else 0)
     )
-    height = TOP + BOTTOM + max(len(rows) * panel + (len(rows) - 1) * GAP, needed)
+    height = TOP + bottom + max(len(rows) * panel + (len(rows) - 1) * GAP, needed)
     figure = new_figure(PAGE_WIDTH, height)
 
     def place(x: float, top: float, width: float, tall: float, label: str) -> Axes:
@@ -152,7 +159,7 @@ def _lay_out(
         ]
     for axes, column in zip(panels[rows[0]], COLUMNS, strict=True):
         axes.set_title(column, fontsize=FONT_SIZE + 0.5, fontweight="bold", pad=3)
-    tall = height - TOP - BOTTOM
+    tall = height - TOP - bottom
     axes = place(PAGE_WIDTH - side - RIGHT, TOP, side, tall, "legend")
     return figure, panels, legends.inches(axes, side, tall)
 

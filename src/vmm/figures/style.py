@@ -113,6 +113,14 @@ def new_figure(width: float, height: float, **kwargs: Any) -> Figure:
 
 
 @styled
+def note_figure(text: str) -> Figure:
+    """Make a figure of a sentence that says why there is nothing to draw."""
+    figure = new_figure(PAGE_WIDTH, 0.6)
+    figure.text(0.5, 0.5, text, ha="center", va="center", color=MUTED, parse_math=False)
+    return figure
+
+
+@styled
 def save(figure: Figure, stem: str | PathLike) -> list[Path]:
     """Write `figure` to ``<stem>.pdf``, ``<stem>.png`` and ``<stem>.svg``.
 

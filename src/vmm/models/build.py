@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 import torch
 
-from vmm.data.splits import check_pseudo_inputs
+from vmm.data.splits import check_starts
 from vmm.models.base import LatentVariableModel
 from vmm.models.image_vae import ImageVAE
 from vmm.models.scvi import SCVI
@@ -64,8 +64,10 @@ def build_model(spec: dict[str, Any], data: Tensors, train: np.ndarray) -> Laten
     name = "vade" if spec["model"] == "VaDE" else names[spec["prior"]]
     n_components = spec["n_components"]
     pseudo_inputs = None
+    if name == "vade":
+        check_starts(spec["dataset"], len(train), "vade_clusters", n_components)
     if name in ("vampprior", "vmm"):
-        check_pseudo_inputs(spec["dataset"], len(train), n_components)
+        check_starts(spec["dataset"], len(train), "n_components", n_components)
         draw = np.random.default_rng(seed_of(seed, trial, "pseudo-inputs"))
         rows = torch.as_tensor(draw.choice(train, n_components, replace=False))
         pseudo_inputs = model.initial_pseudo_inputs(data.batch(rows.to(data.device))).cpu()
