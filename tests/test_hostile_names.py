@@ -91,6 +91,7 @@ def test_paths_are_only_paths(path, tmp_path, monkeypatch):
     assert json.loads(Path("out/m.json").read_text())["files"][0]["name"] == path
 
 
+@pytest.mark.filterwarnings("ignore:Glyph .* missing from font")
 def test_figures_draw_them(hostile, tmp_path):
     """Also where they look like formulae or cannot be drawn in full."""
     rng = np.random.default_rng(0)
