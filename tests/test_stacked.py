@@ -280,7 +280,8 @@ def test_a_graph_of_the_stack(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("change", "what"), [("settings", "settings"), ("split", "training rows"), ("model", "model")]
+    ("change", "what"),
+    [("settings", "settings"), ("split", "training rows"), ("model", "parameters")],
 )
 def test_trainings_that_are_not_alike(change, what):
     data, _ = make_data("image")
@@ -291,7 +292,7 @@ def test_trainings_that_are_not_alike(change, what):
         rows[2] = (rows[2][0][:-1], rows[2][1])
     else:
         trained[2] = make_model("image", "gmm")
-    with pytest.raises(InputError, match=f"training 2 .* another .*{what}"):
+    with pytest.raises(InputError, match=f"training 2 .* differs .* its .*{what}; train it"):
         fit_stacked(trained, data, rows, own)
 
 

@@ -96,14 +96,16 @@ def _check_alike(trainers: list[Trainer]) -> None:
         return {
             "settings": replace(trainer.settings, seed=0),
             "number of training rows": len(trainer.train_rows),
-            "model": [(name, v.shape) for name, v in trainer.model.state_dict().items()],
+            "model's parameters": [
+                (name, v.shape) for name, v in trainer.model.state_dict().items()
+            ],
         }
 
     first, *others = map(what_is_shared, trainers)
     for trial, other in enumerate(others, 1):
         for what in (key for key in first if first[key] != other[key]):
             raise InputError(
-                f"training {trial} of those to train at once has another {what} than the first; "
+                f"training {trial} of those to train at once differs from the first in its {what}; "
                 "train it by itself"
             )
 
