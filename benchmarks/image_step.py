@@ -70,7 +70,7 @@ def _step():
     from vmm.models import ImageVAE
     from vmm.priors import make_prior
     from vmm.tensors import ImageTensors
-    from vmm.training import _adam, prior_step, variational_step
+    from vmm.training import adam, prior_step, variational_step
 
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
@@ -79,8 +79,8 @@ def _step():
     model = ImageVAE(N_PIXELS, LATENT_DIM, generator=generator)
     u = model.initial_pseudo_inputs(data.batch(torch.arange(N_COMPONENTS)))
     model.prior = make_prior("vmm", LATENT_DIM, N_COMPONENTS, u)
-    variational = _adam(model.variational_parameters(), 1e-4, 1e-7)
-    empirical_bayes = _adam(model.prior.empirical_bayes_parameters(), 1e-4, 1e-7)
+    variational = adam(model.variational_parameters(), 1e-4, 1e-7)
+    empirical_bayes = adam(model.prior.empirical_bayes_parameters(), 1e-4, 1e-7)
 
     def step() -> None:
         rows = torch.randint(len(data), (BATCH,), generator=generator)

@@ -126,7 +126,8 @@ class _CountLogLikelihood(torch.autograd.Function):
         negative = None if logits is None else -logits
         terms = _terms_of_zeros(theta, soft, share, negative)
         replace = _replace_found if x.device.type == "cpu" else _replace_everywhere
-        terms = replace(terms, x, theta, log_odds, soft, share, negative)
+        gammas = torch.lgamma(theta), torch.digamma(theta)
+        terms = replace(terms, x, theta, *gammas, log_odds, soft, share, negative)
         log_prob, by_mean, by_theta, weight = terms
         if negative is None:
             return log_prob.sum(-1), by_mean, by_theta, None
@@ -176,14 +177,16 @@ def _terms_of_zeros(theta, soft, share, negative):
     return F.softplus(log_prob), by_mean.mul_(weight), by_theta.mul_(weight), weight
 
 
-def _terms_of_counts(count, theta, log_odds, soft, share, negative):
-    """Return the same for x > 0, where all derivatives of nb have weight 1."""
+def _terms_of_counts(count, theta, lgamma, digamma, log_odds, soft, share, negative):
+    """Return the same for x > 0, where all derivatives of nb have weight 1.
+
+    `lgamma` and `digamma` are those of θ.
+    """
     total = count + theta
-    coefficient = torch.lgamma(total) - torch.lgamma(theta) - torch.lgamma(count + 1)
+    coefficient = torch.lgamma(total) - lgamma - torch.lgamma(count + 1)
     log_prob = coefficient + count * (log_odds - soft) - theta * soft
     by_mean = torch.addcmul(count, total, share, value=-1)
-    digamma = torch.digamma(total) - torch.digamma(theta)
-    by_theta = torch.addcmul(-theta * soft, theta, digamma) - by_mean
+    by_theta = torch.addcmul(-theta * soft, theta, torch.digamma(total) - digamma) - by_mean
     if negative is None:
         return log_prob, by_mean, by_theta, None
     return log_prob + negative, by_mean, by_theta, torch.ones_like(count)

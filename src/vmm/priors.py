@@ -221,10 +221,9 @@ class MixturePrior(Prior):
 
         The expectation is over the uncertain centre, if it is: −½ tr(Λ_j S_j).
         """
-        return self._expected_log_joint(z, self.centres(encode))
+        return self._expected_log_joint(z, self.centres(encode), self.precision_cholesky())
 
-    def _expected_log_joint(self, z: Tensor, centres: Tensor | Normal) -> Tensor:
-        cholesky = self.precision_cholesky()
+    def _expected_log_joint(self, z: Tensor, centres: Tensor | Normal, cholesky: Tensor) -> Tensor:
         if isinstance(centres, Tensor):
             mean, spread = centres, 0.0
         else:
@@ -236,15 +235,18 @@ class MixturePrior(Prior):
         """Return the E-step's log q(c_i = j) = log softmax_j log ρ_ij, shape (N, K)."""
         return self.expected_log_joint(z, encode).log_softmax(-1)
 
-    def log_hyperprior(self, centres: Tensor | Normal) -> Tensor:
-        """Return log p(α) + log p(π|α) + Σ_j log p(Λ_j) + Σ_j E log N(μ_j; 0, I), a scalar."""
+    def log_hyperprior(self, centres: Tensor | Normal, cholesky: Tensor) -> Tensor:
+        """Return log p(α) + log p(π|α) + Σ_j log p(Λ_j) + Σ_j E log N(μ_j; 0, I), a scalar.
+
+        `cholesky` is that of the precisions Λ.
+        """
         alpha = self.concentration()
         if self.concentration_prior == "inverse_gamma":
             log_concentration = log_inverse_gamma(alpha)
         else:
             log_concentration = -alpha.reciprocal()
         log_wisharts = log_wishart(
-            self.precision_cholesky(),
+            cholesky,
             dof=self.latent_dim + 2,
             scale=self.n_components ** (1 / self.latent_dim) / (self.latent_dim + 2),
         )
@@ -265,12 +267,12 @@ class MixturePrior(Prior):
         The hyperprior is not scaled by N/M: this up-weighting is the paper's knob on the number
         of clusters (Section 3.2 of [1]_).
         """
-        centres = self.centres(encode)
-        log_joint = self._expected_log_joint(z, centres)
+        centres, cholesky = self.centres(encode), self.precision_cholesky()
+        log_joint = self._expected_log_joint(z, centres, cholesky)
         responsibilities = log_joint.softmax(-1)
         if not self.responsibility_gradient:
             responsibilities = responsibilities.detach()
-        objective = (responsibilities * log_joint).sum() + self.log_hyperprior(centres)
+        objective = (responsibilities * log_joint).sum() + self.log_hyperprior(centres, cholesky)
         return -objective / len(z)
 
     def empirical_bayes_parameters(self) -> list[nn.Parameter]:

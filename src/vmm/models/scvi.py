@@ -113,8 +113,9 @@ class SCVI(LatentVariableModel):
             hidden = layer(hidden, training)
         output = self.decoder_head(hidden)
         log_library = library.clamp_min(1).log().unsqueeze(-1)
-        log_mean = output[..., : self.n_genes].log_softmax(-1) + log_library
-        return log_mean, output[..., self.n_genes :] if self.likelihood == "zinb" else None
+        log_scale, *dropout_logits = output.split(self.n_genes, -1)
+        log_mean = log_scale.log_softmax(-1) + log_library
+        return log_mean, dropout_logits[0] if dropout_logits else None
 
     def log_likelihood(self, batch: CellBatch, z: Tensor, training: bool = False) -> Tensor:
         """Return log p(x|z, s), shape (n,)."""
@@ -127,14 +128,36 @@ class SCVI(LatentVariableModel):
     def encode_pseudo_inputs(self, pseudo_inputs: Tensor) -> DiagonalNormal:
         """Return g(u): counts by softplus − 1, batch by softmax; (K, G + B) unconstrained."""
         # The encoder takes log1p(counts) = log(softplus): exact also where the count nears −1.
-        log_counts = F.softplus(pseudo_inputs[:, : self.n_genes]).clamp_min(TINY).log()
-        covariates = pseudo_inputs[:, self.n_genes :].softmax(-1)
-        return self._encode(log_counts, covariates, training=False, noise=None)
+        raw_counts, raw_covariates = pseudo_inputs.split([self.n_genes, self.n_batches], -1)
+        log_counts = _LogSoftplus.apply(raw_counts)[0]
+        return self._encode(log_counts, raw_covariates.softmax(-1), training=False, noise=None)
 
     def initial_pseudo_inputs(self, batch: CellBatch) -> Tensor:
         """Return pseudo-inputs with the cells' counts and an even mixture of batches."""
         counts = inverse_softplus(batch.counts + 1)
         return torch.cat([counts, torch.zeros_like(batch.covariates)], -1)
+
+
+class _LogSoftplus(torch.autograd.Function):
+    """log softplus(x), and its derivative σ(x) / softplus(x) for the backward pass."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(x):
+        soft = F.softplus(x).clamp_min_(TINY)
+        derivative = x.sigmoid().div_(soft)
+        return soft.log_(), derivative
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx, grad, _):
+        return None if grad is None else grad * ctx.saved_tensors[0]
 
 
 def _hidden_layers(
