@@ -246,6 +246,28 @@ def test_the_test_of_neighbours_is_the_librarys(cells):
     assert ours[0] < 0.7  # and not all tests are passed
 
 
+def test_silhouettes_of_all_cells_are_taken_once_an_embedding(cells, monkeypatch):
+    import scib_metrics
+    import sklearn.metrics
+
+    sizes, theirs = [], sklearn.metrics.silhouette_samples
+
+    def counting(array, labels):
+        sizes.append(len(array))
+        return theirs(array, labels)
+
+    monkeypatch.setattr(sklearn.metrics, "silhouette_samples", counting)
+    labels = np.unique(cells.types, return_inverse=True)[1]
+    values = []
+    with _without_compiling():
+        for z in (cells.embeddings["mixed"], cells.embeddings["batchy"]):
+            values.append(scib_metrics.isolated_labels(z, labels, cells.batch))
+            values.append(scib_metrics.silhouette_label(z, labels))
+        scib_metrics.silhouette_label(z, np.roll(labels, 9))
+    assert sizes == [N_CELLS] * 3
+    assert values[1] != values[3]  # each embedding has its own
+
+
 def test_silhouettes_that_scikit_learn_refuses_are_the_librarys(cells):
     import scib_metrics
 

@@ -317,6 +317,7 @@ def _without_compiling() -> Iterator[None]:
     from scib_metrics.metrics import _isolated_labels, _kbet, _silhouette
 
     silhouettes, test = _silhouette.silhouette_samples, _kbet.kbet
+    last: list[Any] = [None, None, None]  # two metrics take the same silhouettes of all cells
 
     def classic_silhouettes(
         array: np.ndarray,
@@ -328,9 +329,11 @@ def _without_compiling() -> Iterator[None]:
         from sklearn.metrics import silhouette_samples
 
         defined = 1 < len(np.unique(labels)) < len(labels)
-        if defined and (metric, between_cluster_distances) == ("euclidean", "nearest"):
-            return silhouette_samples(array, labels)
-        return silhouettes(array, labels, chunk_size, metric, between_cluster_distances)
+        if not defined or (metric, between_cluster_distances) != ("euclidean", "nearest"):
+            return silhouettes(array, labels, chunk_size, metric, between_cluster_distances)
+        if last[0] is not array or last[1] is not labels:
+            last[:] = array, labels, silhouette_samples(array, labels)
+        return last[2]
 
     _kbet.kbet = _neighbours_test
     _silhouette.silhouette_samples = _isolated_labels.silhouette_samples = classic_silhouettes
