@@ -2,11 +2,15 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import signal
 import subprocess
 import sys
+import time
+import zipfile
 from dataclasses import replace
+from io import BytesIO
 from pathlib import Path
 
 import numpy as np
@@ -464,14 +468,37 @@ def test_the_best_state_survives_a_kill(tmp_path):
     assert_same(snapshot(model), snapshot(whole))
 
 
-@pytest.mark.parametrize("content", [b"", b"not a checkpoint", "truncated"])
+def test_a_clock_that_runs_backwards_delays_no_checkpoint(tmp_path, monkeypatch):
+    """Only a clock that cannot be set tells when the next one is due."""
+    steps = itertools.count()
+    monkeypatch.setattr(time, "time", lambda: -60.0 * next(steps))
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(Killed):
+        run("image", "gmm", checkpoint=checkpoint, checkpoint_seconds=0.0, progress=killer(3))
+    epochs: list[int] = []
+    _, result = run(
+        "image", "gmm", checkpoint=checkpoint, progress=lambda row: epochs.append(row["epoch"])
+    )
+    assert epochs[0] == 3
+    assert all(row["seconds"] > 0 for row in result.history)
+
+
+@pytest.mark.parametrize("content", [b"", b"not a checkpoint", "truncated", "flipped"])
 def test_a_broken_checkpoint_is_not_used(content, tmp_path):
     """Training says so and starts anew."""
     checkpoint = tmp_path / "checkpoint.pt"
-    if content == "truncated":
+    if isinstance(content, str):
         with pytest.raises(Killed):
             run("image", "gmm", checkpoint=checkpoint, checkpoint_seconds=0.0, progress=killer(3))
-        content = checkpoint.read_bytes()[:-200]
+        saved = bytearray(checkpoint.read_bytes())
+        if content == "truncated":
+            content = saved[:-200]
+        else:  # a bit of a tensor, which torch does not notice
+            with zipfile.ZipFile(checkpoint) as file:
+                member = max(file.infolist(), key=lambda info: info.file_size)
+            saved[member.header_offset + 200] ^= 1
+            torch.load(BytesIO(saved), weights_only=True)
+            content = saved
     checkpoint.write_bytes(content)
     with pytest.warns(UserWarning, match="checkpoint"):
         model, result = run("image", "gmm", checkpoint=checkpoint)

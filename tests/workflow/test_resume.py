@@ -7,6 +7,7 @@ import re
 import signal
 import subprocess
 import time
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -53,6 +54,17 @@ class Running:
     def _written(self) -> float:
         return self.checkpoint.stat().st_mtime if self.checkpoint.exists() else 0.0
 
+    @contextmanager
+    def paused(self):
+        """Hold Snakemake and the training still."""
+        started = psutil.Process(self.process.pid)
+        processes = [started, *started.children(recursive=True)]
+        for process in processes:
+            process.suspend()
+        yield
+        for process in processes:
+            process.resume()
+
     def kill(self, everything: bool) -> str:
         """Kill the training alone, or Snakemake too; return what was said until the end."""
         started = psutil.Process(self.process.pid)
@@ -84,6 +96,11 @@ def story(tmp_path_factory):
     told = {"project": project}
 
     running = Running(project)
+    with running.paused():
+        told["beside"] = project.snakemake(
+            "--cores", "1", target("killed"), configfile="killed.yaml"
+        )
+    told["went on"] = running.process.poll() is None
     told["cut"] = running.kill(everything=True)
     told["left by the cut"] = sorted(path.name for path in running.folder.iterdir())
     told["locked"] = project.snakemake("--cores", "1", target("killed"), configfile="killed.yaml")
@@ -112,6 +129,15 @@ def test_a_killed_run_leaves_no_outputs(story):
     for left in (story["left by the cut"], story["left by the kill"]):
         assert "checkpoint.pt" in left
         assert not set(left) & set(OUTPUTS)
+
+
+def test_a_second_pipeline_in_the_same_folder_is_refused(story):
+    """In words that say why; the first one does not notice."""
+    assert story["beside"].status != 0
+    assert "no other Snakemake process is trying to create the same files" in story["beside"].text
+    assert "Traceback" not in story["beside"].text
+    assert "rule train" not in story["beside"].text
+    assert story["went on"]
 
 
 def test_snakemake_says_how_to_unlock_after_a_power_cut(story):
