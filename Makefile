@@ -13,10 +13,10 @@ UV    = build/uv/bin/uv
 SMK   := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo paper evidence bench docs test test-slurm lint format clean
+.PHONY: help setup lock demo paper evidence bench docs test test-faults test-slurm lint format clean
 
 help:  ## show this list
-	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-10s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
+	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
 setup: $(READY)  ## make the environment (.venv); again when a lock changes
 
@@ -70,6 +70,9 @@ docs: $(READY)  ## make the pages of docs/ in docs/_build/html, the tutorial exe
 
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
+
+test-faults: $(READY)  ## kill runs at random moments, fill up disks, turn back the clock
+	@$(BIN)/python -m pytest -n 2 --dist loadfile -m faults tests/faults
 
 test-slurm: $(READY)  ## a pipeline through a real Slurm: as root on Debian, installed and started for it
 	@tests/slurm/install.sh && $(BIN)/python -m pytest -m slurm tests/slurm || test $$? -eq 77

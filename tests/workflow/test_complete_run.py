@@ -8,6 +8,7 @@ from typing import NamedTuple
 
 import pandas as pd
 import pytest
+import yaml
 from working_copy import ROOT, Done, Project
 
 from vmm import grid
@@ -181,6 +182,27 @@ def test_each_model_has_its_folder(finished, config):
         assert {key: run["spec"][key] for key in ("dataset", "method", "setting", "trial")} == {
             key: getattr(job, key) for key in ("dataset", "method", "setting", "trial")
         }
+
+
+def test_a_model_does_not_depend_on_what_else_is_trained(finished):
+    """One trial of one method on two data sets, alone: the same bytes."""
+    config = yaml.safe_load(TINY.read_text()) | {"run": "alone", "trials": 1}
+    del config["datasets"]["pbmc68k_replicates"]
+    config["experiments"] = {
+        name: config["experiments"][name] | {"methods": ["vmm"]}
+        for name in ("image_clustering", "cells")
+    }
+    finished.project.configure(config, "alone.yaml")
+    models = ["models/digits/vmm/b32-nmi/trial_0", "models/pbmc68k/vmm/chosen/trial_0"]
+    alone = finished.results.parent / "alone"
+    targets = [f"results/alone/{model}/latent.npz" for model in models]
+    done = finished.project.snakemake("--cores", "2", *targets, configfile="alone.yaml")
+    assert done.status == 0, done.text
+    assert len(list(alone.glob("models/**/run.json"))) == 2
+    for model in models:
+        for name in ("latent.npz", "weights.pt"):
+            file = f"{model}/{name}"
+            assert (alone / file).read_bytes() == (finished.results / file).read_bytes(), file
 
 
 def test_what_tuning_chose_serves_every_method(finished):
