@@ -18,8 +18,8 @@ MODEL = "results/x/models/digits/vmm/b32-nmi/trial_0"
 def story(tmp_path_factory):
     """Start the same run on a disk in four states."""
     project = Project(tmp_path_factory.mktemp("disk") / "project")
-    digits = {"n_subset": 200, "n_latent": 3, "hidden": [64], "batch_size": 32}
-    clustering = {"methods": ["vmm"], "max_epochs": 3}
+    digits = {"n_subset": 200, "n_latent": 3, "hidden": [256, 256], "batch_size": 32}
+    clustering = {"methods": ["vmm"], "max_epochs": 1}
     config = {"run": "x", "device": "cpu", "trials": 1, "n_components": 8}
     config |= {"datasets": {"digits": digits}, "experiments": {"image_clustering": clustering}}
     project.configure(config)
@@ -30,14 +30,14 @@ def story(tmp_path_factory):
         return done, project.results()
 
     told = {"folder": project.folder}
-    with mounted(project.folder / "results", kib=512) as disk:
+    with mounted(project.folder / "results", kib=4096) as disk:
         disk.make("ro")
         told["read-only"] = run()
         disk.make("rw")
         disk.fill()
         told["full"] = run()
         disk.free()
-        disk.fill(leave=200)
+        disk.fill(leave=400)
         told["nearly full"] = run()
         disk.free()
         told["free"] = run()

@@ -22,7 +22,7 @@ from web import serving
 pytestmark = pytest.mark.faults
 
 SEED = 20260207
-LENGTH = {"max_epochs": 60, "patience": 60}
+LENGTH = {"max_epochs": 40, "patience": 40}
 IMAGES = [
     # how often, script, what it makes, its benchmark
     (5, "prepare", "data/shapes.npz", "prepare/shapes"),
@@ -60,7 +60,7 @@ def images(server) -> dict:
     y = np.arange(3600) % 3
     x = (40 * y[:, None, None] + random.integers(0, 120, (3600, 30, 30))).astype(np.uint8)
     return {
-        "trials": 2,
+        "trials": 1,
         "datasets": {
             "shapes": {
                 "kind": "images",
