@@ -88,12 +88,14 @@ def test_results_from_the_future_and_the_past(project, expected):
 
 
 def test_a_clock_that_runs_backwards(tmp_path, expected, monkeypatch):
-    """In Snakemake and in every job; and the report, which shows times, is made."""
+    """In Snakemake and in every job, with a file from the future; and the report is made."""
     (tmp_path / "clock").mkdir()
     (tmp_path / "clock" / "sitecustomize.py").write_text(JUMP)
     environment = working_copy.ENVIRONMENT | {"PYTHONPATH": str(tmp_path / "clock")}
     monkeypatch.setattr(working_copy, "ENVIRONMENT", environment)
     project = configured(tmp_path / "project")
+    tomorrow = time.time() + DAY
+    os.utime(project.folder / "shapes.npz", (tomorrow, tomorrow))
     done = project.snakemake("--cores", "2", *TARGETS, configfile="my.yaml")
     assert done.status == 0, done.text
     assert "Traceback" not in done.text

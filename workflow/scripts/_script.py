@@ -6,7 +6,7 @@ import os
 import platform
 import re
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import FileIO
 from pathlib import Path
@@ -76,6 +76,19 @@ def job(snakemake) -> Iterator[None]:
     except InputError as error:
         print(error)
         sys.exit(1)
+    make_not_older(snakemake.output, snakemake.input)
+
+
+def make_not_older(outputs: Iterable[str], inputs: Iterable[str]) -> None:
+    """Give outputs the time of the newest input where they are older: the clock was set back.
+
+    Snakemake would refuse and remove them.
+    """
+    times = [max(os.stat(path).st_mtime_ns, os.lstat(path).st_mtime_ns) for path in inputs]
+    newest = max(times, default=0)
+    for path in outputs:
+        if Path(path).exists() and os.stat(path).st_mtime_ns < newest:
+            os.utime(path, ns=(newest, newest))
 
 
 def share_compiled_programs() -> None:
