@@ -14,6 +14,26 @@ pytestmark = pytest.mark.faults
 MODEL = "results/x/models/digits/vmm/b32-nmi/trial_0"
 
 
+def test_a_project_on_a_disk_that_is_full_or_read_only(tmp_path):
+    """Snakemake itself would end in a traceback."""
+    with mounted(tmp_path / "disk", kib=20480) as disk:
+        project = Project(disk.folder / "project")
+        name = project.configure({"run": "x", "datasets": {"digits": None}})
+        disk.fill()
+        full = project.snakemake("--cores", "1", configfile=name)
+        disk.free()
+        disk.make("ro")
+        read_only = project.snakemake("--cores", "1", configfile=name)
+    reasons = {
+        full: "No space left on device; free some space, then start again.",
+        read_only: "Read-only file system; make its folder writable or use another, then start "
+        "again.",
+    }
+    for done, reason in reasons.items():
+        assert done.status != 0
+        assert done.said == [f"{project.folder} cannot be written: {reason}"]
+
+
 @pytest.fixture(scope="module")
 def story(tmp_path_factory):
     """Start the same run on a disk in four states."""

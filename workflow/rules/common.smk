@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import tempfile
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
@@ -11,11 +12,21 @@ from provenance import Sources
 from vmm import config as configuration
 from vmm import grid
 from vmm.errors import InputError
+from vmm.io import refused
 
 FORMATS = ("pdf", "png", "svg")
 LATENT = ("latent.npz", "run.json")
 TRAINED = ("weights.pt", *LATENT, "history.csv")
 code = Sources(ROOT / "src").hash
+
+
+def check_place():
+    """End with one sentence where Snakemake cannot write what it keeps in `.snakemake`."""
+    try:
+        with tempfile.TemporaryFile(dir=".") as file:
+            file.write(bytes(4096))
+    except OSError as error:
+        sys.exit(f"{Path.cwd()} cannot be written: {refused(error) or error}")
 
 
 def complete(given):
@@ -31,6 +42,7 @@ def complete(given):
     return checked
 
 
+check_place()
 config = complete(config)
 RUN = f"results/{config['run']}"
 TRIALS = range(config["trials"])
