@@ -72,9 +72,9 @@ class Killer:
                 running = subprocess.Popen(
                     command, cwd=self.project.folder, env=ENVIRONMENT, stdout=said, stderr=said
                 )
-            processes = self._wait_for(script, running)
+            self._wait_for(script, running)
             time.sleep(moment)
-            if processes and processes[-1].is_running():
+            if processes := job_of(script, running):
                 break
             running.wait(timeout=300)
             lasts *= 0.8
@@ -99,19 +99,23 @@ class Killer:
         """Wait until the jobs of killed Snakemakes have ended."""
         assert not psutil.wait_procs(self.orphans, timeout=120)[1]
 
-    def _wait_for(self, script: str, running: subprocess.Popen) -> list[psutil.Process]:
-        """Return the processes of a script's job once there are any; none if Snakemake ends."""
+    def _wait_for(self, script: str, running: subprocess.Popen) -> None:
+        """Wait until there is a script's job, or Snakemake has ended well."""
         deadline = time.monotonic() + 240
         while running.poll() is None:
-            with suppress(psutil.NoSuchProcess):
-                below = psutil.Process(running.pid).children(recursive=True)
-                found = [p for p in below if f".{script}.py" in " ".join(p.cmdline()[-1:])]
-                if found:
-                    return found
+            if job_of(script, running):
+                return
             assert time.monotonic() < deadline, f"no {script}.py in four minutes"
             time.sleep(0.02)
         assert running.returncode == 0, (self.project.folder / "said.txt").read_text()
-        return []
+
+
+def job_of(script: str, running: subprocess.Popen) -> list[psutil.Process]:
+    """Return the processes of a script's job."""
+    with suppress(psutil.NoSuchProcess):
+        below = psutil.Process(running.pid).children(recursive=True)
+        return [p for p in below if f".{script}.py" in " ".join(p.cmdline()[-1:])]
+    return []
 
 
 def visible(folder: Path) -> dict[str, bytes]:
