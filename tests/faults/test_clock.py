@@ -67,13 +67,16 @@ def compared(project: Project) -> dict[str, bytes]:
     return {name: content for name, content in found.items() if not name.endswith(TIMED)}
 
 
-def test_a_file_of_the_user_from_the_future(project, expected):
-    """At worst it is read again."""
-    tomorrow = time.time() + DAY
+def test_a_file_of_the_user_from_the_future(tmp_path):
+    """It is told in a sentence, and its time left alone."""
+    project, tomorrow = configured(tmp_path / "project"), time.time() + DAY
     os.utime(project.folder / "shapes.npz", (tomorrow, tomorrow))
-    done = project.snakemake("--cores", "2", *TARGETS, configfile="my.yaml")
-    assert done.status == 0, done.text
-    assert compared(project) == expected
+    done = project.snakemake("--cores", "1", "results/x/data/shapes.npz", configfile="my.yaml")
+    assert done.status != 0
+    sentence = "shapes.npz was modified in the future, says its time; set the clock right or"
+    assert any(line.startswith(sentence) for line in done.said), done.text
+    assert (project.folder / "shapes.npz").stat().st_mtime == pytest.approx(tomorrow)
+    assert project.results() == []
 
 
 def test_results_from_the_future_and_the_past(project, expected):
@@ -88,14 +91,12 @@ def test_results_from_the_future_and_the_past(project, expected):
 
 
 def test_a_clock_that_runs_backwards(tmp_path, expected, monkeypatch):
-    """In Snakemake and in every job, with a file from the future; and the report is made."""
+    """In Snakemake and in every job; and the report, which shows times, is made."""
     (tmp_path / "clock").mkdir()
     (tmp_path / "clock" / "sitecustomize.py").write_text(JUMP)
     environment = working_copy.ENVIRONMENT | {"PYTHONPATH": str(tmp_path / "clock")}
     monkeypatch.setattr(working_copy, "ENVIRONMENT", environment)
     project = configured(tmp_path / "project")
-    tomorrow = time.time() + DAY
-    os.utime(project.folder / "shapes.npz", (tomorrow, tomorrow))
     done = project.snakemake("--cores", "2", *TARGETS, configfile="my.yaml")
     assert done.status == 0, done.text
     assert "Traceback" not in done.text

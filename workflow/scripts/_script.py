@@ -6,6 +6,7 @@ import os
 import platform
 import re
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from io import FileIO
@@ -73,22 +74,27 @@ def job(snakemake) -> Iterator[None]:
         remove_leftovers(output.parent, output.name)
     try:
         yield
+        set_back(snakemake.input)
     except InputError as error:
         print(error)
         sys.exit(1)
-    make_not_older(snakemake.output, snakemake.input)
 
 
-def make_not_older(outputs: Iterable[str], inputs: Iterable[str]) -> None:
-    """Give outputs the time of the newest input where they are older: the clock was set back.
+def set_back(inputs: Iterable[str]) -> None:
+    """Give results from the future the present time; refuse a user's file from the future.
 
-    Snakemake would refuse and remove them.
+    Where a clock was set back, Snakemake refuses and removes outputs that are older than an input.
     """
-    times = [max(os.stat(path).st_mtime_ns, os.lstat(path).st_mtime_ns) for path in inputs]
-    newest = max(times, default=0)
-    for path in outputs:
-        if Path(path).exists() and os.stat(path).st_mtime_ns < newest:
-            os.utime(path, ns=(newest, newest))
+    now = time.clock_gettime_ns(time.CLOCK_REALTIME)
+    for path in map(Path, inputs):
+        if path.stat().st_mtime_ns <= now:
+            continue
+        if path.parts[0] != "results":
+            raise InputError(
+                f"{path} was modified in the future, says its time; set the clock right or "
+                "`touch` the file, then start again."
+            )
+        os.utime(path)
 
 
 def share_compiled_programs() -> None:
