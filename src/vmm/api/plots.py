@@ -117,6 +117,6 @@ def _umap(latent: np.ndarray, seed: int) -> np.ndarray:
     from anndata import AnnData
 
     cells = AnnData(latent)
-    sc.pp.neighbors(cells, use_rep="X", random_state=seed)
+    sc.pp.neighbors(cells, use_rep="X", transformer="sklearn")  # pynndescent 0.7 fails in scanpy
     sc.tl.umap(cells, random_state=seed)
     return cells.obsm["X_umap"]
