@@ -16,7 +16,7 @@ BENCHMARKS = [
             PRODUCTS: "benchmarks.image_step:products",
         },
         comparisons=(Comparison(STEP, 1.25, PRODUCTS),),
-        repeats=101,
+        repeats=41,
     )
 ]
 

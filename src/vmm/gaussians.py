@@ -140,14 +140,47 @@ def whitened_log_prob(z: Tensor, mean: Tensor, whitening: Tensor, log_det: Tenso
     -------
     torch.Tensor, shape (N, K)
     """
-    n_components, latent_dim = mean.shape
-    offset = (whitening @ mean.unsqueeze(-1)).squeeze(-1)
-    # Neighbours in memory are components: sums over p then run along whole rows, and the products
-    # of the backward pass have shapes that BLAS does three times as fast.
-    columns = whitening.permute(2, 1, 0).reshape(latent_dim, -1)
-    white = torch.addmm(-offset.T.reshape(-1), z, columns)
-    quadratic = white.reshape(-1, latent_dim, n_components).square().sum(1)
-    return log_det - 0.5 * (quadratic + latent_dim * LOG_2PI)
+    quadratic = _WhitenedDistances.apply(z, mean, whitening)[0]
+    return log_det - 0.5 * (quadratic + z.shape[-1] * LOG_2PI)
+
+
+class _WhitenedDistances(torch.autograd.Function):
+    """‖W_j z_i − W_j m_j‖², shape (N, K), with derivatives in closed form.
+
+    The whitened points lie in memory as (N, p, K), component beside component: sums over p then run
+    along whole rows, and the products have shapes that BLAS is fast at.
+    """
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(z, mean, whitening):
+        n_components, latent_dim = mean.shape
+        offset = (whitening @ mean.unsqueeze(-1)).squeeze(-1).T.reshape(-1)
+        columns = whitening.permute(2, 1, 0).reshape(latent_dim, -1)
+        white = torch.addmm(offset, z, columns, beta=-1).reshape(-1, latent_dim, n_components)
+        return white.square().sum(1), white, columns
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*inputs, *output[1:])
+
+    @staticmethod
+    def backward(ctx, grad, *_):
+        if grad is None:
+            return None, None, None
+        z, mean, whitening, white, columns = ctx.saved_tensors
+        n_components, latent_dim = mean.shape
+        scaled = white * (2 * grad).unsqueeze(1)
+        total = scaled.sum(0).T  # (K, p)
+        scaled = scaled.reshape(-1, latent_dim * n_components)
+        by_z = (columns @ scaled.T).T if ctx.needs_input_grad[0] else None
+        by_mean = -(total.unsqueeze(-2) @ whitening).squeeze(-2)
+        products = (z.T @ scaled).reshape(latent_dim, latent_dim, n_components)
+        by_whitening = products.permute(2, 1, 0) - total.unsqueeze(-1) * mean.unsqueeze(-2)
+        return by_z, by_mean, by_whitening
 
 
 def widened_log_prob(z: Tensor, centres: Normal, cholesky: Tensor) -> Tensor:
