@@ -123,7 +123,8 @@ def test_a_damaged_step_of_tuning_is_trained_anew(damage, whole, tmp_path):
     """And a whole one is not."""
 
     def tune() -> int:
-        climb(whole / "data.npz", whole / "split.npz", SPEC, [2.0], 0, lambda r: tmp_path, "cpu")
+        split = whole / "split.npz"
+        climb(whole / "data.npz", [split], [SPEC], [2.0], 0, lambda trial, ratio: tmp_path, "cpu")
         return (tmp_path / "run.json").stat().st_mtime_ns
 
     first = tune()

@@ -48,14 +48,14 @@ def test_no_step_waits_or_copies(kind, prior, precision, as_on_a_gpu):
     [*[(prior, "elbo") for prior in PRIORS], *[(p, "unmerged_nmi") for p in PRIORS[1:]]],
 )
 @pytest.mark.parametrize("kind", KINDS)
-def test_an_epoch_waits_twice_and_copies_the_clusters(kind, prior, monitor, as_on_a_gpu):
-    """For the ELBO of training and that of validation, whatever the number of steps."""
+def test_an_epoch_waits_three_times_and_copies_the_clusters(kind, prior, monitor, as_on_a_gpu):
+    """For two ELBOs and for whether all values are finite, whatever the number of steps."""
     for batch_size in (20, 10):
         trainer = make_trainer(kind, prior, monitor=monitor, batch_size=batch_size)
         trainer.validate(trainer.train(), 0.0)
         with observed() as seen:
             trainer.validate(trainer.train(), 0.0)
-        assert seen.waiting == ["aten::_local_scalar_dense"] * 2
+        assert seen.waiting == ["aten::_local_scalar_dense"] * 3
         assert seen.copying == ([] if prior == "normal" else ["cpu"])
 
 

@@ -30,13 +30,13 @@ spec = dict(
     latent_dim=2, n_components=4, n_layers=1, n_hidden=8, likelihood="zinb", learning_rate=1e-3,
     batch_size=16, max_epochs=2, patience=2, monitor="elbo", prior_learning_ratio=1.0,
 )
-class Output(list):
-    run = folder / "model" / "run.json"
+class Input(list):
+    data, splits, choice = folder / "cells.npz", [folder / "split.npz"], []
 
 snakemake = SimpleNamespace(
-    input=SimpleNamespace(data=folder / "cells.npz", split=folder / "split.npz", choice=None),
-    output=Output([Output.run]),
-    params=SimpleNamespace(spec=spec), log=[folder / "log"], threads=1,
+    input=Input([Input.data, *Input.splits]),
+    output=[folder / "model" / "run.json"],
+    params=SimpleNamespace(specs=[spec]), log=[folder / "log"], threads=1,
     config={"device": "cpu", "cuda_graph": False},
 )
 sys.path.insert(0, sys.argv[2])
