@@ -148,22 +148,28 @@ def trainings(folder: Path) -> dict[int, str]:
 
 
 @pytest.fixture(scope="module")
-def on_slurm(cluster, tmp_path_factory) -> Run:
-    project = Project(tmp_path_factory.mktemp("slurm") / "project")
-    project.configure(CONFIG)
-    project.checkpoint_every_epoch()
-    for edit in EDITS:
-        project.edit(*edit)
-    return Run(project, cluster)
+def projects(cluster, tmp_path_factory) -> dict[str, Project]:
+    """Return the working copies of both runs, made at once: of the same code."""
+    folder = tmp_path_factory.mktemp("copies")
+    copies = {name: Project(folder / name) for name in ("slurm", "local")}
+    for project in copies.values():
+        project.configure(CONFIG)
+    return copies
 
 
 @pytest.fixture(scope="module")
-def local(cluster, tmp_path_factory) -> Project:
-    project = Project(tmp_path_factory.mktemp("local") / "project")
-    project.configure(CONFIG)
-    done = project.snakemake(*TARGETS, "--cores", "2", configfile="my.yaml")
+def on_slurm(cluster, projects) -> Run:
+    projects["slurm"].checkpoint_every_epoch()
+    for edit in EDITS:
+        projects["slurm"].edit(*edit)
+    return Run(projects["slurm"], cluster)
+
+
+@pytest.fixture(scope="module")
+def local(projects) -> Project:
+    done = projects["local"].snakemake(*TARGETS, "--cores", "2", configfile="my.yaml")
     assert done.status == 0, done.text
-    return project
+    return projects["local"]
 
 
 def test_it_ends_well(on_slurm):
