@@ -49,6 +49,7 @@ EVIDENCE = $(BIN)/snakemake --cores $(CORES) --configfile docs/evidence
 evidence: $(READY)  ## measure again what docs/fidelity.md reports, from data beside the project
 	@$(EVIDENCE)/cells.yaml
 	@$(EVIDENCE)/cells_kang.yaml
+	@$(EVIDENCE)/cells_more.yaml
 	@$(EVIDENCE)/cells_pbmc4k.yaml
 	@$(EVIDENCE)/images.yaml
 	@$(EVIDENCE)/switches.yaml

@@ -1,22 +1,32 @@
-"""Gather what `make evidence` measured into text and small pictures under docs/evidence/results.
+"""Gather what `make evidence` measured into docs/: tables in docs/fidelity.md, tests, pictures.
 
-Reads ``results/evidence_*`` and writes one Markdown file, the tests behind it as CSV, and pictures.
+Reads ``results/evidence_*``. Writes ``docs/evidence/results`` and, in docs/fidelity.md, what stands
+between ``<!-- begin NAME -->`` and ``<!-- end NAME -->``: no number there is typed by hand.
 """
 
 from __future__ import annotations
 
+import re
 import shutil
 from pathlib import Path
 
 import pandas as pd
 
+from vmm.figures.rows import dataset_label
 from vmm.io import read_json
 from vmm.metrics.rows import read_rows
 from vmm.metrics.significance import paired_tests
 from vmm.names import METHODS, method_of
 
-RESULTS, OUT = Path("results"), Path(__file__).parent / "results"
-RUNS = ("evidence_cells", "evidence_cells_kang", "evidence_cells_pbmc4k", "evidence_images")
+DOCS = Path(__file__).resolve().parents[1]
+RESULTS, OUT, PAGE = Path("results"), DOCS / "evidence" / "results", DOCS / "fidelity.md"
+CELL_RUNS = (
+    "evidence_cells",
+    "evidence_cells_kang",
+    "evidence_cells_more",
+    "evidence_cells_pbmc4k",
+)
+IMAGE_RUNS = ("evidence_images",)
 SWITCHES = {
     "responsibility_gradient": ("evidence_switches", "true", "false"),
     "concentration_prior": ("evidence_switches", "inverse_gamma", "gamma"),
@@ -28,14 +38,9 @@ SCORES = {
     "clustering": ["Utilized clusters", "NMI (unmerged)", "NMI (merged)"],
     "integration": ["Bio conservation", "Batch correction", "Total", "Silhouette label"],
 }
-PRIORS = {
-    "N(0, I)": "StandardNormal",
-    "VampPrior": "VampPrior",
-    "GMM": "GaussianMixture",
-    "VMM": "VampPriorMixture",
-}
 PAIRS = [("GMM", "N(0, I)"), ("VMM", "N(0, I)"), ("VMM", "GMM"), ("VMM", "VampPrior")]
-PICTURES = ("mde_*.png", "samples_*.png", "training_*.png")
+IMAGE_PAIRS = [("VMM", "VaDE"), ("VMM", "GMM"), ("VMM", "VampPrior")]
+PICTURES = ("mde_*.png", "samples_*.png", "training_*.png", "tuning_*.png")
 
 
 def markdown(frame: pd.DataFrame) -> str:
@@ -44,33 +49,121 @@ def markdown(frame: pd.DataFrame) -> str:
     return "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in r) + " |" for r in rows)
 
 
-def tables_of(run: str) -> list[str]:
-    """Return a run's tables and recommendations, and copy its tests and pictures."""
-    folder, parts = RESULTS / run, [f"# {run}"]
-    (OUT / run).mkdir(parents=True, exist_ok=True)
-    for path in sorted((folder / "tables").glob("table?.csv")):
-        shutil.copy(path.with_name(f"{path.stem}_tests.csv"), OUT / run)
-        table = pd.read_csv(path, keep_default_na=False)
-        parts.append(f"## {path.stem}\n\n{markdown(table)}")
-    recommendation = folder / "tables" / "recommendation.json"
-    if recommendation.exists():
-        for dataset, judged in read_json(recommendation).items():
-            sentences = [part["sentence"] for part in judged.values() if "sentence" in part]
-            parts.append(f"**{dataset}.** {' '.join(sentences)}")
-    for pattern in PICTURES:
-        for picture in sorted((folder / "figures").glob(pattern)):
-            shrink(picture, OUT / run / picture.name)
-    return parts
+def runs(names: tuple[str, ...]) -> list[Path]:
+    """Return the folders of those runs that are complete."""
+    return [RESULTS / name for name in names if (RESULTS / name / "report.html").exists()]
 
 
-def shrink(source: Path, target: Path, width: int = 900) -> None:
-    """Write a smaller copy of a picture, in few colours."""
-    from PIL import Image
+def tests(names: tuple[str, ...], table: int) -> pd.DataFrame:
+    """Return what one table of some runs shows, with its tests."""
+    files = [run / "tables" / f"table{table}_tests.csv" for run in runs(names)]
+    frames = [pd.read_csv(file) for file in files if file.exists()]
+    return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
-    picture = Image.open(source).convert("RGB")
-    height = round(picture.height * min(1.0, width / picture.width))
-    picture = picture.resize((min(width, picture.width), height), Image.Resampling.LANCZOS)
-    picture.quantize(128).save(target, optimize=True)
+
+def scores(frame: pd.DataFrame, metrics: list[str], decimals: int = 3) -> pd.DataFrame:
+    """Return a method a row and a data set a column: mean ± sd, bold as the tables have it."""
+    frame = frame[frame["metric"].isin(metrics)]
+    texts: dict[str, dict[str, str]] = {}
+    for row in frame.itertuples():
+        if pd.isna(row.mean):
+            text = "n/a"
+        elif row.metric == "Utilized clusters":
+            text = f"{row.mean:.1f}"
+        else:
+            text = f"{row.mean:.{decimals}f} ± {row.sd:.{decimals}f}"
+            text = f"**{text}**" if row.bold else text
+        before = texts.setdefault(row.method, {}).get(row.dataset)
+        texts[row.method][row.dataset] = f"{before}; {text}" if before else text
+    table = pd.DataFrame.from_dict(texts, orient="index").fillna("–")
+    return table.rename_axis("").rename(columns=dataset_label).reset_index()
+
+
+def trainings() -> pd.DataFrame:
+    """Return, for each data set and method, the epochs until the best one and what was tuned."""
+    lines = []
+    for run in runs(CELL_RUNS):
+        for file in sorted(run.glob("models/*/*/chosen/trial_*/run.json")):
+            done = read_json(file)
+            spec = done["spec"]
+            if "epochs" in done:
+                lines.append(
+                    {
+                        "dataset": dataset_label(spec["dataset"]),
+                        "method": METHODS["cells"][method_of(spec["model"], spec["prior"])].label,
+                        "best": done["best_epoch"],
+                        "cut": done["epochs"] >= spec["max_epochs"],
+                        "ok": done["status"] == "ok",
+                    }
+                )
+    if not lines:
+        return pd.DataFrame()
+    parts = pd.DataFrame(lines).groupby(["method", "dataset"], sort=False)
+    text = parts.apply(_epochs, include_groups=False).unstack("dataset").fillna("–")
+    order = [m.label for m in METHODS["cells"].values() if m.label in text.index]
+    return text.loc[order].rename_axis("").reset_index()
+
+
+def _epochs(part: pd.DataFrame) -> str:
+    text = f"{part['best'].mean():.0f}"
+    for column, word in (("cut", "cut"), ("ok", "diverged")):
+        number = int((part[column] if column == "cut" else ~part[column]).sum())
+        text += f" ({number} {word})" if number else ""
+    return text
+
+
+def choices() -> pd.DataFrame:
+    """Return what tuning chose for each data set, and from what."""
+    lines = []
+    for run in runs(CELL_RUNS):
+        for file in sorted(run.glob("tuning/*.json")):
+            choice = read_json(file)
+            tried = "; ".join(
+                f"{row['setting'].partition('-r')[2]}: {row['Utilized clusters']:.0f}, "
+                f"{row[choice['criterion']]:.3f}"
+                for row in choice["table"]
+            )
+            types = read_json(run / "data" / f"{file.stem}.json")["n_types"]
+            lines.append(
+                {
+                    "data set": dataset_label(file.stem),
+                    "types": types,
+                    "ratio: clusters, score": tried,
+                    "chosen": choice["prior_learning_ratio"],
+                }
+            )
+    return pd.DataFrame(lines)
+
+
+def claims(kind: str, names: tuple[str, ...], metric: str, pairs: list) -> pd.DataFrame:
+    """Return, for each data set and pair of methods, the paired difference in one metric."""
+    lines = []
+    source = "integration" if metric in SCORES["integration"] else "clustering"
+    labels = {(m.model, m.prior): m.label for m in METHODS[kind].values()}
+    for run in runs(names):
+        rows = read_rows(run / "metrics" / f"{source}.csv")
+        rows = rows[rows["metric"].eq(metric) & rows["setting"].ne("leiden")]
+        rows = rows.assign(
+            method=[labels[key] for key in zip(rows["model"], rows["prior"], strict=True)]
+        )
+        for dataset, part in rows.groupby("dataset", sort=False):
+            values = part.pivot(index="trial", columns="method", values="value")
+            for one, other in pairs:
+                if {one, other} <= set(values.columns):
+                    lines.append(_claim(dataset, values, one, other))
+    return pd.DataFrame(lines)
+
+
+def _claim(dataset: str, values: pd.DataFrame, one: str, other: str) -> dict[str, str]:
+    test = paired_tests(values[[one, other]]).loc[lambda frame: frame["status"].eq("tested")]
+    difference = (values[one] - values[other]).dropna()
+    return {
+        "data set": dataset_label(dataset),
+        "pair": f"{one} - {other}",
+        "difference": f"{difference.mean():+.4f}",
+        "n": str(len(difference)),
+        "p": f"{test['p'].iloc[0]:.3f}" if len(test) else "–",
+    }
 
 
 def switches() -> pd.DataFrame:
@@ -97,8 +190,7 @@ def switches() -> pd.DataFrame:
 
 def _switch_line(switch, dataset, model, prior, metric, values, default) -> dict[str, str]:
     other = next(column for column in values.columns if column != default)
-    tests = paired_tests(values)
-    p = tests["p"].dropna()
+    p = paired_tests(values)["p"].dropna()
     return {
         "switch": switch,
         "data set": dataset,
@@ -111,44 +203,76 @@ def _switch_line(switch, dataset, model, prior, metric, values, default) -> dict
     }
 
 
-def claims() -> pd.DataFrame:
-    """Return, for each cell set and pair of priors, the paired difference in bio conservation."""
-    lines = []
-    for path in sorted(RESULTS.glob("evidence_cells*/metrics/integration.csv")):
-        rows = read_rows(path)
-        rows = rows[rows["metric"].eq("Bio conservation") & rows["model"].eq("scVI")]
-        for dataset, part in rows.groupby("dataset"):
-            values = part.pivot(index="trial", columns="prior", values="value")
-            for better, worse in PAIRS:
-                pair = values[[PRIORS[better], PRIORS[worse]]]
-                test = paired_tests(pair).loc[lambda frame: frame["status"].eq("tested")]
-                difference = pair[PRIORS[better]] - pair[PRIORS[worse]]
-                lines.append(
-                    {
-                        "data set": dataset,
-                        "pair": f"{better} - {worse}",
-                        "difference": f"{difference.mean():+.4f}",
-                        "n": str(len(difference.dropna())),
-                        "p": f"{test['p'].iloc[0]:.3f}" if len(test) else "–",
-                    }
-                )
-    return pd.DataFrame(lines)
+# Writing -------------------------------------------------------------------------------------
+
+
+def write_run(run: Path) -> None:
+    """Write a run's tables and recommendations as text; copy its tests and pictures."""
+    parts, out = [f"# {run.name}"], OUT / run.name
+    shutil.rmtree(out, ignore_errors=True)
+    out.mkdir(parents=True)
+    for path in sorted((run / "tables").glob("table?.csv")):
+        shutil.copy(path.with_name(f"{path.stem}_tests.csv"), out)
+        table = pd.read_csv(path, keep_default_na=False)
+        parts.append(f"## {path.stem}\n\n{markdown(table)}")
+    recommendation = run / "tables" / "recommendation.json"
+    if recommendation.exists():
+        for dataset, judged in read_json(recommendation).items():
+            sentences = [part["sentence"] for part in judged.values() if "sentence" in part]
+            parts.append(f"**{dataset}.** {' '.join(sentences)}")
+    for pattern in PICTURES:
+        for picture in sorted((run / "figures").glob(pattern)):
+            shrink(picture, out / picture.name)
+    (OUT / f"{run.name}.md").write_text("\n\n".join(parts) + "\n")
+
+
+def shrink(source: Path, target: Path, width: int = 900) -> None:
+    """Write a smaller copy of a picture, in few colours."""
+    from PIL import Image
+
+    picture = Image.open(source).convert("RGB")
+    height = round(picture.height * min(1.0, width / picture.width))
+    picture = picture.resize((min(width, picture.width), height), Image.Resampling.LANCZOS)
+    picture.quantize(128).save(target, optimize=True)
+
+
+def put(page: str, name: str, text: str) -> str:
+    """Return the page with `text` between the marks of `name`."""
+    begin, end = f"<!-- begin {name} -->", f"<!-- end {name} -->"
+    found = re.compile(f"{re.escape(begin)}.*?{re.escape(end)}", re.DOTALL)
+    if not found.search(page):
+        raise SystemExit(f"{PAGE} has no {begin} … {end}")
+    return found.sub(lambda _: f"{begin}\n\n{text}\n\n{end}", page)
+
+
+def blocks() -> dict[str, pd.DataFrame]:
+    """Return the tables of docs/fidelity.md by their marks."""
+    integration, clusters = tests(CELL_RUNS, 4), tests(CELL_RUNS, 3)
+    images = tests(IMAGE_RUNS, 2)
+    made = {"trainings": trainings(), "choices": choices()}
+    if len(integration):
+        made["bio"] = scores(integration, ["Bio conservation"])
+        made["total"] = scores(integration, ["Batch correction", "Total"])
+        made["clusters"] = scores(clusters, ["Utilized clusters", "NMI (unmerged)"])
+        made["claims"] = claims("cells", CELL_RUNS, "Bio conservation", PAIRS)
+    if len(images):
+        shown = ["Utilized clusters", "Accuracy", "NMI (unmerged)"]
+        made["images"] = scores(images, shown)
+        made["image_claims"] = claims("images", IMAGE_RUNS, "NMI (unmerged)", IMAGE_PAIRS)
+    return {name: frame for name, frame in made.items() if len(frame)}
 
 
 def main() -> None:
     """Write everything that is there."""
     OUT.mkdir(exist_ok=True)
-    for run in RUNS:
-        if (RESULTS / run / "report.html").exists():
-            (OUT / f"{run}.md").write_text("\n\n".join(tables_of(run)) + "\n")
-    frame = claims()
-    if len(frame):
-        (OUT / "claims.md").write_text(
-            f"# Bio conservation, paired by trial\n\n{markdown(frame)}\n"
-        )
-    frame = switches()
-    if len(frame):
+    for run in runs((*CELL_RUNS, *IMAGE_RUNS)):
+        write_run(run)
+    if len(frame := switches()):
         (OUT / "switches.md").write_text(f"# Switches\n\n{markdown(frame)}\n")
+    page = PAGE.read_text()
+    for name, frame in blocks().items():
+        page = put(page, name, markdown(frame))
+    PAGE.write_text(page)
 
 
 if __name__ == "__main__":
