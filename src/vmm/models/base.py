@@ -31,7 +31,7 @@ class LatentVariableModel(nn.Module):
     """Whether clusters are by default those of a sample of z, or of its mean."""
 
     def forward(self, function: Callable, *inputs: Any) -> Any:
-        """Return function(self, *inputs), for `torch.func.functional_call`."""
+        """Return ``function(self, *inputs)``, for `torch.func.functional_call`."""
         return function(self, *inputs)
 
     def posterior(self, batch: Any, training: bool = False, noise: Noise | None = None) -> Normal:
