@@ -15,28 +15,17 @@ from pathlib import Path
 import numpy as np
 
 from benchmarks.harness import ROOT, Benchmark, Comparison
+from benchmarks.scvi_epochs import SPEC as EPOCH_SPEC
 
 FOLDER = ROOT / "results" / "benchmarks"
 SIZES = (5_000, 20_000, 100_000, 500_000)
 N_GENES, NON_ZERO, N_BATCHES, N_TYPES, BLOCK = 2_000, 0.05, 4, 12, 5_000
 LABELS = {n: f"{n:,} cells".replace(",", " ") for n in SIZES}
-SPEC = {
-    "dataset": "synthetic",
-    "model": "scVI",
+SPEC = EPOCH_SPEC | {
     "prior": "VampPriorMixture",
     "setting": "benchmark",
-    "trial": 0,
-    "seed": 0,
-    "latent_dim": 10,
-    "n_layers": 1,
-    "n_hidden": 128,
-    "likelihood": "zinb",
-    "n_components": 100,
-    "learning_rate": 4e-4,
     "batch_size": 512,
     "prior_learning_ratio": 5.0,
-    "max_epochs": 100_000,
-    "patience": 100_000,
     "monitor": "elbo",
 }
 
