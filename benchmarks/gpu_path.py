@@ -17,6 +17,7 @@ from benchmarks.scvi_epochs import SPEC
 from vmm.cuda_graph import WARM_UP, CapturedStep
 from vmm.io import atomic
 from vmm.models.build import build_model
+from vmm.products import without_onednn
 from vmm.tensors import CellTensors, ImageTensors, Tensors
 from vmm.training import Settings, Trainer, fit
 
@@ -32,9 +33,20 @@ PRECISIONS = ("float32", "tf32", "bf16")
 
 
 class Counter(TorchDispatchMode):
-    """Counts the operators that are dispatched."""
+    """Counts the operators that are dispatched, with the products that a GPU would be asked for."""
 
     n = 0
+
+    def __enter__(self):
+        """Keep products from oneDNN."""
+        self.products = without_onednn()
+        self.products.__enter__()
+        return super().__enter__()
+
+    def __exit__(self, *error):
+        """Let products be as they were."""
+        super().__exit__(*error)
+        self.products.__exit__(*error)
 
     def __torch_dispatch__(self, func, types, args=(), kwargs=None):
         """Count and call."""

@@ -12,6 +12,8 @@ from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves, tree_map
 
+from vmm.products import without_onednn
+
 aten = torch.ops.aten
 WAITING_TAGS = {torch.Tag.data_dependent_output, torch.Tag.dynamic_output_shape}
 CHECKS = {aten._linalg_check_errors.default}
@@ -68,9 +70,9 @@ class Methods(TorchFunctionMode):
 
 @contextmanager
 def observed() -> Iterator[Observed]:
-    """Observe what runs inside."""
+    """Observe what runs inside, with the products that a GPU would be asked for."""
     seen = Observed()
-    with Operators(seen), Methods(seen):
+    with without_onednn(), Operators(seen), Methods(seen):
         yield seen
 
 

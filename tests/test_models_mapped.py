@@ -9,7 +9,7 @@ from torch.func import vmap
 
 from vmm.models import mapped
 from vmm.models.mapped import with_mapped_layers
-from vmm.models.networks import HiddenLayer, Linear
+from vmm.models.networks import HiddenLayer
 
 T, N, A, B = 3, 7, 5, 4
 
@@ -36,11 +36,6 @@ def assert_mapped(ours, reference, inputs, statistics=()):
         torch.testing.assert_close(mine, theirs, rtol=1e-11, atol=1e-11)
 
 
-def test_linear():
-    inputs = doubles(T, N, A, seed=0), doubles(T, B, A, seed=1), doubles(T, B, seed=2)
-    assert_mapped(mapped._Affine.apply, F.linear, inputs)
-
-
 @pytest.mark.parametrize("training", [True, False])
 def test_batch_norm(training):
     inputs = 2 + doubles(T, N, A, seed=3), doubles(T, A, seed=4), doubles(T, A, seed=5)
@@ -64,5 +59,3 @@ def test_the_model_itself_keeps_its_layers():
     layer = HiddenLayer(A, B, 0.1)
     copy = with_mapped_layers(layer)
     assert copy.batch_norm is mapped._batch_norm and layer.batch_norm is F.batch_norm
-    assert isinstance(copy.linear, Linear) and "affine" not in vars(layer.linear)
-    assert layer.linear.affine is F.linear

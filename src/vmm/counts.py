@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vmm.products import map_at_once
+
 TINY = 1e-30
 
 
@@ -153,14 +155,7 @@ class _CountLogLikelihood(torch.autograd.Function):
     @staticmethod
     def vmap(info, in_dims, *inputs):
         """Map by one call: finding the counts has no rule of its own."""
-
-        def mapped_first(value, dim):
-            if value is None or dim is not None:
-                return None if value is None else value.movedim(dim, 0)
-            return value.expand(info.batch_size, *value.shape)
-
-        output = _CountLogLikelihood.apply(*map(mapped_first, inputs, in_dims))
-        return output, tuple(None if value is None else 0 for value in output)
+        return map_at_once(_CountLogLikelihood, info, in_dims, inputs)
 
 
 def _terms_of_zeros(theta, soft, share, negative):

@@ -13,6 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vmm.products import map_at_once, product
+
 LOG_2PI = math.log(2 * math.pi)
 MIN_SCALE = 1e-5
 """Added to the softplus of a scale or of the diagonal of a Cholesky factor."""
@@ -151,15 +153,12 @@ class _WhitenedDistances(torch.autograd.Function):
     along whole rows, and the products have shapes that BLAS is fast at.
     """
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(z, mean, whitening):
-        n_components, latent_dim = mean.shape
-        offset = (whitening @ mean.unsqueeze(-1)).squeeze(-1).T.reshape(-1)
-        columns = whitening.permute(2, 1, 0).reshape(latent_dim, -1)
-        white = torch.addmm(offset, z, columns, beta=-1).reshape(-1, latent_dim, n_components)
-        return white.square().sum(1), white, columns
+        offset = (whitening @ mean.unsqueeze(-1)).squeeze(-1).mT.flatten(-2)
+        columns = whitening.transpose(-3, -1).flatten(-2)
+        white = product(z, columns, -offset).unflatten(-1, mean.shape[:-3:-1])
+        return white.square().sum(-2), white, columns
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -172,15 +171,18 @@ class _WhitenedDistances(torch.autograd.Function):
         if grad is None:
             return None, None, None
         z, mean, whitening, white, columns = ctx.saved_tensors
-        n_components, latent_dim = mean.shape
-        scaled = white * (2 * grad).unsqueeze(1)
-        total = scaled.sum(0).T  # (K, p)
-        scaled = scaled.reshape(-1, latent_dim * n_components)
-        by_z = (columns @ scaled.T).T if ctx.needs_input_grad[0] else None
+        scaled = white * (2 * grad).unsqueeze(-2)
+        total = scaled.sum(-3).mT  # (K, p)
+        scaled = scaled.flatten(-2)
+        by_z = product(columns, scaled.mT).mT if ctx.needs_input_grad[0] else None
         by_mean = -(total.unsqueeze(-2) @ whitening).squeeze(-2)
-        products = (z.T @ scaled).reshape(latent_dim, latent_dim, n_components)
-        by_whitening = products.permute(2, 1, 0) - total.unsqueeze(-1) * mean.unsqueeze(-2)
+        products = product(z.mT, scaled).unflatten(-1, mean.shape[:-3:-1])
+        by_whitening = products.transpose(-3, -1) - total.unsqueeze(-1) * mean.unsqueeze(-2)
         return by_z, by_mean, by_whitening
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        return map_at_once(_WhitenedDistances, info, in_dims, inputs)
 
 
 def widened_log_prob(z: Tensor, centres: Normal, cholesky: Tensor) -> Tensor:

@@ -27,7 +27,8 @@ from vmm.errors import InputError
 from vmm.gaussians import Normal
 from vmm.io import read_tensors, write_tensors
 from vmm.models.base import LatentVariableModel, Noise
-from vmm.models.networks import Precision, matrix_products
+from vmm.models.networks import matrix_products
+from vmm.products import Precision
 from vmm.tensors import Tensors
 
 log = logging.getLogger(__name__)

@@ -24,9 +24,9 @@ from vmm.api.summary import SummaryMixin
 from vmm.data.splits import random_split
 from vmm.models.base import LatentVariableModel
 from vmm.models.build import build_model, seed_of
-from vmm.models.networks import Precision
 from vmm.models.scvi import SCVI as Networks
 from vmm.names import PRIORS
+from vmm.products import Precision
 from vmm.progress import progress
 from vmm.tensors import CellTensors
 from vmm.training import EVALUATION_ROWS, FitResult, Settings, fit

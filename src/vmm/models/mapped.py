@@ -11,45 +11,16 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from vmm.models.networks import HiddenLayer, Linear
+from vmm.models.networks import HiddenLayer
 
 
 def with_mapped_layers(model: nn.Module) -> nn.Module:
     """Return a copy of a model for `torch.func.vmap` over parameters and inputs."""
     model = copy.deepcopy(model)
     for module in model.modules():
-        if isinstance(module, Linear):
-            module.affine = _Affine.apply
         if isinstance(module, HiddenLayer):
             module.batch_norm = _batch_norm
     return model
-
-
-class _Affine(torch.autograd.Function):
-    """`F.linear`: x Wᵀ + b for x (T, n, a), W (T, b, a) and b (T, b)."""
-
-    @staticmethod
-    def forward(x: Tensor, weight: Tensor, bias: Tensor) -> Tensor:
-        return torch.baddbmm(bias.unsqueeze(-2), x, weight.mT)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        x, weight, _ = inputs
-        ctx.save_for_backward(x, weight)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (x, weight), (for_x, for_weight, for_bias) = ctx.saved_tensors, ctx.needs_input_grad
-        return (
-            torch.bmm(grad, weight) if for_x else None,
-            torch.bmm(grad.mT, x) if for_weight else None,
-            grad.sum(-2) if for_bias else None,
-        )
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        assert in_dims == (0, 0, 0)
-        return _Affine.apply(*inputs), 0
 
 
 def _batch_norm(

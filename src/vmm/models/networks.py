@@ -5,13 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-Precision = Literal["float32", "tf32", "bf16"]
+from vmm.products import Precision, affine
 
 
 class Linear(nn.Linear):
@@ -24,46 +23,10 @@ class Linear(nn.Linear):
     """
 
     precision: Precision = "float32"
-    affine = staticmethod(F.linear)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x Wᵀ + b, shape (n, n_out)."""
-        if self.precision == "float32":
-            return self.affine(x, self.weight, self.bias)
-        return _Product.apply(x, self.weight.T, self.precision) + self.bias
-
-
-class _Product(torch.autograd.Function):
-    """A matrix product whose derivatives are taken with the same precision."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(a, b, precision):
-        return _product(a, b, precision)
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        a, b, ctx.precision = inputs
-        ctx.save_for_backward(a, b)
-
-    @staticmethod
-    def backward(ctx, grad):
-        (a, b), (for_a, for_b, _) = ctx.saved_tensors, ctx.needs_input_grad
-        by_a = _product(grad, b.mT, ctx.precision) if for_a else None
-        return by_a, _product(a.mT, grad, ctx.precision) if for_b else None, None
-
-
-def _product(a: Tensor, b: Tensor, precision: Precision) -> Tensor:
-    if precision == "bf16":
-        return (a.bfloat16() @ b.bfloat16()).float()
-    matmul = torch.backends.cuda.matmul
-    before = matmul.fp32_precision
-    matmul.fp32_precision = "tf32"
-    try:
-        return a @ b
-    finally:
-        matmul.fp32_precision = before
+        return affine(x, self.weight, self.bias, self.precision)
 
 
 @contextmanager
