@@ -48,8 +48,8 @@ def recorded_products(step) -> list[tuple]:
     import torch
     from torch.utils._python_dispatch import TorchDispatchMode
 
-    aten = torch.ops.aten
-    kinds = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.addmv, aten.mv}
+    aten, onednn = torch.ops.aten, torch.ops.mkldnn._linear_pointwise
+    kinds = {aten.mm, aten.addmm, aten.bmm, aten.baddbmm, aten.addmv, aten.mv, onednn}
     calls = []
 
     class Record(TorchDispatchMode):

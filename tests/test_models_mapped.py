@@ -10,6 +10,7 @@ from torch.func import vmap
 from vmm.models import mapped
 from vmm.models.mapped import with_mapped_layers
 from vmm.models.networks import HiddenLayer
+from vmm.products import affine, stackable_affine
 
 T, N, A, B = 3, 7, 5, 4
 
@@ -59,3 +60,4 @@ def test_the_model_itself_keeps_its_layers():
     layer = HiddenLayer(A, B, 0.1)
     copy = with_mapped_layers(layer)
     assert copy.batch_norm is mapped._batch_norm and layer.batch_norm is F.batch_norm
+    assert copy.linear.affine is stackable_affine and layer.linear.affine is affine

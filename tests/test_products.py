@@ -18,9 +18,10 @@ onednn = pytest.mark.skipif(vmm.products._LINEAR is None, reason="PyTorch withou
 
 
 @pytest.fixture(params=[pytest.param(True, marks=onednn), False], ids=["onednn", "plain"])
-def by_onednn(request):
+def by_onednn(request, monkeypatch):
+    monkeypatch.setattr(vmm.products, "LARGE", 0)
     with nullcontext() if request.param else without_onednn():
-        assert vmm.products._by_onednn() == request.param
+        assert vmm.products._by_onednn(torch.ones(1, 1)) == request.param
         yield
 
 
@@ -94,6 +95,9 @@ def test_onednn_is_used_where_it_may_be(monkeypatch):
     monkeypatch.setattr(vmm.products, "_LINEAR", lambda *given: used.append(1) or ours(*given))
     x, weight, bias = inputs()
     affine(x, weight, bias)
+    assert used == [], "of small ones calling it would cost more than it saves"
+    monkeypatch.setattr(vmm.products, "LARGE", N * A * B)
+    affine(x, weight, bias)
     assert used == [1]
     affine(x.double(), weight.double(), bias.double())
     affine(*(value.to("meta") for value in (x, weight, bias)))
@@ -108,5 +112,6 @@ def test_a_pytorch_without_the_operator(monkeypatch):
 
     monkeypatch.setattr(torch.ops, "mkldnn", Nothing())
     assert vmm.products._find_linear() is None
+    monkeypatch.setattr(vmm.products, "LARGE", 0)
     monkeypatch.setattr(vmm.products, "_LINEAR", None)
     assert_close(value_and_gradients(affine, inputs()), value_and_gradients(F.linear, inputs()))

@@ -143,7 +143,7 @@ def whitened_log_prob(z: Tensor, mean: Tensor, whitening: Tensor, log_det: Tenso
     torch.Tensor, shape (N, K)
     """
     quadratic = _WhitenedDistances.apply(z, mean, whitening)[0]
-    return log_det - 0.5 * (quadratic + z.shape[-1] * LOG_2PI)
+    return torch.add(log_det - 0.5 * z.shape[-1] * LOG_2PI, quadratic, alpha=-0.5)
 
 
 class _WhitenedDistances(torch.autograd.Function):

@@ -228,8 +228,8 @@ class MixturePrior(Prior):
             mean, spread = centres, 0.0
         else:
             mean, spread = centres.mean, centres.project(cholesky).square().sum((-2, -1))
-        log_prob = whitened_log_prob(z, mean, cholesky.mT, log_diagonal(cholesky))
-        return self.log_weights() - 0.5 * spread + log_prob
+        log_scale = self.log_weights() - 0.5 * spread + log_diagonal(cholesky)
+        return whitened_log_prob(z, mean, cholesky.mT, log_scale)
 
     def cluster_log_probs(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return the E-step's log q(c_i = j) = log softmax_j log ρ_ij, shape (N, K)."""
@@ -240,26 +240,13 @@ class MixturePrior(Prior):
 
         `cholesky` is that of the precisions Λ.
         """
-        alpha = self.concentration()
-        if self.concentration_prior == "inverse_gamma":
-            log_concentration = log_inverse_gamma(alpha)
-        else:
-            log_concentration = -alpha.reciprocal()
-        log_wisharts = log_wishart(
-            cholesky,
-            dof=self.latent_dim + 2,
-            scale=self.n_components ** (1 / self.latent_dim) / (self.latent_dim + 2),
-        )
+        log_prob = _LogHyperprior.apply(
+            self.concentration(), self.log_weights(), cholesky, self.concentration_prior
+        )[0]
         second_moment = (
             centres.square().sum(-1) if isinstance(centres, Tensor) else centres.second_moment()
         )
-        log_centres = -0.5 * (second_moment + self.latent_dim * LOG_2PI)
-        return (
-            log_concentration
-            + log_dirichlet(self.log_weights(), alpha / self.n_components)
-            + log_wisharts.sum()
-            + log_centres.sum()
-        )
+        return log_prob - 0.5 * (second_moment + self.latent_dim * LOG_2PI).sum()
 
     def prior_step_loss(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return −1/M [Σ_ij q(c_i=j) log ρ_ij + log hyperprior] for M points `z`, a scalar.
@@ -381,6 +368,42 @@ class VaDEMixture(GaussianMixture):
         self.weight_logits.copy_(torch.from_numpy(fitted.weights_).log())
         self.means.copy_(torch.from_numpy(fitted.means_))
         self.precision_raw.copy_(raw)
+
+
+class _LogHyperprior(torch.autograd.Function):
+    """log p(α) + log p(π|α) + Σ_j log p(Λ_j), a scalar, with derivatives in closed form."""
+
+    generate_vmap_rule = True
+
+    @staticmethod
+    def forward(alpha, log_weights, cholesky, concentration_prior):
+        n, p = cholesky.shape[:2]
+        concentration, dof, scale = alpha / n, p + 2, n ** (1 / p) / (p + 2)
+        inverse = alpha.reciprocal()
+        if concentration_prior == "inverse_gamma":
+            log_prob, by_alpha = log_inverse_gamma(alpha), inverse.square() - 2 * inverse
+        else:
+            log_prob, by_alpha = -inverse, inverse.square()
+        log_prob = log_prob + log_dirichlet(log_weights, concentration)
+        log_prob = log_prob + log_wishart(cholesky, dof, scale).sum()
+        by_alpha = by_alpha + alpha.digamma() - concentration.digamma() + log_weights.mean()
+        inverse_diagonal = cholesky.diagonal(dim1=-2, dim2=-1).reciprocal()
+        by_cholesky = torch.diag_embed((dof - p - 1) * inverse_diagonal) - cholesky / scale
+        return log_prob, by_alpha, concentration - 1, by_cholesky
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*output[1:])
+
+    @staticmethod
+    def backward(ctx, grad, *_):
+        if grad is None:
+            return None, None, None, None
+        by_alpha, by_log_weight, by_cholesky = ctx.saved_tensors
+        by_log_weights = (grad * by_log_weight).expand(len(by_cholesky))
+        return grad * by_alpha, by_log_weights, grad * by_cholesky, None
 
 
 def log_inverse_gamma(alpha: Tensor) -> Tensor:

@@ -7,9 +7,12 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 Precision = Literal["float32", "tf32", "bf16"]
+LARGE = 2**22
+"""Multiplications in a layer's product from which oneDNN wins more than calling it costs."""
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor, precision: Precision = "float32") -> Tensor:
@@ -24,12 +27,20 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor, precision: Precision = "floa
         Of the products of the forward and the backward pass; all that is given and returned is
         float32.
     """
+    large = x.numel() * len(weight) >= LARGE
+    if precision == "float32" and not (large and _by_onednn(x)):
+        return F.linear(x, weight, bias)
+    return stackable_affine(x, weight, bias, precision)
+
+
+def stackable_affine(
+    x: Tensor, weight: Tensor, bias: Tensor, precision: Precision = "float32"
+) -> Tensor:
+    """Return the same; under `torch.func.vmap`, T inputs by T weights take one operator each."""
     return _Affine.apply(x, weight, bias, precision)
 
 
 class _Affine(torch.autograd.Function):
-    """Under `torch.func.vmap`, of T inputs by T weights with one operator each."""
-
     @staticmethod
     def forward(x, weight, bias, precision):
         return product(x, weight.mT, bias, precision)
@@ -93,7 +104,7 @@ def product(
             return product(a, b, bias)
         finally:
             matmul.fp32_precision = before
-    if a.device.type == "cpu" and a.dtype == torch.float32 and _by_onednn():
+    if _by_onednn(a):
         if a.dim() == 3:
             biases = [None] * len(a) if bias is None else bias
             return torch.stack([_onednn(*each) for each in zip(a, b, biases, strict=True)])
@@ -108,13 +119,14 @@ def _onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
 
 
 def _dense(matrix: Tensor) -> Tensor:
-    """Return a matrix by rows or by columns: with any other strides oneDNN is a hundred times slower."""
+    """Return a matrix by rows or by columns: other strides would cost a hundred times the time."""
     as_it_is = matrix.is_contiguous() or matrix.mT.is_contiguous()
     return matrix if as_it_is else matrix.contiguous()
 
 
-def _by_onednn() -> bool:
-    return _LINEAR is not None and torch.backends.mkldnn.enabled
+def _by_onednn(a: Tensor) -> bool:
+    plain = a.device.type == "cpu" and a.dtype == torch.float32
+    return plain and _LINEAR is not None and torch.backends.mkldnn.enabled
 
 
 @contextmanager

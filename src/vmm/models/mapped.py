@@ -11,13 +11,16 @@ import copy
 import torch
 from torch import Tensor, nn
 
-from vmm.models.networks import HiddenLayer
+from vmm.models.networks import HiddenLayer, Linear
+from vmm.products import stackable_affine
 
 
 def with_mapped_layers(model: nn.Module) -> nn.Module:
     """Return a copy of a model for `torch.func.vmap` over parameters and inputs."""
     model = copy.deepcopy(model)
     for module in model.modules():
+        if isinstance(module, Linear):
+            module.affine = stackable_affine
         if isinstance(module, HiddenLayer):
             module.batch_norm = _batch_norm
     return model

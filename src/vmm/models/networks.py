@@ -23,10 +23,11 @@ class Linear(nn.Linear):
     """
 
     precision: Precision = "float32"
+    affine = staticmethod(affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x Wᵀ + b, shape (n, n_out)."""
-        return affine(x, self.weight, self.bias, self.precision)
+        return self.affine(x, self.weight, self.bias, self.precision)
 
 
 @contextmanager

@@ -129,35 +129,13 @@ class SCVI(LatentVariableModel):
         """Return g(u): counts by softplus − 1, batch by softmax; (K, G + B) unconstrained."""
         # The encoder takes log1p(counts) = log(softplus): exact also where the count nears −1.
         raw_counts, raw_covariates = pseudo_inputs.split([self.n_genes, self.n_batches], -1)
-        log_counts = _LogSoftplus.apply(raw_counts)[0]
+        log_counts = F.softplus(raw_counts).clamp_min(TINY).log()
         return self._encode(log_counts, raw_covariates.softmax(-1), training=False, noise=None)
 
     def initial_pseudo_inputs(self, batch: CellBatch) -> Tensor:
         """Return pseudo-inputs with the cells' counts and an even mixture of batches."""
         counts = inverse_softplus(batch.counts + 1)
         return torch.cat([counts, torch.zeros_like(batch.covariates)], -1)
-
-
-class _LogSoftplus(torch.autograd.Function):
-    """log softplus(x), and its derivative σ(x) / softplus(x) for the backward pass."""
-
-    generate_vmap_rule = True
-
-    @staticmethod
-    def forward(x):
-        soft = F.softplus(x).clamp_min_(TINY)
-        derivative = x.sigmoid().div_(soft)
-        return soft.log_(), derivative
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
-
-    @staticmethod
-    def backward(ctx, grad, _):
-        return None if grad is None else grad * ctx.saved_tensors[0]
 
 
 def _hidden_layers(
