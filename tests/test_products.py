@@ -21,7 +21,7 @@ onednn = pytest.mark.skipif(vmm.products._LINEAR is None, reason="PyTorch withou
 def by_onednn(request, monkeypatch):
     monkeypatch.setattr(vmm.products, "LARGE", 0)
     with nullcontext() if request.param else without_onednn():
-        assert vmm.products._by_onednn(torch.ones(1, 1)) == request.param
+        assert vmm.products._by_onednn(torch.ones(1, 1), torch.ones(1, 1)) == request.param
         yield
 
 

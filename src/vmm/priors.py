@@ -33,6 +33,7 @@ from vmm.gaussians import (
     whitened_log_prob,
     widened_log_prob,
 )
+from vmm.products import map_at_once
 
 Encode = Callable[[Tensor], Normal]
 """Maps K pseudo-inputs (K, D) to their K posteriors q(·; g(u))."""
@@ -373,11 +374,9 @@ class VaDEMixture(GaussianMixture):
 class _LogHyperprior(torch.autograd.Function):
     """log p(α) + log p(π|α) + Σ_j log p(Λ_j), a scalar, with derivatives in closed form."""
 
-    generate_vmap_rule = True
-
     @staticmethod
     def forward(alpha, log_weights, cholesky, concentration_prior):
-        n, p = cholesky.shape[:2]
+        n, p = cholesky.shape[-3:-1]
         concentration, dof, scale = alpha / n, p + 2, n ** (1 / p) / (p + 2)
         inverse = alpha.reciprocal()
         if concentration_prior == "inverse_gamma":
@@ -385,11 +384,12 @@ class _LogHyperprior(torch.autograd.Function):
         else:
             log_prob, by_alpha = -inverse, inverse.square()
         log_prob = log_prob + log_dirichlet(log_weights, concentration)
-        log_prob = log_prob + log_wishart(cholesky, dof, scale).sum()
-        by_alpha = by_alpha + alpha.digamma() - concentration.digamma() + log_weights.mean()
+        log_prob = log_prob + log_wishart(cholesky, dof, scale).sum(-1)
+        by_alpha = by_alpha + alpha.digamma() - concentration.digamma() + log_weights.mean(-1)
         inverse_diagonal = cholesky.diagonal(dim1=-2, dim2=-1).reciprocal()
         by_cholesky = torch.diag_embed((dof - p - 1) * inverse_diagonal) - cholesky / scale
-        return log_prob, by_alpha, concentration - 1, by_cholesky
+        by_log_weights = (concentration - 1).unsqueeze(-1).expand_as(log_weights)
+        return log_prob, by_alpha, by_log_weights, by_cholesky
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -401,9 +401,14 @@ class _LogHyperprior(torch.autograd.Function):
     def backward(ctx, grad, *_):
         if grad is None:
             return None, None, None, None
-        by_alpha, by_log_weight, by_cholesky = ctx.saved_tensors
-        by_log_weights = (grad * by_log_weight).expand(len(by_cholesky))
-        return grad * by_alpha, by_log_weights, grad * by_cholesky, None
+        by_alpha, by_log_weights, by_cholesky = ctx.saved_tensors
+        column = grad.unsqueeze(-1)
+        by_cholesky = column.unsqueeze(-1).unsqueeze(-1) * by_cholesky
+        return grad * by_alpha, column * by_log_weights, by_cholesky, None
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        return map_at_once(_LogHyperprior, info, in_dims, inputs)
 
 
 def log_inverse_gamma(alpha: Tensor) -> Tensor:

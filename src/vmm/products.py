@@ -12,7 +12,7 @@ from torch import Tensor
 
 Precision = Literal["float32", "tf32", "bf16"]
 LARGE = 2**22
-"""Multiplications in a layer's product from which oneDNN wins more than calling it costs."""
+"""Multiplications in a product from which oneDNN wins more than calling it costs."""
 
 
 def affine(x: Tensor, weight: Tensor, bias: Tensor, precision: Precision = "float32") -> Tensor:
@@ -27,8 +27,7 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor, precision: Precision = "floa
         Of the products of the forward and the backward pass; all that is given and returned is
         float32.
     """
-    large = x.numel() * len(weight) >= LARGE
-    if precision == "float32" and not (large and _by_onednn(x)):
+    if precision == "float32" and not _by_onednn(x, weight.mT):
         return F.linear(x, weight, bias)
     return stackable_affine(x, weight, bias, precision)
 
@@ -104,7 +103,7 @@ def product(
             return product(a, b, bias)
         finally:
             matmul.fp32_precision = before
-    if _by_onednn(a):
+    if _by_onednn(a, b):
         if a.dim() == 3:
             biases = [None] * len(a) if bias is None else bias
             return torch.stack([_onednn(*each) for each in zip(a, b, biases, strict=True)])
@@ -124,9 +123,11 @@ def _dense(matrix: Tensor) -> Tensor:
     return matrix if as_it_is else matrix.contiguous()
 
 
-def _by_onednn(a: Tensor) -> bool:
-    plain = a.device.type == "cpu" and a.dtype == torch.float32
-    return plain and _LINEAR is not None and torch.backends.mkldnn.enabled
+def _by_onednn(a: Tensor, b: Tensor) -> bool:
+    """Whether to ask oneDNN for a b, or T of it."""
+    large = a.shape[-2] * a.shape[-1] * b.shape[-1] >= LARGE
+    fits = large and a.device.type == "cpu" and a.dtype == torch.float32
+    return fits and _LINEAR is not None and torch.backends.mkldnn.enabled
 
 
 @contextmanager
