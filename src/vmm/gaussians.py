@@ -147,18 +147,11 @@ def whitened_log_prob(z: Tensor, mean: Tensor, whitening: Tensor, log_det: Tenso
 
 
 class _WhitenedDistances(torch.autograd.Function):
-    """‖W_j z_i − W_j m_j‖², shape (N, K), with derivatives in closed form.
-
-    The whitened points lie in memory as (N, p, K), component beside component: sums over p then run
-    along whole rows, and the products have shapes that BLAS is fast at.
-    """
+    """‖W_j z_i − W_j m_j‖², shape (N, K), with derivatives in closed form."""
 
     @staticmethod
     def forward(z, mean, whitening):
-        offset = (whitening @ mean.unsqueeze(-1)).squeeze(-1).mT.flatten(-2)
-        columns = whitening.transpose(-3, -1).flatten(-2)
-        white = product(z, columns, -offset).unflatten(-1, mean.shape[:-3:-1])
-        return white.square().sum(-2), white, columns
+        return _distances(z, mean, whitening)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -170,27 +163,51 @@ class _WhitenedDistances(torch.autograd.Function):
     def backward(ctx, grad, *_):
         if grad is None:
             return None, None, None
-        z, mean, whitening, white, columns = ctx.saved_tensors
-        scaled = white * (2 * grad).unsqueeze(-2)
-        total = scaled.sum(-3).mT  # (K, p)
-        scaled = scaled.flatten(-2)
-        by_z = product(columns, scaled.mT).mT if ctx.needs_input_grad[0] else None
-        by_mean = -(total.unsqueeze(-2) @ whitening).squeeze(-2)
-        products = product(z.mT, scaled).unflatten(-1, mean.shape[:-3:-1])
-        by_whitening = products.transpose(-3, -1) - total.unsqueeze(-1) * mean.unsqueeze(-2)
-        return by_z, by_mean, by_whitening
+        return _by_distances(grad, *ctx.saved_tensors, ctx.needs_input_grad[0])
 
     @staticmethod
     def vmap(info, in_dims, *inputs):
         return map_at_once(_WhitenedDistances, info, in_dims, inputs)
 
 
+def _distances(z: Tensor, mean: Tensor, whitening: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ‖W_j z_i − W_j m_j‖², shape (N, K), and what its derivatives need.
+
+    The whitened points lie in memory as (N, p, K), component beside component: sums over p then run
+    along whole rows, and the products have shapes that BLAS is fast at.
+    """
+    offset = (whitening @ mean.unsqueeze(-1)).squeeze(-1).mT.flatten(-2)
+    columns = whitening.transpose(-3, -1).flatten(-2)
+    white = product(z, columns, -offset).unflatten(-1, mean.shape[:-3:-1])
+    return white.square().sum(-2), white, columns
+
+
+def _by_distances(
+    grad: Tensor,
+    z: Tensor,
+    mean: Tensor,
+    whitening: Tensor,
+    white: Tensor,
+    columns: Tensor,
+    for_z: bool,
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Return the gradients by z (if wanted), m and W of what has the gradient `grad` by them."""
+    scaled = white * (2 * grad).unsqueeze(-2)
+    total = scaled.sum(-3).mT  # (K, p)
+    scaled = scaled.flatten(-2)
+    by_z = product(columns, scaled.mT).mT if for_z else None
+    by_mean = -(total.unsqueeze(-2) @ whitening).squeeze(-2)
+    products = product(z.mT, scaled).unflatten(-1, mean.shape[:-3:-1])
+    by_whitening = products.transpose(-3, -1) - total.unsqueeze(-1) * mean.unsqueeze(-2)
+    return by_z, by_mean, by_whitening.contiguous()  # or products with it would be slow
+
+
 def widened_log_prob(z: Tensor, centres: Normal, cholesky: Tensor) -> Tensor:
     """Log densities of N points under K normals with uncertain means.
 
     The component is N(m_j, Λ_j⁻¹ + S_j) with Λ_j = L_j L_jᵀ and centre μ_j ~ N(m_j, S_j). With
-    A_j = I + L_jᵀ S_j L_j = R_j R_jᵀ the precision is (R_j⁻¹ L_jᵀ)ᵀ (R_j⁻¹ L_jᵀ): the only matrix
-    factorised, A_j, has no eigenvalue below one, however extreme Λ_j and S_j are.
+    A_j = I + L_jᵀ S_j L_j = R_j R_jᵀ the precision is W_jᵀ W_j for W_j = R_j⁻¹ L_jᵀ: the only
+    matrix factorised, A_j, has no eigenvalue below one, however extreme Λ_j and S_j are.
 
     Parameters
     ----------
@@ -203,12 +220,95 @@ def widened_log_prob(z: Tensor, centres: Normal, cholesky: Tensor) -> Tensor:
     -------
     torch.Tensor, shape (N, K)
     """
-    projected = centres.project(cholesky)
-    identity = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
-    inflated, _ = torch.linalg.cholesky_ex(identity + projected @ projected.mT)
-    whitening = torch.linalg.solve_triangular(inflated, cholesky.mT, upper=False)
-    log_det = log_diagonal(cholesky) - log_diagonal(inflated)
-    return whitened_log_prob(z, centres.mean, whitening, log_det)
+    diagonal = isinstance(centres, DiagonalNormal)
+    scale = centres.scale if diagonal else centres.scale_tril
+    return _WidenedLogProb.apply(z, centres.mean, scale, cholesky)[0]
+
+
+class _WidenedLogProb(torch.autograd.Function):
+    """:func:`widened_log_prob` for S = T Tᵀ or diag(T²), with derivatives in closed form.
+
+    With the gradient G of the densities and G_W that of W through the distances alone,
+    ∂/∂S_j = −½ (W_jᵀ G_Wj + Σ_i G_ij I) W_jᵀ W_j, and ∂/∂Λ_j = −Λ_j⁻¹ (∂/∂S_j) Λ_j⁻¹.
+    """
+
+    @staticmethod
+    def forward(z, mean, scale, cholesky):
+        latent_dim, diagonal = z.shape[-1], scale.dim() == mean.dim()
+        upper = cholesky.mT
+        projected = upper * scale.unsqueeze(-2) if diagonal else upper @ scale
+        identity = torch.eye(latent_dim, dtype=z.dtype, device=z.device)
+        inflated, _ = torch.linalg.cholesky_ex(identity + projected @ projected.mT)
+        whitening = torch.linalg.solve_triangular(inflated, upper, upper=False)
+        log_scale = log_diagonal(cholesky) - log_diagonal(inflated) - 0.5 * latent_dim * LOG_2PI
+        distances, white, columns = _distances(z, mean, whitening)
+        log_prob = torch.add(log_scale.unsqueeze(-2), distances, alpha=-0.5)
+        return log_prob, whitening, white, columns
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*output[1:])
+        ctx.save_for_backward(*inputs, *output[1:])
+
+    @staticmethod
+    def backward(ctx, grad, *_):
+        if grad is None:
+            return None, None, None, None
+        z, mean, scale, cholesky, whitening, white, columns = ctx.saved_tensors
+        given, for_z = (z, mean, whitening, white, columns), ctx.needs_input_grad[0]
+        by_z, by_mean, by_whitening = _by_distances(-0.5 * grad, *given, for_z)
+        inner = whitening.mT @ by_whitening
+        inner.diagonal(dim1=-2, dim2=-1).add_(grad.sum(-2).unsqueeze(-1))
+        precision = whitening.mT @ whitening
+        if scale.dim() == mean.dim():
+            by_scale = -scale * (inner * precision).sum(-1)
+        else:
+            by_scale = -inner @ (precision @ scale)
+        by_cholesky = None
+        if ctx.needs_input_grad[3]:
+            # 2 (∂/∂Λ) L, with ∂/∂Λ symmetric: Λ⁻¹ inner P L⁻ᵀ = L⁻ᵀ (L⁻¹ inner P) L⁻ᵀ
+            half = torch.linalg.solve_triangular(cholesky, inner @ precision, upper=False)
+            half = torch.linalg.solve_triangular(cholesky, half.mT, upper=False)
+            by_cholesky = torch.linalg.solve_triangular(cholesky.mT, half, upper=True)
+        return by_z, by_mean, by_scale, by_cholesky
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        return map_at_once(_WidenedLogProb, info, in_dims, inputs)
+
+
+def log_sum_exp(values: Tensor) -> Tensor:
+    """Return log Σ_j exp(x_j) over the last dimension, for finite values.
+
+    On the CPU `torch.logsumexp` takes five times as long.
+    """
+    return _LogSumExp.apply(values)[0]
+
+
+class _LogSumExp(torch.autograd.Function):
+    """With the softmax, its derivative, from the same exponentials."""
+
+    @staticmethod
+    def forward(values):
+        largest = values.amax(-1, keepdim=True)
+        exponentials = (values - largest).exp_()
+        total = exponentials.sum(-1, keepdim=True)
+        return (largest + total.log()).squeeze(-1), exponentials.div_(total)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx, grad, _):
+        return None if grad is None else grad.unsqueeze(-1) * ctx.saved_tensors[0]
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        return map_at_once(_LogSumExp, info, in_dims, inputs)
 
 
 def log_diagonal(cholesky: Tensor) -> Tensor:

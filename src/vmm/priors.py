@@ -29,6 +29,7 @@ from vmm.gaussians import (
     Normal,
     inverse_softplus,
     log_diagonal,
+    log_sum_exp,
     positive_cholesky,
     whitened_log_prob,
     widened_log_prob,
@@ -124,7 +125,7 @@ class VampPrior(Prior):
 
     def log_prob(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return log 1/K Σ_j q(z; g(u_j)), shape (N,)."""
-        return self.component_log_prob(z, encode).logsumexp(-1) - math.log(self.n_components)
+        return log_sum_exp(self.component_log_prob(z, encode)) - math.log(self.n_components)
 
     def log_weights(self) -> Tensor:
         """Return log π_j = −log K, shape (K,)."""
@@ -215,7 +216,7 @@ class MixturePrior(Prior):
 
     def log_prob(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return log Σ_j π_j p(z | c = j), shape (N,); equations 4 and 11 of [1]_."""
-        return (self.log_weights() + self.component_log_prob(z, encode)).logsumexp(-1)
+        return log_sum_exp(self.log_weights() + self.component_log_prob(z, encode))
 
     def expected_log_joint(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return log ρ_ij = log π_j + E log N(z_i; μ_j, Λ_j⁻¹), shape (N, K).

@@ -13,6 +13,7 @@ import time
 import warnings
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
@@ -227,7 +228,8 @@ def take_step(
         See :meth:`Trainer.draw_noise`.
     kl_weight : float
     """
-    elbo = variational_step(model, optimizers[0], batch, noise, kl_weight)
+    with held_fixed(optimizers[1:]):
+        elbo = variational_step(model, optimizers[0], batch, noise, kl_weight)
     for optimizer in optimizers[1:]:
         prior_step(model, optimizer, batch, noise["prior_step"])
     return elbo
@@ -251,6 +253,19 @@ def prior_step(
 ) -> None:
     """Take steps (2) and (3): z from the updated posterior, one step on ψ with φ and θ fixed."""
     _descend(optimizer, model.prior_loss(batch, noise))
+
+
+@contextmanager
+def held_fixed(optimizers: list[torch.optim.Optimizer]) -> Iterator[None]:
+    """Let the parameters of these optimizers be constants, which take part in no derivative."""
+    parameters = [p for optimizer in optimizers for p in optimizer.param_groups[0]["params"]]
+    for parameter in parameters:
+        parameter.requires_grad_(False)
+    try:
+        yield
+    finally:
+        for parameter in parameters:
+            parameter.requires_grad_()
 
 
 def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:

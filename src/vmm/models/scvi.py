@@ -13,6 +13,7 @@ from vmm.counts import TINY, count_log_likelihood
 from vmm.gaussians import MIN_SCALE, DiagonalNormal, inverse_softplus
 from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import HiddenLayer, linear
+from vmm.products import map_at_once
 from vmm.tensors import CellBatch
 
 Likelihood = Literal["zinb", "nb"]
@@ -129,13 +130,37 @@ class SCVI(LatentVariableModel):
         """Return g(u): counts by softplus − 1, batch by softmax; (K, G + B) unconstrained."""
         # The encoder takes log1p(counts) = log(softplus): exact also where the count nears −1.
         raw_counts, raw_covariates = pseudo_inputs.split([self.n_genes, self.n_batches], -1)
-        log_counts = F.softplus(raw_counts).clamp_min(TINY).log()
+        log_counts = _LogSoftplus.apply(raw_counts)[0]
         return self._encode(log_counts, raw_covariates.softmax(-1), training=False, noise=None)
 
     def initial_pseudo_inputs(self, batch: CellBatch) -> Tensor:
         """Return pseudo-inputs with the cells' counts and an even mixture of batches."""
         counts = inverse_softplus(batch.counts + 1)
         return torch.cat([counts, torch.zeros_like(batch.covariates)], -1)
+
+
+class _LogSoftplus(torch.autograd.Function):
+    """log softplus(x), and its derivative σ(x) / softplus(x) for the backward pass."""
+
+    @staticmethod
+    def forward(x):
+        soft = F.softplus(x).clamp_min_(TINY)
+        derivative = x.sigmoid().div_(soft)
+        return soft.log_(), derivative
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(output[1])
+        ctx.save_for_backward(output[1])
+
+    @staticmethod
+    def backward(ctx, grad, _):
+        return None if grad is None else grad * ctx.saved_tensors[0]
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        return map_at_once(_LogSoftplus, info, in_dims, inputs)
 
 
 def _hidden_layers(
