@@ -90,6 +90,11 @@ class DiagonalNormal:
         """Return m + s ε for standard-normal `noise` ε, shape (..., p)."""
         return self.mean + self.scale * noise
 
+    @property
+    def scale_tril(self) -> Tensor:
+        """diag(s), shape (..., p, p)."""
+        return torch.diag_embed(self.scale)
+
     def log_det_scale(self) -> Tensor:
         """Return Σ log s, shape (...)."""
         return self.scale.log().sum(-1)
@@ -151,7 +156,7 @@ class _WhitenedDistances(torch.autograd.Function):
 
     @staticmethod
     def forward(z, mean, whitening):
-        return _distances(z, mean, whitening)
+        return distances(z, mean, whitening)
 
     @staticmethod
     def setup_context(ctx, inputs, output):
@@ -163,14 +168,14 @@ class _WhitenedDistances(torch.autograd.Function):
     def backward(ctx, grad, *_):
         if grad is None:
             return None, None, None
-        return _by_distances(grad, *ctx.saved_tensors, ctx.needs_input_grad[0])
+        return gradients_by_distances(grad, *ctx.saved_tensors, ctx.needs_input_grad[0])
 
     @staticmethod
     def vmap(info, in_dims, *inputs):
         return map_at_once(_WhitenedDistances, info, in_dims, inputs)
 
 
-def _distances(z: Tensor, mean: Tensor, whitening: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+def distances(z: Tensor, mean: Tensor, whitening: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Return ‖W_j z_i − W_j m_j‖², shape (N, K), and what its derivatives need.
 
     The whitened points lie in memory as (N, p, K), component beside component: sums over p then run
@@ -182,7 +187,7 @@ def _distances(z: Tensor, mean: Tensor, whitening: Tensor) -> tuple[Tensor, Tens
     return white.square().sum(-2), white, columns
 
 
-def _by_distances(
+def gradients_by_distances(
     grad: Tensor,
     z: Tensor,
     mean: Tensor,
@@ -241,8 +246,8 @@ class _WidenedLogProb(torch.autograd.Function):
         inflated, _ = torch.linalg.cholesky_ex(identity + projected @ projected.mT)
         whitening = torch.linalg.solve_triangular(inflated, upper, upper=False)
         log_scale = log_diagonal(cholesky) - log_diagonal(inflated) - 0.5 * latent_dim * LOG_2PI
-        distances, white, columns = _distances(z, mean, whitening)
-        log_prob = torch.add(log_scale.unsqueeze(-2), distances, alpha=-0.5)
+        squares, white, columns = distances(z, mean, whitening)
+        log_prob = torch.add(log_scale.unsqueeze(-2), squares, alpha=-0.5)
         return log_prob, whitening, white, columns
 
     @staticmethod
@@ -257,7 +262,7 @@ class _WidenedLogProb(torch.autograd.Function):
             return None, None, None, None
         z, mean, scale, cholesky, whitening, white, columns = ctx.saved_tensors
         given, for_z = (z, mean, whitening, white, columns), ctx.needs_input_grad[0]
-        by_z, by_mean, by_whitening = _by_distances(-0.5 * grad, *given, for_z)
+        by_z, by_mean, by_whitening = gradients_by_distances(-0.5 * grad, *given, for_z)
         inner = whitening.mT @ by_whitening
         inner.diagonal(dim1=-2, dim2=-1).add_(grad.sum(-2).unsqueeze(-1))
         precision = whitening.mT @ whitening

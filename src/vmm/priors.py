@@ -15,12 +15,18 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
-from typing import Literal
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vmm.empirical_bayes import (
+    ConcentrationPrior,
+    log_dirichlet,
+    log_inverse_gamma,
+    log_wishart,
+    objective,
+)
 from vmm.gaussians import (
     LOG_2PI,
     MIN_SCALE,
@@ -34,12 +40,9 @@ from vmm.gaussians import (
     whitened_log_prob,
     widened_log_prob,
 )
-from vmm.products import map_at_once
 
 Encode = Callable[[Tensor], Normal]
 """Maps K pseudo-inputs (K, D) to their K posteriors q(·; g(u))."""
-
-ConcentrationPrior = Literal["inverse_gamma", "gamma"]
 
 
 class Prior(nn.Module):
@@ -223,9 +226,7 @@ class MixturePrior(Prior):
 
         The expectation is over the uncertain centre, if it is: −½ tr(Λ_j S_j).
         """
-        return self._expected_log_joint(z, self.centres(encode), self.precision_cholesky())
-
-    def _expected_log_joint(self, z: Tensor, centres: Tensor | Normal, cholesky: Tensor) -> Tensor:
+        centres, cholesky = self.centres(encode), self.precision_cholesky()
         if isinstance(centres, Tensor):
             mean, spread = centres, 0.0
         else:
@@ -237,32 +238,22 @@ class MixturePrior(Prior):
         """Return the E-step's log q(c_i = j) = log softmax_j log ρ_ij, shape (N, K)."""
         return self.expected_log_joint(z, encode).log_softmax(-1)
 
-    def log_hyperprior(self, centres: Tensor | Normal, cholesky: Tensor) -> Tensor:
-        """Return log p(α) + log p(π|α) + Σ_j log p(Λ_j) + Σ_j E log N(μ_j; 0, I), a scalar.
-
-        `cholesky` is that of the precisions Λ.
-        """
-        log_prob = _LogHyperprior.apply(
-            self.concentration(), self.log_weights(), cholesky, self.concentration_prior
-        )[0]
-        second_moment = (
-            centres.square().sum(-1) if isinstance(centres, Tensor) else centres.second_moment()
-        )
-        return log_prob - 0.5 * (second_moment + self.latent_dim * LOG_2PI).sum()
-
     def prior_step_loss(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return −1/M [Σ_ij q(c_i=j) log ρ_ij + log hyperprior] for M points `z`, a scalar.
 
         The hyperprior is not scaled by N/M: this up-weighting is the paper's knob on the number
         of clusters (Section 3.2 of [1]_).
         """
-        centres, cholesky = self.centres(encode), self.precision_cholesky()
-        log_joint = self._expected_log_joint(z, centres, cholesky)
-        responsibilities = log_joint.softmax(-1)
-        if not self.responsibility_gradient:
-            responsibilities = responsibilities.detach()
-        objective = (responsibilities * log_joint).sum() + self.log_hyperprior(centres, cholesky)
-        return -objective / len(z)
+        value = objective(
+            z,
+            self.centres(encode),
+            self.precision_cholesky(),
+            self.log_weights(),
+            self.concentration(),
+            self.responsibility_gradient,
+            self.concentration_prior,
+        )
+        return -value / len(z)
 
     def empirical_bayes_parameters(self) -> list[nn.Parameter]:
         """Return ψ: α, π, Λ and the means or pseudo-inputs."""
@@ -370,82 +361,6 @@ class VaDEMixture(GaussianMixture):
         self.weight_logits.copy_(torch.from_numpy(fitted.weights_).log())
         self.means.copy_(torch.from_numpy(fitted.means_))
         self.precision_raw.copy_(raw)
-
-
-class _LogHyperprior(torch.autograd.Function):
-    """log p(α) + log p(π|α) + Σ_j log p(Λ_j), a scalar, with derivatives in closed form."""
-
-    @staticmethod
-    def forward(alpha, log_weights, cholesky, concentration_prior):
-        n, p = cholesky.shape[-3:-1]
-        concentration, dof, scale = alpha / n, p + 2, n ** (1 / p) / (p + 2)
-        inverse = alpha.reciprocal()
-        if concentration_prior == "inverse_gamma":
-            log_prob, by_alpha = log_inverse_gamma(alpha), inverse.square() - 2 * inverse
-        else:
-            log_prob, by_alpha = -inverse, inverse.square()
-        log_prob = log_prob + log_dirichlet(log_weights, concentration)
-        log_prob = log_prob + log_wishart(cholesky, dof, scale).sum(-1)
-        by_alpha = by_alpha + alpha.digamma() - concentration.digamma() + log_weights.mean(-1)
-        inverse_diagonal = cholesky.diagonal(dim1=-2, dim2=-1).reciprocal()
-        by_cholesky = torch.diag_embed((dof - p - 1) * inverse_diagonal) - cholesky / scale
-        by_log_weights = (concentration - 1).unsqueeze(-1).expand_as(log_weights)
-        return log_prob, by_alpha, by_log_weights, by_cholesky
-
-    @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*output[1:])
-
-    @staticmethod
-    def backward(ctx, grad, *_):
-        if grad is None:
-            return None, None, None, None
-        by_alpha, by_log_weights, by_cholesky = ctx.saved_tensors
-        column = grad.unsqueeze(-1)
-        by_cholesky = column.unsqueeze(-1).unsqueeze(-1) * by_cholesky
-        return grad * by_alpha, column * by_log_weights, by_cholesky, None
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return map_at_once(_LogHyperprior, info, in_dims, inputs)
-
-
-def log_inverse_gamma(alpha: Tensor) -> Tensor:
-    """Return log InverseGamma(α; 1, 1) = −2 log α − 1/α."""
-    return -2 * alpha.log() - alpha.reciprocal()
-
-
-def log_dirichlet(log_weights: Tensor, concentration: Tensor) -> Tensor:
-    """Return log Dirichlet(π; a, …, a) for log π of shape (K,) and a scalar `concentration` a."""
-    n = log_weights.shape[-1]
-    normaliser = torch.lgamma(n * concentration) - n * torch.lgamma(concentration)
-    return normaliser + (concentration - 1) * log_weights.sum(-1)
-
-
-def log_wishart(cholesky: Tensor, dof: float, scale: float) -> Tensor:
-    """Log density of the Wishart distribution with scale matrix s I, over Λ itself.
-
-    Parameters
-    ----------
-    cholesky : torch.Tensor, shape (..., p, p)
-        Lower-triangular L with Λ = L Lᵀ. No Jacobian of L: the density is over Λ.
-    dof : float
-        Degrees of freedom ν > p − 1.
-    scale : float
-        s, so that E[Λ] = ν s I.
-
-    Returns
-    -------
-    torch.Tensor, shape (...)
-    """
-    p = cholesky.shape[-1]
-    half = 0.5 * dof
-    gammas = sum(math.lgamma(half - 0.5 * i) for i in range(p))
-    normaliser = half * p * math.log(2 * scale) + 0.25 * p * (p - 1) * math.log(math.pi) + gammas
-    trace = cholesky.square().sum((-2, -1))
-    return (dof - p - 1) * log_diagonal(cholesky) - 0.5 * trace / scale - normaliser
 
 
 def make_prior(

@@ -1,0 +1,168 @@
+r"""The objective of the Empirical Bayes step: mixtures with their hyperpriors.
+
+.. math:: \sum_{ij} q(c_i = j) \log \rho_{ij} + \log p(\alpha) + \log p(\pi \mid \alpha)
+          + \sum_j \log p(\Lambda_j) + \sum_j E \log N(\mu_j; 0, I)
+
+Section 3.2 of Stirn and Knowles, "The VampPrior Mixture Model", arXiv:2402.04412 (2024).
+"""
+
+from __future__ import annotations
+
+import math
+from typing import Literal
+
+import torch
+from torch import Tensor
+
+from vmm.gaussians import (
+    LOG_2PI,
+    Normal,
+    distances,
+    gradients_by_distances,
+    log_diagonal,
+)
+from vmm.products import map_at_once
+
+ConcentrationPrior = Literal["inverse_gamma", "gamma"]
+
+
+def objective(
+    z: Tensor,
+    centres: Tensor | Normal,
+    cholesky: Tensor,
+    log_weights: Tensor,
+    alpha: Tensor,
+    responsibility_gradient: bool = True,
+    concentration_prior: ConcentrationPrior = "inverse_gamma",
+) -> Tensor:
+    """Return Σ_ij q(c_i=j) log ρ_ij + log hyperprior, a scalar.
+
+    Parameters
+    ----------
+    z : torch.Tensor, shape (M, p)
+    centres : torch.Tensor, shape (K, p), or Normal of K means
+    cholesky : torch.Tensor, shape (K, p, p)
+        L_j with Λ_j = L_j L_jᵀ.
+    log_weights : torch.Tensor, shape (K,)
+        log π.
+    alpha : torch.Tensor, scalar
+        Concentration α.
+    responsibility_gradient, concentration_prior
+        See :class:`vmm.priors.MixturePrior`.
+    """
+    if isinstance(centres, Tensor):
+        mean, scale = centres, torch.zeros_like(cholesky)
+    else:
+        mean, scale = centres.mean, centres.scale_tril
+    switches = responsibility_gradient, concentration_prior
+    return _Objective.apply(z, mean, scale, cholesky, log_weights, alpha, *switches)[0]
+
+
+class _Objective(torch.autograd.Function):
+    """With its gradient in closed form: autograd takes some two hundred small operators for it.
+
+    Let h_ij = ∂/∂log ρ_ij, n_j = Σ_i h_ij and S_j = T_j T_jᵀ. Beside what comes through the
+    distances ‖L_jᵀ(z_i − m_j)‖² the gradient is −m_j by m_j, −(n_j Λ_j + I) T_j by T_j,
+    −n_j S_j L_j − L_j / s + (n_j + ν − p − 1) / diag(L_j) by L_j, and n_j + α/K − 1 by log π_j.
+    """
+
+    @staticmethod
+    def forward(
+        z, mean, scale, cholesky, log_weights, alpha, responsibility_gradient, concentration_prior
+    ):
+        (n, p), upper, projected = mean.shape[-2:], cholesky.mT, cholesky.mT @ scale
+        diagonal = cholesky.diagonal(dim1=-2, dim2=-1)
+        log_scale = log_weights + diagonal.log().sum(-1) - 0.5 * p * LOG_2PI
+        log_scale = log_scale - 0.5 * projected.square().sum((-2, -1))
+        squares, *parts = distances(z, mean, upper)
+        log_joint = torch.add(log_scale.unsqueeze(-2), squares, alpha=-0.5)
+        responsibilities = log_joint.softmax(-1)
+        expected = (responsibilities * log_joint).sum(-1, keepdim=True)
+        by_joint = responsibilities
+        if responsibility_gradient:
+            by_joint = responsibilities * (1 + log_joint - expected)
+
+        concentration, dof, wishart_scale = alpha / n, p + 2, n ** (1 / p) / (p + 2)
+        if concentration_prior == "inverse_gamma":
+            log_prior, by_alpha = log_inverse_gamma(alpha), alpha**-2 - 2 / alpha
+        else:
+            log_prior, by_alpha = -1 / alpha, alpha**-2
+        log_prior = log_prior + log_dirichlet(log_weights, concentration)
+        log_prior = log_prior + log_wishart(cholesky, dof, wishart_scale).sum(-1)
+        second_moments = mean.square().sum((-2, -1)) + scale.square().sum((-3, -2, -1))
+        log_prior = log_prior - 0.5 * (second_moments + n * p * LOG_2PI)
+
+        counts = by_joint.sum(-2)
+        column, matrix = counts.unsqueeze(-1), counts.unsqueeze(-1).unsqueeze(-1)
+        by_z, by_mean, by_upper = gradients_by_distances(
+            -0.5 * by_joint, z, mean, upper, *parts, for_z=z.requires_grad
+        )
+        by_cholesky = by_upper.mT - matrix * (scale @ projected.mT) - cholesky / wishart_scale
+        by_cholesky.diagonal(dim1=-2, dim2=-1).add_((column + (dof - p - 1)) / diagonal)
+        return (
+            expected.sum((-2, -1)) + log_prior,
+            by_z,
+            by_mean - mean,
+            -scale - matrix * (cholesky @ projected),
+            by_cholesky,
+            counts + (concentration - 1).unsqueeze(-1),
+            by_alpha + alpha.digamma() - concentration.digamma() + log_weights.mean(-1),
+        )
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        ctx.set_materialize_grads(False)
+        ctx.mark_non_differentiable(*(by for by in output[1:] if by is not None))
+        ctx.save_for_backward(*output[1:])
+
+    @staticmethod
+    def backward(ctx, grad, *_):
+        if grad is None:
+            return (None,) * 8
+        trials = grad.shape
+
+        def times(by):
+            if by is not None:
+                return grad.reshape(trials + (1,) * (by.dim() - len(trials))) * by
+
+        return *map(times, ctx.saved_tensors), None, None
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        return map_at_once(_Objective, info, in_dims, inputs)
+
+
+def log_inverse_gamma(alpha: Tensor) -> Tensor:
+    """Return log InverseGamma(α; 1, 1) = −2 log α − 1/α."""
+    return -2 * alpha.log() - alpha.reciprocal()
+
+
+def log_dirichlet(log_weights: Tensor, concentration: Tensor) -> Tensor:
+    """Return log Dirichlet(π; a, …, a) for log π of shape (K,) and a scalar `concentration` a."""
+    n = log_weights.shape[-1]
+    normaliser = torch.lgamma(n * concentration) - n * torch.lgamma(concentration)
+    return normaliser + (concentration - 1) * log_weights.sum(-1)
+
+
+def log_wishart(cholesky: Tensor, dof: float, scale: float) -> Tensor:
+    """Log density of the Wishart distribution with scale matrix s I, over Λ itself.
+
+    Parameters
+    ----------
+    cholesky : torch.Tensor, shape (..., p, p)
+        Lower-triangular L with Λ = L Lᵀ. No Jacobian of L: the density is over Λ.
+    dof : float
+        Degrees of freedom ν > p − 1.
+    scale : float
+        s, so that E[Λ] = ν s I.
+
+    Returns
+    -------
+    torch.Tensor, shape (...)
+    """
+    p = cholesky.shape[-1]
+    half = 0.5 * dof
+    gammas = sum(math.lgamma(half - 0.5 * i) for i in range(p))
+    normaliser = half * p * math.log(2 * scale) + 0.25 * p * (p - 1) * math.log(math.pi) + gammas
+    trace = cholesky.square().sum((-2, -1))
+    return (dof - p - 1) * log_diagonal(cholesky) - 0.5 * trace / scale - normaliser
