@@ -48,7 +48,7 @@ paper: $(READY)  ## the whole paper (config/config.yaml): wants a GPU, see READM
 EVIDENCE = $(BIN)/snakemake --cores $(CORES) --configfile docs/evidence
 evidence: $(READY)  ## measure again what docs/fidelity.md reports, from data beside the project
 	@$(EVIDENCE)/cells.yaml
-	@$(EVIDENCE)/cells_kang.yaml
+	@$(EVIDENCE)/cells_three.yaml
 	@$(EVIDENCE)/cells_more.yaml
 	@$(EVIDENCE)/cells_pbmc4k.yaml
 	@$(EVIDENCE)/images.yaml

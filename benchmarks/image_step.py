@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from benchmarks.harness import Benchmark, Comparison
 
-STEP, PRODUCTS = "ours VMM", "its matrix products alone"
+STEP = "ours VMM"
+PRODUCTS, PLAIN = "its matrix products alone", "its matrix products alone, by MKL"
 BATCH, N_COMPONENTS, LATENT_DIM, N_PIXELS = 256, 100, 10, 784
 
 BENCHMARKS = [
@@ -14,8 +15,9 @@ BENCHMARKS = [
         contenders={
             STEP: "benchmarks.image_step:both_steps",
             PRODUCTS: "benchmarks.image_step:products",
+            PLAIN: "benchmarks.image_step:plain_products",
         },
-        comparisons=(Comparison(STEP, 1.25, PRODUCTS),),
+        comparisons=(Comparison(STEP, 1.25, PRODUCTS), Comparison(STEP, 1.25, PLAIN)),
         repeats=41,
     )
 ]
@@ -41,6 +43,14 @@ def products(lap) -> None:
             lap()
             for function, arguments, keywords in calls:
                 function(*arguments, **keywords)
+
+
+def plain_products(lap) -> None:
+    """Do the same by the operators that PyTorch itself would call."""
+    from vmm.products import without_onednn
+
+    with without_onednn():
+        products(lap)
 
 
 def recorded_products(step) -> list[tuple]:
