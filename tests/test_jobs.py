@@ -565,7 +565,9 @@ def test_trials_at_once_write_what_each_writes_alone(kind, method, prepared, tmp
         latent, expected = read_latent(ours), read_latent(alone)
         assert latent.keys() == expected.keys()
         for key in latent:
-            np.testing.assert_allclose(latent[key], expected[key], rtol=0.02, atol=2e-3)
+            # A bias before batch normalisation has a gradient of rounding only, of which Adam
+            # makes whole steps: of 0.003, twice.
+            np.testing.assert_allclose(latent[key], expected[key], rtol=0.02, atol=6e-3)
         (row,), (other,) = read_history(ours), read_history(alone)
         assert float(row["train_elbo"]) == pytest.approx(float(other["train_elbo"]), rel=1e-5)
         assert json.loads((ours / "run.json").read_text()) == runs[trial]

@@ -149,7 +149,7 @@ def test_training_depends_on_what_it_is_made_by(ours):
     assert {
         "vmm.training.prior_step",
         "vmm.priors.VampPriorMixture",
-        "vmm.priors.log_wishart",
+        "vmm.empirical_bayes.log_wishart",
         "vmm.models.scvi.SCVI",
         "vmm.models.image_vae.ImageVAE",
         "vmm.counts._CountLogLikelihood",
