@@ -22,10 +22,11 @@ DOCS = Path(__file__).resolve().parents[1]
 RESULTS, OUT, PAGE = Path("results"), DOCS / "evidence" / "results", DOCS / "fidelity.md"
 CELL_RUNS = (
     "evidence_cells",
-    "evidence_cells_kang",
+    "evidence_cells_three",
     "evidence_cells_more",
     "evidence_cells_pbmc4k",
 )
+"""A data set is that of the first run that has it."""
 IMAGE_RUNS = ("evidence_images",)
 SWITCHES = {
     "responsibility_gradient": ("evidence_switches", "true", "false"),
@@ -54,10 +55,22 @@ def runs(names: tuple[str, ...]) -> list[Path]:
     return [RESULTS / name for name in names if (RESULTS / name / "report.html").exists()]
 
 
+def sources(names: tuple[str, ...]) -> list[tuple[Path, list[str]]]:
+    """Return the folders of those runs, each with the data sets that no earlier one has."""
+    found: list[tuple[Path, list[str]]] = []
+    for run in runs(names):
+        before = [dataset for _, datasets in found for dataset in datasets]
+        own = read_rows(run / "metrics" / "clustering.csv")["dataset"].unique()
+        found.append((run, [dataset for dataset in own if dataset not in before]))
+    return found
+
+
 def tests(names: tuple[str, ...], table: int) -> pd.DataFrame:
     """Return what one table of some runs shows, with its tests."""
-    files = [run / "tables" / f"table{table}_tests.csv" for run in runs(names)]
-    frames = [pd.read_csv(file) for file in files if file.exists()]
+    frames = []
+    for run, datasets in sources(names):
+        frame = pd.read_csv(run / "tables" / f"table{table}_tests.csv")
+        frames.append(frame[frame["dataset"].isin(datasets)])
     return pd.concat(frames, ignore_index=True) if frames else pd.DataFrame()
 
 
@@ -82,11 +95,11 @@ def scores(frame: pd.DataFrame, metrics: list[str], decimals: int = 3) -> pd.Dat
 def trainings() -> pd.DataFrame:
     """Return, for each data set and method, the epochs until the best one and what was tuned."""
     lines = []
-    for run in runs(CELL_RUNS):
+    for run, datasets in sources(CELL_RUNS):
         for file in sorted(run.glob("models/*/*/chosen/trial_*/run.json")):
             done = read_json(file)
             spec = done["spec"]
-            if "epochs" in done:
+            if "epochs" in done and spec["dataset"] in datasets:
                 lines.append(
                     {
                         "dataset": dataset_label(spec["dataset"]),
@@ -140,9 +153,10 @@ def claims(kind: str, names: tuple[str, ...], metric: str, pairs: list) -> pd.Da
     lines = []
     source = "integration" if metric in SCORES["integration"] else "clustering"
     labels = {(m.model, m.prior): m.label for m in METHODS[kind].values()}
-    for run in runs(names):
+    for run, datasets in sources(names):
         rows = read_rows(run / "metrics" / f"{source}.csv")
         rows = rows[rows["metric"].eq(metric) & rows["setting"].ne("leiden")]
+        rows = rows[rows["dataset"].isin(datasets)]
         rows = rows.assign(
             method=[labels[key] for key in zip(rows["model"], rows["prior"], strict=True)]
         )
@@ -255,6 +269,8 @@ def blocks() -> dict[str, pd.DataFrame]:
         made["total"] = scores(integration, ["Batch correction", "Total"])
         made["clusters"] = scores(clusters, ["Utilized clusters", "NMI (unmerged)"])
         made["claims"] = claims("cells", CELL_RUNS, "Bio conservation", PAIRS)
+    if len(three := tests(("evidence_cells_three",), 4)):
+        made["three"] = scores(three, ["Bio conservation", "Batch correction", "Total"])
     if len(images):
         shown = ["Utilized clusters", "Accuracy", "NMI (unmerged)"]
         made["images"] = scores(images, shown)
