@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import functools
 import json
+import math
 import os
 import signal
 import subprocess
@@ -386,6 +387,8 @@ def test_an_old_result_is_not_taken_for_a_new_one(prepared, tmp_path):
 def test_a_diverged_job_says_so_and_writes_finite_files(kind, method, prepared, tmp_path):
     result = run(prepared, kind, method, tmp_path, learning_rate=1e20, max_epochs=20)
     assert result["status"] == "diverged"
+    last = read_history(tmp_path)[-1]
+    assert last["epoch"] == str(result["epochs"]) and not math.isfinite(float(last["valid_elbo"]))
     latent = read_latent(tmp_path)
     assert all(np.isfinite(array).all() for array in latent.values())
     assert all(torch.isfinite(v).all() for v in read_weights(tmp_path).values() if v.numel())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
@@ -93,6 +94,7 @@ def train_scvi_tools(
             raise
         finite = False
         model.is_trained_ = True
+        best.keep(math.nan, math.nan)
     model.module.load_state_dict(best.state)
     model.module.eval()
     embedding = model.get_latent_representation().astype(np.float32)
@@ -102,7 +104,6 @@ def train_scvi_tools(
 
 def _best_state_callback(module: Module, progress: Callable[[dict[str, float]], None] | None):
     """Return a Lightning callback that keeps the weights of the best validation ELBO in memory."""
-    import math
     import time
 
     from lightning.pytorch.callbacks import Callback
@@ -120,21 +121,25 @@ def _best_state_callback(module: Module, progress: Callable[[dict[str, float]], 
         def on_train_epoch_end(self, trainer, pl_module) -> None:
             metrics = trainer.callback_metrics
             loss = float(metrics["elbo_validation"])
-            now = time.monotonic()
-            self.history.append(
-                {
-                    "epoch": len(self.history) + 1,
-                    "train_elbo": -float(metrics.get("elbo_train", math.nan)),
-                    "valid_elbo": -loss,
-                    "utilized_clusters": 0,
-                    "seconds": now - self.start,
-                }
-            )
-            self.start = now
+            self.keep(-float(metrics.get("elbo_train", math.nan)), -loss)
             if loss < self.loss:
                 self.epoch, self.loss = len(self.history), loss
                 self.state = copy_state()
             if progress is not None:
                 progress(self.history[-1])
+
+        def keep(self, train_elbo: float, valid_elbo: float) -> None:
+            """Append an epoch to the history."""
+            now = time.monotonic()
+            self.history.append(
+                {
+                    "epoch": len(self.history) + 1,
+                    "train_elbo": train_elbo,
+                    "valid_elbo": valid_elbo,
+                    "utilized_clusters": 0,
+                    "seconds": now - self.start,
+                }
+            )
+            self.start = now
 
     return BestState()
