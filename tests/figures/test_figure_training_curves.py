@@ -79,6 +79,16 @@ def test_diverged_and_empty_histories(fits):
         training_curves_figure({"vmm": [_history(0)]})
 
 
+def test_a_method_whose_every_trial_diverged_at_once_says_so(fits):
+    broken = _history(1)
+    broken[["train_elbo", "valid_elbo"]] = np.nan
+    figure = training_curves_figure({"gmm": [broken, broken], "vmm": [_history()]}, {"gmm": [0, 0]})
+    axes = _axes(figure)
+    assert [t.get_text() for t in axes["gmm/elbo"].texts] == ["diverged"]
+    assert not axes["gmm/elbo"].lines and not axes["vmm/elbo"].texts
+    fits(figure)
+
+
 def test_best_epochs_follow_their_trials_when_a_history_is_empty():
     figure = training_curves_figure({"vmm": [_history(0), _history()]}, {"vmm": [None, 9]})
     dots = [x for x in _axes(figure)["vmm/elbo"].lines if x.get_gid() == "best"]

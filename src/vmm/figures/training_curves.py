@@ -19,7 +19,8 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-COLUMNS = ["epoch", "train_elbo", "valid_elbo", "utilized_clusters"]
+ELBOS = ["train_elbo", "valid_elbo"]
+COLUMNS = ["epoch", *ELBOS, "utilized_clusters"]
 NMI = "valid_unmerged_nmi"
 PANELS = {
     "elbo": "ELBO",
@@ -119,16 +120,17 @@ def _label(method: str, kind: str) -> str:
 
 
 def _has(history: pd.DataFrame, row: str) -> bool:
-    if row == "elbo":
-        return True
-    return row in history.columns and bool(np.isfinite(history[row].astype(float)).any())
+    columns = ELBOS if row == "elbo" else [row]
+    known = set(columns) <= set(history.columns)
+    return known and bool(np.isfinite(history[columns].astype(float)).any(axis=None))
 
 
 def _draw(axes: Axes, row: str, trials, best, colour: str) -> None:
-    columns = ["train_elbo", "valid_elbo"] if row == "elbo" else [row]
+    columns = ELBOS if row == "elbo" else [row]
     axes.grid(axis="y")
     if not any(_has(history, row) for history in trials):
-        axes.text(0.5, 0.5, "none", transform=axes.transAxes, ha="center", color=MUTED)
+        word = "diverged" if row == "elbo" else "none"
+        axes.text(0.5, 0.5, word, transform=axes.transAxes, ha="center", color=MUTED)
         return
     for history, epoch in zip(trials, best, strict=True):
         for column in columns:
@@ -150,7 +152,7 @@ def _elbo_limits(histories: Mapping[str, Sequence[pd.DataFrame]]) -> tuple[float
     late, top = [], []
     for trials in histories.values():
         for history in trials:
-            elbo = history[["train_elbo", "valid_elbo"]].to_numpy(dtype=float)
+            elbo = history[ELBOS].to_numpy(dtype=float)
             tail = elbo[len(elbo) // 10 :]
             late.append(np.min(tail[np.isfinite(tail)], initial=np.inf))
             top.append(np.max(elbo[np.isfinite(elbo)], initial=-np.inf))
