@@ -14,6 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from vmm.closed_form import ClosedForm
 from vmm.gaussians import (
     LOG_2PI,
     Normal,
@@ -21,7 +22,6 @@ from vmm.gaussians import (
     gradients_by_distances,
     log_diagonal,
 )
-from vmm.products import map_at_once
 
 ConcentrationPrior = Literal["inverse_gamma", "gamma"]
 
@@ -55,10 +55,10 @@ def objective(
     else:
         mean, scale = centres.mean, centres.scale_tril
     switches = responsibility_gradient, concentration_prior
-    return _Objective.apply(z, mean, scale, cholesky, log_weights, alpha, *switches)[0]
+    return _Objective.value(z, mean, scale, cholesky, log_weights, alpha, *switches)
 
 
-class _Objective(torch.autograd.Function):
+class _Objective(ClosedForm):
     """With its gradient in closed form: autograd takes some two hundred small operators for it.
 
     Let h_ij = ∂/∂log ρ_ij, n_j = Σ_i h_ij and S_j = T_j T_jᵀ. Beside what comes through the
@@ -110,26 +110,14 @@ class _Objective(torch.autograd.Function):
         )
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*(by for by in output[1:] if by is not None))
-        ctx.save_for_backward(*output[1:])
-
-    @staticmethod
-    def backward(ctx, grad, *_):
-        if grad is None:
-            return (None,) * 8
+    def gradients(ctx, grad, *derivatives):
         trials = grad.shape
 
         def times(by):
             if by is not None:
                 return grad.reshape(trials + (1,) * (by.dim() - len(trials))) * by
 
-        return *map(times, ctx.saved_tensors), None, None
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return map_at_once(_Objective, info, in_dims, inputs)
+        return *map(times, derivatives), None, None
 
 
 def log_inverse_gamma(alpha: Tensor) -> Tensor:

@@ -13,7 +13,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vmm.products import map_at_once, product
+from vmm.closed_form import ClosedForm
+from vmm.products import product
 
 LOG_2PI = math.log(2 * math.pi)
 MIN_SCALE = 1e-5
@@ -147,32 +148,22 @@ def whitened_log_prob(z: Tensor, mean: Tensor, whitening: Tensor, log_det: Tenso
     -------
     torch.Tensor, shape (N, K)
     """
-    quadratic = _WhitenedDistances.apply(z, mean, whitening)[0]
+    quadratic = _WhitenedDistances.value(z, mean, whitening)
     return torch.add(log_det - 0.5 * z.shape[-1] * LOG_2PI, quadratic, alpha=-0.5)
 
 
-class _WhitenedDistances(torch.autograd.Function):
-    """‖W_j z_i − W_j m_j‖², shape (N, K), with derivatives in closed form."""
+class _WhitenedDistances(ClosedForm):
+    """‖W_j z_i − W_j m_j‖², shape (N, K)."""
+
+    keeps_inputs = True
 
     @staticmethod
     def forward(z, mean, whitening):
         return distances(z, mean, whitening)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*inputs, *output[1:])
-
-    @staticmethod
-    def backward(ctx, grad, *_):
-        if grad is None:
-            return None, None, None
-        return gradients_by_distances(grad, *ctx.saved_tensors, ctx.needs_input_grad[0])
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return map_at_once(_WhitenedDistances, info, in_dims, inputs)
+    def gradients(ctx, grad, *saved):
+        return gradients_by_distances(grad, *saved, ctx.needs_input_grad[0])
 
 
 def distances(z: Tensor, mean: Tensor, whitening: Tensor) -> tuple[Tensor, Tensor, Tensor]:
@@ -227,15 +218,17 @@ def widened_log_prob(z: Tensor, centres: Normal, cholesky: Tensor) -> Tensor:
     """
     diagonal = isinstance(centres, DiagonalNormal)
     scale = centres.scale if diagonal else centres.scale_tril
-    return _WidenedLogProb.apply(z, centres.mean, scale, cholesky)[0]
+    return _WidenedLogProb.value(z, centres.mean, scale, cholesky)
 
 
-class _WidenedLogProb(torch.autograd.Function):
+class _WidenedLogProb(ClosedForm):
     """:func:`widened_log_prob` for S = T Tᵀ or diag(T²), with derivatives in closed form.
 
     With the gradient G of the densities and G_W that of W through the distances alone,
     ∂/∂S_j = −½ (W_jᵀ G_Wj + Σ_i G_ij I) W_jᵀ W_j, and ∂/∂Λ_j = −Λ_j⁻¹ (∂/∂S_j) Λ_j⁻¹.
     """
+
+    keeps_inputs = True
 
     @staticmethod
     def forward(z, mean, scale, cholesky):
@@ -251,16 +244,7 @@ class _WidenedLogProb(torch.autograd.Function):
         return log_prob, whitening, white, columns
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(*output[1:])
-        ctx.save_for_backward(*inputs, *output[1:])
-
-    @staticmethod
-    def backward(ctx, grad, *_):
-        if grad is None:
-            return None, None, None, None
-        z, mean, scale, cholesky, whitening, white, columns = ctx.saved_tensors
+    def gradients(ctx, grad, z, mean, scale, cholesky, whitening, white, columns):
         given, for_z = (z, mean, whitening, white, columns), ctx.needs_input_grad[0]
         by_z, by_mean, by_whitening = gradients_by_distances(-0.5 * grad, *given, for_z)
         inner = whitening.mT @ by_whitening
@@ -278,20 +262,16 @@ class _WidenedLogProb(torch.autograd.Function):
             by_cholesky = torch.linalg.solve_triangular(cholesky.mT, half, upper=True)
         return by_z, by_mean, by_scale, by_cholesky
 
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return map_at_once(_WidenedLogProb, info, in_dims, inputs)
-
 
 def log_sum_exp(values: Tensor) -> Tensor:
     """Return log Σ_j exp(x_j) over the last dimension, for finite values.
 
     On the CPU `torch.logsumexp` takes five times as long.
     """
-    return _LogSumExp.apply(values)[0]
+    return _LogSumExp.value(values)
 
 
-class _LogSumExp(torch.autograd.Function):
+class _LogSumExp(ClosedForm):
     """With the softmax, its derivative, from the same exponentials."""
 
     @staticmethod
@@ -302,18 +282,8 @@ class _LogSumExp(torch.autograd.Function):
         return (largest + total.log()).squeeze(-1), exponentials.div_(total)
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
-
-    @staticmethod
-    def backward(ctx, grad, _):
-        return None if grad is None else grad.unsqueeze(-1) * ctx.saved_tensors[0]
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return map_at_once(_LogSumExp, info, in_dims, inputs)
+    def gradients(ctx, grad, softmax):
+        return grad.unsqueeze(-1) * softmax
 
 
 def log_diagonal(cholesky: Tensor) -> Tensor:

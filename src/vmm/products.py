@@ -10,6 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
+from vmm.closed_form import map_at_once
+
 Precision = Literal["float32", "tf32", "bf16"]
 LARGE = 2**22
 """Multiplications in a product from which oneDNN wins more than calling it costs."""
@@ -62,30 +64,6 @@ class _Affine(torch.autograd.Function):
     @staticmethod
     def vmap(info, in_dims, *inputs):
         return map_at_once(_Affine, info, in_dims, inputs)
-
-
-def map_at_once(function, info, in_dims: tuple, inputs: tuple):
-    """Apply an autograd function under `torch.func.vmap`, where it takes a dimension in front.
-
-    Parameters
-    ----------
-    function : type
-        Subclass of `torch.autograd.Function` without a rule to be mapped by.
-    info, in_dims, inputs
-        As `vmap` hands them to the function's own static method of that name.
-    """
-
-    def mapped_first(value, dim):
-        if not isinstance(value, Tensor):
-            return value
-        if dim is None:
-            return value.expand(info.batch_size, *value.shape)
-        return value.movedim(dim, 0) if dim else value
-
-    output = function.apply(*map(mapped_first, inputs, in_dims))
-    if isinstance(output, Tensor):
-        return output, 0
-    return output, tuple(None if value is None else 0 for value in output)
 
 
 def product(

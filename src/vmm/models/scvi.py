@@ -9,11 +9,11 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vmm.closed_form import ClosedForm
 from vmm.counts import TINY, count_log_likelihood
 from vmm.gaussians import MIN_SCALE, DiagonalNormal, inverse_softplus
 from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import HiddenLayer, linear
-from vmm.products import map_at_once
 from vmm.tensors import CellBatch
 
 Likelihood = Literal["zinb", "nb"]
@@ -130,7 +130,7 @@ class SCVI(LatentVariableModel):
         """Return g(u): counts by softplus − 1, batch by softmax; (K, G + B) unconstrained."""
         # The encoder takes log1p(counts) = log(softplus): exact also where the count nears −1.
         raw_counts, raw_covariates = pseudo_inputs.split([self.n_genes, self.n_batches], -1)
-        log_counts = _LogSoftplus.apply(raw_counts)[0]
+        log_counts = _LogSoftplus.value(raw_counts)
         return self._encode(log_counts, raw_covariates.softmax(-1), training=False, noise=None)
 
     def initial_pseudo_inputs(self, batch: CellBatch) -> Tensor:
@@ -139,7 +139,7 @@ class SCVI(LatentVariableModel):
         return torch.cat([counts, torch.zeros_like(batch.covariates)], -1)
 
 
-class _LogSoftplus(torch.autograd.Function):
+class _LogSoftplus(ClosedForm):
     """log softplus(x), and its derivative σ(x) / softplus(x) for the backward pass."""
 
     @staticmethod
@@ -149,18 +149,8 @@ class _LogSoftplus(torch.autograd.Function):
         return soft.log_(), derivative
 
     @staticmethod
-    def setup_context(ctx, inputs, output):
-        ctx.set_materialize_grads(False)
-        ctx.mark_non_differentiable(output[1])
-        ctx.save_for_backward(output[1])
-
-    @staticmethod
-    def backward(ctx, grad, _):
-        return None if grad is None else grad * ctx.saved_tensors[0]
-
-    @staticmethod
-    def vmap(info, in_dims, *inputs):
-        return map_at_once(_LogSoftplus, info, in_dims, inputs)
+    def gradients(ctx, grad, derivative):
+        return grad * derivative
 
 
 def _hidden_layers(
