@@ -12,8 +12,8 @@ class ClosedForm(torch.autograd.Function):
     """An autograd function that also takes T inputs at once, stacked in a new first dimension.
 
     A subclass has two static methods. ``forward(*inputs)`` returns a tuple: the value, and what the
-    derivatives need. ``gradients(ctx, grad, *saved)`` returns the gradient by each input, from `grad`
-    by the value; saved are the inputs that are tensors, if `keeps_inputs`, and what `forward`
+    derivatives need. ``gradients(ctx, grad, *saved)`` turns the gradient by the value into those by
+    the inputs; saved are the inputs that are tensors, if `keeps_inputs`, and what `forward`
     returned beside the value. Under `torch.func.vmap`, `forward` is called once, with all T.
     """
 
