@@ -229,6 +229,7 @@ def test_specification_of_an_image_model():
         "precision": "float32",
         "responsibility_gradient": True,
         "concentration_prior": "inverse_gamma",
+        "wishart_scale": "paper",
         "train_pseudo_inputs": True,
     }
     vmm = grid.spec(Job("images", "digits", "vmm", "b16-nmi", 0), config)

@@ -19,6 +19,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
+from vmm.empirical_bayes import wishart_scale_of
 from vmm.gaussians import DiagonalNormal, FullRankNormal
 from vmm.priors import (
     GaussianMixture,
@@ -89,6 +90,7 @@ class Reference:
     precision: Tensor | None = None
     alpha: Tensor | None = None
     concentration_prior: str = "inverse_gamma"
+    wishart_scale: str = "paper"
 
     @classmethod
     def of(cls, prior, encode=None) -> Reference:
@@ -112,6 +114,7 @@ class Reference:
             lower @ lower.mT,
             concentration,
             prior.concentration_prior,
+            prior.wishart_scale,
         )
 
     def components(self, z: Tensor) -> Tensor:
@@ -148,7 +151,8 @@ class Reference:
         log_pi = 0.0
         if k > 1:
             log_pi = scipy.stats.dirichlet(np.full(k, alpha / k)).logpdf(weights / weights.sum())
-        wishart = scipy.stats.wishart(df=p + 2, scale=k ** (1 / p) / (p + 2) * np.eye(p))
+        mean = k ** ((1 if self.wishart_scale == "paper" else 2) / p)  # E[Λ] = mean · I
+        wishart = scipy.stats.wishart(df=p + 2, scale=mean / (p + 2) * np.eye(p))
         log_lambda = sum(float(wishart.logpdf(m)) for m in self.precision.numpy())
         log_mu = Normal(0.0, 1.0).log_prob(self.mean).sum()
         log_mu = log_mu - 0.5 * torch.einsum("kaa->", self.covariance)
@@ -330,12 +334,13 @@ def test_wishart_is_a_density_over_the_precision_and_not_over_its_factor():
 # --------------------------------------------------------------------------------- the M-step
 
 
+@pytest.mark.parametrize("wishart_scale", ["paper", "published_code"])
 @pytest.mark.parametrize("concentration_prior", ["inverse_gamma", "gamma"])
 @pytest.mark.parametrize("responsibility_gradient", [False, True])
 @table(MIXTURES)
 @torch.no_grad()
 def test_prior_step_loss_is_minus_the_objective_per_sample(
-    name, k, p, responsibility_gradient, concentration_prior
+    name, k, p, responsibility_gradient, concentration_prior, wishart_scale
 ):
     prior, encode = make(
         name,
@@ -343,6 +348,7 @@ def test_prior_step_loss_is_minus_the_objective_per_sample(
         p,
         responsibility_gradient=responsibility_gradient,
         concentration_prior=concentration_prior,
+        wishart_scale=wishart_scale,
     )
     z = 2 * draw(9, SAMPLES, p)
     loss = prior.prior_step_loss(z, encode)
@@ -397,12 +403,12 @@ def test_responsibility_gradient(name):
         close(difference, expected[True][key] - expected[False][key])
 
 
-@pytest.mark.parametrize("concentration_prior", ["inverse_gamma", "gamma"])
-def test_gradient_with_responsibilities_held_is_the_objectives(concentration_prior):
+@pytest.mark.parametrize(
+    "switches", [{}, {"concentration_prior": "gamma"}, {"wishart_scale": "published_code"}]
+)
+def test_gradient_with_responsibilities_held_is_the_objectives(switches):
     """Central differences of the objective with q(c) held at the start, term by term by scipy."""
-    prior, _ = make(
-        "gmm", 5, 3, responsibility_gradient=False, concentration_prior=concentration_prior
-    )
+    prior, _ = make("gmm", 5, 3, responsibility_gradient=False, **switches)
     z = 2 * draw(9, SAMPLES, 3)
     held = torch.softmax(Reference.of(prior).log_rho(z), -1).detach()
     ours = loss_gradients(prior, z, None)
@@ -441,6 +447,21 @@ def test_concentration_priors_differ_as_stated():
         values[name] = SAMPLES * prior.prior_step_loss(z)
     close(torch.stack(list(alphas.values())), [2.0, 2.0])
     close(values["inverse_gamma"] - values["gamma"], 2 * math.log(2), atol=1e-7)
+
+
+@pytest.mark.parametrize(("version", "exponent"), [("paper", 1), ("published_code", 2)])
+def test_mean_of_the_precisions(version, exponent):
+    """Draws of scipy's Wishart with our scale have the mean that each version says."""
+    k, p = 100, 10
+    scale = wishart_scale_of(k, p, version) * np.eye(p)
+    draws = scipy.stats.wishart(df=p + 2, scale=scale).rvs(20_000, random_state=0)
+    assert draws.mean(0).trace() / p == pytest.approx(k ** (exponent / p), rel=5e-3)
+
+
+@pytest.mark.parametrize("switch", ["concentration_prior", "wishart_scale"])
+def test_unknown_version_of_a_hyperprior(switch):
+    with pytest.raises(ValueError, match=f"{switch} is 'other'; it must be"):
+        make("gmm", 5, 3, **{switch: "other"})
 
 
 # ------------------------------------------------------------------------- limits of the VMM

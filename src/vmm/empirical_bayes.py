@@ -24,6 +24,7 @@ from vmm.gaussians import (
 )
 
 ConcentrationPrior = Literal["inverse_gamma", "gamma"]
+WishartScale = Literal["paper", "published_code"]
 
 
 def objective(
@@ -34,6 +35,7 @@ def objective(
     alpha: Tensor,
     responsibility_gradient: bool = True,
     concentration_prior: ConcentrationPrior = "inverse_gamma",
+    wishart_scale: WishartScale = "paper",
 ) -> Tensor:
     """Return Σ_ij q(c_i=j) log ρ_ij + log hyperprior, a scalar.
 
@@ -47,14 +49,14 @@ def objective(
         log π.
     alpha : torch.Tensor, scalar
         Concentration α.
-    responsibility_gradient, concentration_prior
+    responsibility_gradient, concentration_prior, wishart_scale
         See :class:`vmm.priors.MixturePrior`.
     """
     if isinstance(centres, Tensor):
         mean, scale = centres, torch.zeros_like(cholesky)
     else:
         mean, scale = centres.mean, centres.scale_tril
-    switches = responsibility_gradient, concentration_prior
+    switches = responsibility_gradient, concentration_prior, wishart_scale
     return _Objective.value(z, mean, scale, cholesky, log_weights, alpha, *switches)
 
 
@@ -68,8 +70,9 @@ class _Objective(ClosedForm):
 
     @staticmethod
     def forward(
-        z, mean, scale, cholesky, log_weights, alpha, responsibility_gradient, concentration_prior
-    ):
+        z, mean, scale, cholesky, log_weights, alpha, responsibility_gradient, concentration_prior,
+        wishart_scale
+    ):  # fmt: skip
         (n, p), upper, projected = mean.shape[-2:], cholesky.mT, cholesky.mT @ scale
         diagonal = cholesky.diagonal(dim1=-2, dim2=-1)
         log_scale = log_weights + diagonal.log().sum(-1) - 0.5 * p * LOG_2PI
@@ -82,13 +85,14 @@ class _Objective(ClosedForm):
         if responsibility_gradient:
             by_joint = responsibilities * (1 + log_joint - expected)
 
-        concentration, dof, wishart_scale = alpha / n, p + 2, n ** (1 / p) / (p + 2)
+        concentration, dof = alpha / n, p + 2
+        s = wishart_scale_of(n, p, wishart_scale)
         if concentration_prior == "inverse_gamma":
             log_prior, by_alpha = log_inverse_gamma(alpha), alpha**-2 - 2 / alpha
         else:
             log_prior, by_alpha = -1 / alpha, alpha**-2
         log_prior = log_prior + log_dirichlet(log_weights, concentration)
-        log_prior = log_prior + log_wishart(cholesky, dof, wishart_scale).sum(-1)
+        log_prior = log_prior + log_wishart(cholesky, dof, s).sum(-1)
         second_moments = mean.square().sum((-2, -1)) + scale.square().sum((-3, -2, -1))
         log_prior = log_prior - 0.5 * (second_moments + n * p * LOG_2PI)
 
@@ -97,7 +101,7 @@ class _Objective(ClosedForm):
         by_z, by_mean, by_upper = gradients_by_distances(
             -0.5 * by_joint, z, mean, upper, *parts, for_z=z.requires_grad
         )
-        by_cholesky = by_upper.mT - matrix * (scale @ projected.mT) - cholesky / wishart_scale
+        by_cholesky = by_upper.mT - matrix * (scale @ projected.mT) - cholesky / s
         by_cholesky.diagonal(dim1=-2, dim2=-1).add_((column + (dof - p - 1)) / diagonal)
         return (
             expected.sum((-2, -1)) + log_prior,
@@ -117,7 +121,17 @@ class _Objective(ClosedForm):
             if by is not None:
                 return grad.reshape(trials + (1,) * (by.dim() - len(trials))) * by
 
-        return *map(times, derivatives), None, None
+        return *map(times, derivatives), None, None, None
+
+
+def wishart_scale_of(n_components: int, latent_dim: int, version: WishartScale = "paper") -> float:
+    """Return s, where Λ_j ~ Wishart(p + 2, s I) and so E[Λ_j] = (p + 2) s I.
+
+    The paper has E[Λ_j] = K^{1/p} I. Its published code passes the Cholesky factor of s I where
+    the square root of K^{1/p} / (p + 2) is K^{1/p} / √(p + 2), so that E[Λ_j] = K^{2/p} I.
+    """
+    exponent = {"paper": 1, "published_code": 2}[version]
+    return n_components ** (exponent / latent_dim) / (latent_dim + 2)
 
 
 def log_inverse_gamma(alpha: Tensor) -> Tensor:

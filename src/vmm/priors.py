@@ -22,6 +22,7 @@ from torch import Tensor, nn
 
 from vmm.empirical_bayes import (
     ConcentrationPrior,
+    WishartScale,
     log_dirichlet,
     log_inverse_gamma,
     log_wishart,
@@ -168,6 +169,9 @@ class MixturePrior(Prior):
     concentration_prior : {"inverse_gamma", "gamma"}
         "inverse_gamma": α ~ InverseGamma(1, 1), as in the paper. "gamma": β = 1/α ~ Gamma(1, 1),
         a density of β without the Jacobian, as in the published code.
+    wishart_scale : {"paper", "published_code"}
+        "paper": E[Λ_j] = K^{1/p} I. "published_code": E[Λ_j] = K^{2/p} I, with which all published
+        numbers were made.
     """
 
     def __init__(
@@ -176,6 +180,7 @@ class MixturePrior(Prior):
         n_components: int,
         responsibility_gradient: bool = True,
         concentration_prior: ConcentrationPrior = "inverse_gamma",
+        wishart_scale: WishartScale = "paper",
     ):
         super().__init__(latent_dim, n_components)
         if concentration_prior not in ("inverse_gamma", "gamma"):
@@ -183,8 +188,13 @@ class MixturePrior(Prior):
                 f"concentration_prior is {concentration_prior!r}; "
                 "it must be 'inverse_gamma' or 'gamma'"
             )
+        if wishart_scale not in ("paper", "published_code"):
+            raise ValueError(
+                f"wishart_scale is {wishart_scale!r}; it must be 'paper' or 'published_code'"
+            )
         self.responsibility_gradient = responsibility_gradient
         self.concentration_prior = concentration_prior
+        self.wishart_scale = wishart_scale
         one = torch.ones(())
         identity = torch.diag_embed(
             inverse_softplus((one - MIN_SCALE).expand(n_components, latent_dim))
@@ -252,6 +262,7 @@ class MixturePrior(Prior):
             self.concentration(),
             self.responsibility_gradient,
             self.concentration_prior,
+            self.wishart_scale,
         )
         return -value / len(z)
 
@@ -371,6 +382,7 @@ def make_prior(
     generator: torch.Generator | None = None,
     responsibility_gradient: bool = True,
     concentration_prior: ConcentrationPrior = "inverse_gamma",
+    wishart_scale: WishartScale = "paper",
     train_pseudo_inputs: bool = True,
 ) -> Prior:
     """Make the prior with this short name: "normal", "vampprior", "gmm", "vmm" or "vade".
@@ -383,7 +395,7 @@ def make_prior(
         Needed by "vampprior" and "vmm".
     generator : torch.Generator, optional
         Source of the initial means of "gmm".
-    responsibility_gradient, concentration_prior
+    responsibility_gradient, concentration_prior, wishart_scale
         See :class:`MixturePrior`.
     train_pseudo_inputs : bool
         See :class:`VampPrior`.
@@ -391,6 +403,7 @@ def make_prior(
     switches = {
         "responsibility_gradient": responsibility_gradient,
         "concentration_prior": concentration_prior,
+        "wishart_scale": wishart_scale,
     }
     builders = {
         "normal": lambda: StandardNormal(latent_dim),

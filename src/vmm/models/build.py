@@ -82,5 +82,10 @@ def build_model(spec: dict[str, Any], data: Tensors, train: np.ndarray) -> Laten
     return model.to(data.device)
 
 
-SWITCHES = ("responsibility_gradient", "concentration_prior", "train_pseudo_inputs")
+SWITCHES = (
+    "responsibility_gradient",
+    "concentration_prior",
+    "wishart_scale",
+    "train_pseudo_inputs",
+)
 """The documented departures of the paper's published code that concern training."""
