@@ -13,6 +13,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import tiny_jobs
 import torch
 from tiny_jobs import (
     ALL,
@@ -33,6 +34,9 @@ from tiny_jobs import (
 
 import vmm.benchmark.jobs
 import vmm.training
+import vmm.training.loop
+import vmm.training.stacked
+from vmm.benchmark.embed import embed_cells
 from vmm.benchmark.methods.records import METHODS
 from vmm.benchmark.ours import build_model
 from vmm.benchmark.samples import load_model, prior_samples
@@ -215,8 +219,8 @@ def killer(epoch: int):
 def checkpoint_every_epoch(monkeypatch):
     """Jobs write a checkpoint every 30 seconds: too rare for a test."""
     for name in ("fit", "fit_stacked"):
-        often = functools.partial(getattr(vmm.benchmark.jobs, name), checkpoint_seconds=0.0)
-        monkeypatch.setattr(vmm.benchmark.jobs, name, often)
+        often = functools.partial(getattr(vmm.training.stacked, name), checkpoint_seconds=0.0)
+        monkeypatch.setattr(vmm.training.stacked, name, often)
 
 
 @pytest.mark.parametrize(
@@ -246,10 +250,10 @@ def test_a_killed_job_resumes(kind, method, prepared, tmp_path, checkpoint_every
 SCRIPT = """
 import functools, os, signal, sys
 from pathlib import Path
-import test_jobs as t
+import tiny_jobs as t
+import vmm.training.stacked
 
-vmm = t.vmm
-vmm.benchmark.jobs.fit = functools.partial(vmm.training.loop.fit, checkpoint_seconds=0.0)
+vmm.training.stacked.fit = functools.partial(vmm.training.fit, checkpoint_seconds=0.0)
 
 def progress(row):
     if row["epoch"] == 3:
@@ -265,7 +269,7 @@ t.run({"cells": (data, split)}, "cells", "vmm", folder, progress, max_epochs=5)
 def test_a_job_killed_by_the_system_resumes(prepared, tmp_path, checkpoint_every_epoch):
     """A real SIGKILL; and our own models import neither scvi-tools nor scib-metrics."""
     folder = tmp_path / "killed"
-    paths = [str(Path(__file__).parent), str(Path(vmm.benchmark.jobs.__file__).parents[1])]
+    paths = [str(Path(tiny_jobs.__file__).parent), str(Path(vmm.__file__).parents[1])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, *map(str, prepared["cells"]), str(folder)],
@@ -318,7 +322,7 @@ def test_precision_and_cuda_graph_reach_every_training(method, prepared, tmp_pat
         seen.append((settings.precision, settings.cuda_graph))
         return vmm.training.loop.fit(model, data, train, valid, settings, *args, **options)
 
-    monkeypatch.setattr(vmm.benchmark.jobs, "fit", fit)
+    monkeypatch.setattr(vmm.training.stacked, "fit", fit)
     paths, quiet = prepared["images"], lambda row: None
     spec = make_spec("images", method, precision="bf16")
     result = train(*paths, spec, tmp_path / "bf16", "cpu", quiet, cuda_graph=True)

@@ -3,40 +3,32 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import pandas as pd
 import pytest
 
 import vmm.benchmark.tuning
-from vmm.benchmark.grid import tuning_setting
+from vmm.benchmark.job import Job
 from vmm.benchmark.names import ROW_COLUMNS
-from vmm.benchmark.tuning import choose_setting, climb, parse_setting
+from vmm.benchmark.setting import Setting
+from vmm.benchmark.spec import PriorSpec, Spec
+from vmm.benchmark.tuning import choose_setting, climb
 from vmm.errors import InputError
-from vmm.paper.figures.tuning import parse_setting as parsed_by_the_figure
+from vmm.models.records import CellNetworks
 
-SPEC = {"batch_size": 64, "method": "vmm", "code": "a", "data": "b"}
-
-
-# ------------------------------------------------------------------------------ settings' names
-
-
-@pytest.mark.parametrize(
-    ("batch_size", "ratio", "name"),
-    [
-        (128, 2.5, "b128-r2.5"),
-        (512, 10.0, "b512-r10"),
-        (8, 0.25, "b8-r0.25"),
-        (8, 1e-5, "b8-r1e-05"),
-    ],
+SPEC = Spec(
+    job=Job("cells", "mine", "vmm", Setting(64, 1.0), 0),
+    seed=0,
+    networks=CellNetworks(n_latent=2, n_layers=1, n_hidden=8, likelihood="nb"),
+    learning_rate=1e-3,
+    batch_size=64,
+    max_epochs=5,
+    patience=5,
+    monitor="elbo",
+    ours=PriorSpec(name="vmm", n_components=30),
 )
-def test_names_of_settings(batch_size, ratio, name):
-    assert tuning_setting(batch_size, ratio) == name
-    assert parse_setting(name) == parsed_by_the_figure(name) == (batch_size, ratio)
-
-
-def test_another_setting_is_refused():
-    with pytest.raises(InputError, match=r"'b128-nmi'; it must look like b128-r2\.5"):
-        parse_setting("b128-nmi")
+ORIGIN = {"code": "a", "data": "b"}
 
 
 # ------------------------------------------------------------------------------------ the climb
@@ -47,28 +39,37 @@ def trained(monkeypatch):
     """Replace training: the clusters at each ratio are given. Return (clusters, ratios trained)."""
     clusters, trained = {}, []
 
-    def train(data, splits, specs, folders, device, cuda_graph):
+    def train(data, splits, specs, folders, device, cuda_graph, origin):
         assert (device, cuda_graph) == ("cpu", True)
-        trials, ratio = [spec["trial"] for spec in specs], specs[0]["prior_learning_ratio"]
+        trials, ratio = [spec.job.trial for spec in specs], specs[0].prior_learning_ratio
+        assert {str(spec.job.setting) for spec in specs} == {f"b64-r{ratio:g}"}
         assert splits == [f"split {trial}" for trial in trials]
         trained.append(ratio if trials == [0] else (ratio, trials))
         for spec, folder in zip(specs, folders, strict=True):
             folder.mkdir(parents=True, exist_ok=True)
-            found = clusters.get((spec["trial"], ratio), clusters.get(ratio))
-            run = {"spec": spec, "utilized_clusters": found, "status": "ok"}
+            found = clusters.get((spec.job.trial, ratio), clusters.get(ratio))
+            run = {
+                "spec": spec.plain(),
+                "origin": origin,
+                "utilized_clusters": found,
+                "status": "ok",
+            }
             (folder / "run.json").write_text(json.dumps(run))
 
     monkeypatch.setattr(vmm.benchmark.tuning, "train_trials", train)
     return clusters, trained
 
 
-def run_climb(tmp_path, ratios, n_types, n_trials=1, **changes):
-    def folder_of(trial, ratio):
-        return tmp_path / tuning_setting(64, ratio) / f"trial_{trial}"
+def run_climb(tmp_path, ratios, n_types, n_trials=1, learning_rate=1e-3, **changes):
+    def folder_of(trial, setting):
+        return tmp_path / str(setting) / f"trial_{trial}"
 
-    specs = [SPEC | {"trial": trial} | changes for trial in range(n_trials)]
+    jobs = [replace(SPEC.job, trial=trial) for trial in range(n_trials)]
+    specs = [replace(SPEC, job=job, learning_rate=learning_rate) for job in jobs]
     splits = [f"split {trial}" for trial in range(n_trials)]
-    ladders = climb("data", splits, specs, ratios, n_types, folder_of, "cpu", True)
+    ladders = climb(
+        "data", splits, specs, ratios, n_types, folder_of, "cpu", True, ORIGIN | changes
+    )
     return ladders[0] if n_trials == 1 else ladders
 
 

@@ -5,9 +5,9 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from web import Server, serving
 
 from vmm.data.containers import CellData
-from web import Server, serving
 
 
 @pytest.fixture

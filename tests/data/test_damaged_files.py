@@ -7,34 +7,20 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from tiny_jobs import make_cells, make_spec, train, write
 
 from vmm.benchmark.best import best_model
 from vmm.benchmark.evaluation import evaluate_clustering, evaluate_elbo_surgery
-from vmm.benchmark.jobs import load_model, prior_samples, train
 from vmm.benchmark.metrics.rows import read_rows, write_rows
+from vmm.benchmark.samples import load_model, prior_samples
 from vmm.benchmark.tuning import climb
 from vmm.data import ImageData, load, make_split
 from vmm.errors import InputError
 from vmm.io import read_json
 from vmm.plots.training_curves import read_history
 
-SPEC = {
-    "dataset": "shapes",
-    "model": "image VAE",
-    "prior": "VampPriorMixture",
-    "setting": "b16-elbo",
-    "trial": 0,
-    "seed": 5,
-    "latent_dim": 2,
-    "hidden": [8],
-    "n_components": 6,
-    "learning_rate": 3e-3,
-    "batch_size": 16,
-    "max_epochs": 2,
-    "patience": 10,
-    "monitor": "elbo",
-    "prior_learning_ratio": 1.0,
-}
+SPEC = make_spec("images", "vmm", max_epochs=2, n_components=6)
+TUNING = make_spec("cells", "vmm", max_epochs=2, n_components=6)
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +39,7 @@ def whole(tmp_path_factory) -> Path:
 
 
 def fit(folder: Path) -> None:
-    train(folder / "data.npz", folder / "split.npz", SPEC, folder, "cpu", lambda row: None)
+    train(folder / "data.npz", folder / "split.npz", SPEC, folder)
 
 
 def model(folder: Path):
@@ -119,12 +105,12 @@ def test_it_is_named(name, use, damage, whole, tmp_path):
 
 
 @pytest.mark.parametrize("damage", DAMAGE)
-def test_a_damaged_step_of_tuning_is_trained_anew(damage, whole, tmp_path):
+def test_a_damaged_step_of_tuning_is_trained_anew(damage, tmp_path):
     """And a whole one is not."""
+    data, split = write(make_cells(), tmp_path)
 
     def tune() -> int:
-        split = whole / "split.npz"
-        climb(whole / "data.npz", [split], [SPEC], [2.0], 0, lambda trial, ratio: tmp_path, "cpu")
+        climb(data, [split], [TUNING], [2.0], 0, lambda trial, setting: tmp_path, "cpu")
         return (tmp_path / "run.json").stat().st_mtime_ns
 
     first = tune()

@@ -5,9 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
-from working_copy import Done, Project
-
 from disk import mounted
+from working_copy import Done, Project
 
 pytestmark = pytest.mark.faults
 

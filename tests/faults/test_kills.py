@@ -15,9 +15,8 @@ import numpy as np
 import pandas as pd
 import pytest
 from killing import MODES, TIMED, Killer, same_as, seconds, temporary, visible
-from working_copy import Project
-
 from web import serving
+from working_copy import Project
 
 pytestmark = pytest.mark.faults
 

@@ -653,7 +653,7 @@ def test_who_fits_what():
 
 def test_untrained_pseudo_inputs():
     """SPEC 6.4: the published scVI code never trains the VampPrior's pseudo-inputs."""
-    prior = VampPrior(3, draw(4, 5, DATA_DIM), trainable=False)
+    prior = VampPrior(3, draw(4, 5, DATA_DIM), train_pseudo_inputs=False)
     assert list(prior.variational_parameters()) == []
     assert not any(parameter.requires_grad for parameter in prior.parameters())
     assert "pseudo_inputs" in prior.state_dict()

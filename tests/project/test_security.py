@@ -103,7 +103,7 @@ def test_what_is_safe_passes(source):
 def test_the_loader_of_yaml_builds_nothing_but_plain_values():
     import yaml
 
-    from vmm.benchmark.config import Loader
+    from vmm.benchmark.config.read import Loader
 
     assert issubclass(Loader, yaml.SafeLoader)
     assert Loader.yaml_constructors == yaml.SafeLoader.yaml_constructors

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 from real_cells import SETTINGS
+from tiny_jobs import make_spec, train
 
 import vmm
 import vmm.training
@@ -31,9 +32,6 @@ def test_importing_the_package_imports_no_scvi():
 def test_same_result_as_a_job_of_the_pipeline(pbmc, tmp_path, prior):
     """Same data, seed and settings: the same numbers to the bit, in every form of the counts."""
     precision = "bf16" if prior == "vampprior" else "float32"
-    from vmm.benchmark.jobs import train
-    from vmm.priors.records import PRIORS
-
     adata = pbmc.copy()
     if prior == "gmm":
         adata.layers["counts"] = adata.layers["counts"].toarray()
@@ -50,14 +48,14 @@ def test_same_result_as_a_job_of_the_pipeline(pbmc, tmp_path, prior):
     data.save(tmp_path / "data.npz")
     rows = make_split(data, 0, 5)
     np.savez(tmp_path / "split.npz", train=rows[0], valid=rows[1])
-    spec = {
-        "dataset": "pbmc", "model": "scVI", "prior": PRIORS[prior], "setting": "chosen",
-        "trial": 0, "seed": 5, "latent_dim": 4, "n_components": 9, "n_layers": 2, "n_hidden": 16,
-        "likelihood": "nb", "learning_rate": 3e-3, "batch_size": 64, "max_epochs": 4,
-        "patience": 100, "monitor": "elbo", "prior_learning_ratio": 2.5,
-        "precision": precision,
+    changes = {
+        "n_latent": 4, "n_components": 9, "n_layers": 2, "n_hidden": 16, "likelihood": "nb",
+        "batch_size": 64, "max_epochs": 4, "patience": 100, "precision": precision,
     }  # fmt: skip
-    run = train(tmp_path / "data.npz", tmp_path / "split.npz", spec, tmp_path / "run", "cpu")
+    if prior == "normal":
+        del changes["n_components"]
+    spec = make_spec("cells", prior, **changes)
+    run = train(tmp_path / "data.npz", tmp_path / "split.npz", spec, tmp_path / "run")
     latent = np.load(tmp_path / "run" / "latent.npz")
 
     vmm.SCVI.setup_anndata(adata, layer="counts", batch_key="lanes")
@@ -156,7 +154,7 @@ def test_interrupted_training_keeps_its_best_epoch(pbmc, monkeypatch):
             os.kill(os.getpid(), signal.SIGINT)
         return step(*args, **kwargs)
 
-    monkeypatch.setattr(vmm.training, "variational_step", interrupted)
+    monkeypatch.setattr(vmm.training.steps, "variational_step", interrupted)
     # A process that a shell started in the background ignores Ctrl-C, and so would this one.
     before = signal.signal(signal.SIGINT, signal.default_int_handler)
     try:

@@ -45,7 +45,7 @@ def tapes(monkeypatch) -> list[Tape]:
         made.append(Tape())
         return CapturedStep(step, made[-1])
 
-    monkeypatch.setattr(vmm.training, "captured", on_tape)
+    monkeypatch.setattr(vmm.training.loop, "captured", on_tape)
     return made
 
 

@@ -16,6 +16,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+import trainings
 from torch import Tensor
 from trainings import (
     KINDS,
@@ -41,6 +42,9 @@ from trainings import (
 )
 
 import vmm.training
+import vmm.training.embedding
+import vmm.training.loop
+import vmm.training.steps
 from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel
 from vmm.models.tensors import ImageTensors
@@ -145,8 +149,8 @@ def test_step_3_samples_from_the_updated_posterior_in_evaluation_mode(kind):
         return draw(model, optimizer, batch, noise)
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(vmm.training, "variational_step", spy_step)
-        patch.setattr(vmm.training, "prior_step", spy_prior_step)
+        patch.setattr(vmm.training.steps, "variational_step", spy_step)
+        patch.setattr(vmm.training.steps, "prior_step", spy_prior_step)
         fit(model, data, TRAIN, VALID, replace(SETTINGS, max_epochs=2))
     assert len(seen) == len(steps) == 2 * (len(TRAIN) // 20)
     twin = make_model(kind, "vmm")
@@ -177,7 +181,9 @@ def test_learning_rates(kind, prior):
 
 @pytest.mark.parametrize("prior", ["normal", "vampprior"])
 def test_priors_without_empirical_bayes_have_only_step_1(prior, monkeypatch):
-    monkeypatch.setattr(vmm.training, "prior_step", lambda *_: pytest.fail("there is no step (3)"))
+    monkeypatch.setattr(
+        vmm.training.steps, "prior_step", lambda *_: pytest.fail("there is no step (3)")
+    )
     model, result = run("image", prior)
     assert result.status == "ok"
     if prior == "vampprior":
@@ -195,7 +201,9 @@ def test_untrained_pseudo_inputs_stay(capsys):
 
 def test_without_kl_weight_there_is_no_prior_step_and_no_kl(monkeypatch):
     """VaDE's pre-training: only the reconstruction is fitted."""
-    monkeypatch.setattr(vmm.training, "prior_step", lambda *_: pytest.fail("there is no step (3)"))
+    monkeypatch.setattr(
+        vmm.training.steps, "prior_step", lambda *_: pytest.fail("there is no step (3)")
+    )
     model = make_model("image", "gmm")
     data, _ = make_data("image")
     before = snapshot(model)
@@ -358,7 +366,7 @@ def test_resumed_is_uninterrupted(kind, prior, tmp_path):
 SCRIPT = """
 import os, signal, sys
 from pathlib import Path
-import test_training as t
+import trainings as t
 
 def progress(row):
     if row["epoch"] == 3:
@@ -371,8 +379,7 @@ t.run("cells", "vmm", checkpoint=Path(sys.argv[1]), checkpoint_seconds=0.0, prog
 def test_a_killed_process_resumes(tmp_path):
     """A real SIGKILL, and the rest in another process: the result of an uninterrupted run."""
     checkpoint = tmp_path / "checkpoint.pt"
-    folder = Path(__file__).parent
-    paths = [str(folder), str(Path(vmm.training.__file__).parents[1])]
+    paths = [str(Path(trainings.__file__).parent), str(Path(vmm.__file__).parents[1])]
     environment = os.environ | {"PYTHONPATH": os.pathsep.join(paths), "OMP_NUM_THREADS": "1"}
     done = subprocess.run(
         [sys.executable, "-c", SCRIPT, str(checkpoint)],
@@ -626,7 +633,7 @@ def test_embedding_and_cluster_probabilities(kind, prior, monkeypatch):
         q = model.posterior(data.batch(torch.arange(len(data))))
         np.testing.assert_allclose(embedding, q.mean, rtol=1e-5, atol=1e-6)
     assert embedding.dtype == np.float32
-    monkeypatch.setattr(vmm.training, "EVALUATION_ROWS", 7)
+    monkeypatch.setattr(vmm.training.embedding, "EVALUATION_ROWS", 7)
     np.testing.assert_allclose(embed(model, data)[0], embedding, rtol=1e-4, atol=1e-5)
     if prior == "normal":
         assert probs is None

@@ -9,13 +9,12 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 import torch
-from tiny_jobs import make_cells, make_spec, read_history, read_latent, read_weights, write
+from tiny_jobs import make_cells, make_spec, read_history, read_latent, read_weights, train, write
 
 import vmm.training
-from vmm.benchmark.jobs import train
+from vmm.benchmark.ours import build_model
 from vmm.data import CellData, ImageData
 from vmm.errors import InputError
-from vmm.models.build import build_model
 from vmm.models.tensors import ImageTensors
 from vmm.training.loop import fit
 from vmm.training.settings import Settings
@@ -157,7 +156,7 @@ def test_a_parameter_that_the_elbo_does_not_know_of_counts_too(monkeypatch):
             model.prior.concentration_raw.fill_(math.nan)
         return found
 
-    monkeypatch.setattr(vmm.training, "evaluate", poisonous)
+    monkeypatch.setattr(vmm.training.loop, "evaluate", poisonous)
     settings = Settings(learning_rate=1e-3, batch_size=70, max_epochs=1, seed=1)
     result = fit(model, data, rows[:70], rows[70:], settings)
     assert math.isfinite(result.history[-1]["valid_elbo"])
@@ -170,15 +169,15 @@ def test_a_parameter_that_the_elbo_does_not_know_of_counts_too(monkeypatch):
     [
         (
             "vmm",
-            "n_components is 8, but shapes has only 7 training rows to start the pseudo-inputs",
+            "n_components is 8, but shapes has only 7 training rows to start the components",
         ),
         (
             "vampprior",
-            "n_components is 8, but shapes has only 7 training rows to start the pseudo-",
+            "n_components is 8, but shapes has only 7 training rows to start the components",
         ),
         (
             "vade",
-            "vade_clusters is 8, but shapes has only 7 training rows to start VaDE's clusters",
+            "vade_clusters is 8, but shapes has only 7 training rows to start the components",
         ),
     ],
 )

@@ -37,7 +37,7 @@ def test_no_step_waits_or_copies(kind, prior, precision, as_on_a_gpu):
     """Five steps, the gathering of their batches and the drawing of their noise included."""
     trainer = make_trainer(kind, prior, precision=precision)
     trainer.validate(trainer.train(), 0.0)
-    with vmm.training.matrix_products(trainer.model, precision), observed() as seen:
+    with vmm.training.loop.matrix_products(trainer.model, precision), observed() as seen:
         for positions in torch.arange(100).split(20):
             trainer.step(trainer.train_rows[positions], trainer.draw_noise(20))
     assert len(seen.all) > 500

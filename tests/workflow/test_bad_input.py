@@ -194,7 +194,7 @@ def test_a_bad_data_set_stops_only_what_depends_on_it(project):
     assert done.status != 0
     assert SENTENCES["nan"] in done.said
     sentence = (
-        "n_components is 100, but good has only 36 training rows to start the pseudo-inputs from; "
+        "n_components is 100, but good has only 36 training rows to start the components from; "
         "use at most 36"
     )
     assert done.said.count(sentence) == 1

@@ -6,14 +6,12 @@ import numpy as np
 import pytest
 import scipy.sparse
 
-from vmm.benchmark.baselines.embeddings import (
-    baseline_embedding,
-    harmony,
-    principal_components,
-    scanorama,
-)
+from vmm.benchmark.baselines.harmony import harmony
+from vmm.benchmark.baselines.pca import pca, principal_components
+from vmm.benchmark.baselines.scanorama import scanorama
+from vmm.benchmark.methods.records import METHODS, names
 from vmm.data import CellData
-from vmm.errors import InputError
+from vmm.lazy import resolve
 
 
 def make_cells(n: int = 240, n_genes: int = 40, shift: float = 0.0, seed: int = 0) -> CellData:
@@ -97,14 +95,15 @@ def test_a_batch_effect_is_corrected_and_types_are_kept(correct):
 
 
 @pytest.mark.parametrize("seed", [3, 2**32 - 1])
-@pytest.mark.parametrize("method", ["pca", "harmony", "scanorama"])
+@pytest.mark.parametrize("method", names("cells", trains=False))
 def test_same_seed_same_embedding(method, seed):
-    """Also for seeds of 32 bits, which `vmm.models.build.seed_of` gives."""
+    """Also for seeds of 32 bits, which `vmm.numerics.seeds.seed_of` gives."""
     data = make_cells(shift=0.5)
     components = principal_components(data)
     before = components.copy()
-    first = baseline_embedding(method, data, components, seed=seed)
-    second = baseline_embedding(method, data, components, seed=seed)
+    embed = resolve(METHODS["cells"][method].made_by)
+    first = embed(components, data, seed=seed)
+    second = embed(components, data, seed=seed)
     np.testing.assert_array_equal(first, second)
     np.testing.assert_array_equal(components, before)
     assert first.dtype == np.float32
@@ -113,10 +112,4 @@ def test_same_seed_same_embedding(method, seed):
 def test_pca_is_the_components():
     data = make_cells()
     components = principal_components(data)
-    np.testing.assert_array_equal(baseline_embedding("pca", data, components), components)
-
-
-def test_unknown_baseline():
-    data = make_cells()
-    with pytest.raises(InputError, match="combat"):
-        baseline_embedding("combat", data, np.zeros((240, 2), np.float32))
+    np.testing.assert_array_equal(pca(components, data), components)

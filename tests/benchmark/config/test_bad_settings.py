@@ -21,7 +21,7 @@ from bad_input import (
 )
 
 import vmm.cli.fit
-from vmm.benchmark import config as configuration
+from vmm.benchmark.config.__main__ import main as check_configuration
 from vmm.cli import main
 
 GOOD = "run: x\ndatasets: {digits: }\n"
@@ -60,7 +60,7 @@ def test_wrong_files_are_refused(content, sentence, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     data = content if isinstance(content, bytes) else content.encode()
     Path("my.yaml").write_bytes(data)
-    ended = program(configuration.main, "my.yaml")
+    ended = program(check_configuration, "my.yaml")
     assert ended.status == 1
     assert_one_sentence(ended, sentence)
     assert listing(tmp_path) == {"my.yaml": len(data)}
@@ -68,10 +68,12 @@ def test_wrong_files_are_refused(content, sentence, tmp_path, monkeypatch):
 
 def test_places_that_are_no_configuration(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    absent, folder = program(configuration.main, "no.yaml"), program(configuration.main, ".")
+    absent, folder = program(check_configuration, "no.yaml"), program(check_configuration, ".")
     assert_one_sentence(absent, "no.yaml: cannot be read (No such file or directory)")
     assert_one_sentence(folder, ".: cannot be read (Is a directory)")
-    assert_one_sentence(program(configuration.main), "one of the arguments --docs file is required")
+    assert_one_sentence(
+        program(check_configuration), "one of the arguments --docs file is required"
+    )
     assert listing(tmp_path) == {}
 
 
@@ -82,11 +84,11 @@ def test_a_configuration_and_data_without_permission(monkeypatch):
         Path("my.yaml").write_text(yaml.safe_dump(given))
         Path("my.h5ad").touch(0)
         with unprivileged():
-            ended = program(configuration.main, "my.yaml")
+            ended = program(check_configuration, "my.yaml")
         assert_one_sentence(ended, "path is 'my.h5ad', which cannot be read (Permission denied) (")
         Path("my.yaml").chmod(0)
         with unprivileged():
-            ended = program(configuration.main, "my.yaml")
+            ended = program(check_configuration, "my.yaml")
         assert_one_sentence(ended, "my.yaml: cannot be read (Permission denied)")
 
 
@@ -127,7 +129,7 @@ def check(folder: Path, **given):
     """Check a configuration file with ``python -m vmm.benchmark.config``."""
     config = {"run": "x", "datasets": {"digits": None}} | given
     (folder / "my.yaml").write_text(yaml.safe_dump(config, allow_unicode=True))
-    return program(configuration.main, folder / "my.yaml")
+    return program(check_configuration, folder / "my.yaml")
 
 
 @pytest.mark.parametrize(("given", "sentence"), VALUES.values(), ids=VALUES.keys())

@@ -9,7 +9,8 @@ import pytest
 import yaml
 
 from vmm.benchmark import config as configuration
-from vmm.benchmark.config import check_files, complete, load, main, schema
+from vmm.benchmark.config import check_files, complete, load, schema
+from vmm.benchmark.config.__main__ import main
 from vmm.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]

@@ -6,12 +6,14 @@ import numpy as np
 import pytest
 
 from vmm.errors import InputError
-from vmm.paper.figures.batch_size import batch_size_figure, parse_batch_size
+from vmm.paper.figures.batch_size import batch_size_figure
 from vmm.plots.intervals import interval
 from vmm.plots.style import save
 
 NMI = "NMI (unmerged)"
 CLUSTERS = "Utilized clusters"
+
+STOPS = (("nmi", 0.7), ("elbo", 0.2))
 
 
 @pytest.fixture
@@ -144,9 +146,9 @@ def test_one_batch_size_and_one_metric(row, fits):
     fits(figure)
 
 
-def test_setting_parser():
-    assert parse_batch_size("b256-nmi") == 256
-    assert parse_batch_size("b256-elbo") is None
+def test_trainings_stopped_on_the_elbo_are_left_out(row):
+    rows = [row("digits", "vmm", f"b128-{stop}", 0, NMI, value) for stop, value in STOPS]
+    assert batch_size_figure(rows).axes[1].get_lines()[0].get_ydata().tolist() == [0.7]
 
 
 def test_saved_files_are_the_same_twice(rows, tmp_path, fits):

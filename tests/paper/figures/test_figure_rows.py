@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 
 from vmm.errors import InputError
-from vmm.paper.figures.rows import as_frame, numbers, usable
+from vmm.paper.figures.rows import as_frame, usable
 from vmm.paper.labels import dataset_label, method_label
 from vmm.plots.intervals import interval
 
@@ -52,8 +52,3 @@ def test_labels():
     assert method_label("scVI", "VampPriorMixture") == "VMM"
     assert method_label("Leiden", "none") == "Leiden"
     assert method_label("other", "Prior") == "other Prior"
-
-
-def test_numbers_match_the_whole_setting():
-    assert numbers("b128-nmi", r"b(\d+)-nmi") == (128.0,)
-    assert numbers("xb128-nmi", r"b(\d+)-nmi") is None

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from vmm.errors import InputError
-from vmm.paper.figures.tuning import parse_setting, tuning_figure
+from vmm.paper.figures.tuning import tuning_figure
 
 CHOICE = {"batch_size": 256, "prior_learning_ratio": 2.5, "criterion": "Total", "reason": "best"}
 N_TYPES = 9
@@ -30,14 +30,6 @@ def rows(row):
 
 def _lines(axes):
     return {x.get_label(): x for x in axes.lines if x.get_label().startswith("batch size")}
-
-
-def test_setting_parser():
-    assert parse_setting("b128-r2.5") == (128, 2.5)
-    assert parse_setting("b512-r0.1").prior_learning_ratio == 0.1
-    assert parse_setting("b64-r1e-05") == (64, 1e-5)
-    assert parse_setting("chosen") is None
-    assert parse_setting("b128-nmi") is None
 
 
 def test_lines_are_means_by_batch_size(rows):
