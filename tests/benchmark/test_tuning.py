@@ -9,7 +9,7 @@ import pytest
 
 import vmm.benchmark.tuning
 from vmm.benchmark.grid import tuning_setting
-from vmm.benchmark.names import ROW_COLUMNS
+from vmm.benchmark.metrics.rows import ROW_COLUMNS
 from vmm.benchmark.tuning import choose_setting, climb, parse_setting
 from vmm.errors import InputError
 from vmm.paper.figures.tuning import parse_setting as parsed_by_the_figure
