@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vmm.benchmark.metrics.clustering import assignment_scores, clustering_scores
 from vmm.benchmark.metrics.leiden import leiden_clusters
@@ -142,23 +142,19 @@ def evaluate_integration(
     """
     from vmm.benchmark.metrics.integration import integration_scores
 
-    data: CellData = load(data_path)
-    embeddings = {}
-    for folder in map(Path, folders):
-        if read_json(folder / "run.json", "status")["status"] == "ok":
-            latent = read_arrays(folder / "latent.npz", "embedding")
-            embeddings[str(folder)] = latent["embedding"]
-        else:
-            embeddings[str(folder)] = None
-    present = {name: value for name, value in embeddings.items() if value is not None}
-    scores = {}
-    if present:
-        scores = integration_scores(present, data.counts, data.batch, data.labels, bras=bras)
+    data = cast("CellData", load(data_path))
+    folders = [Path(folder) for folder in dict.fromkeys(folders)]
+    embeddings = {
+        str(folder): read_arrays(folder / "latent.npz", "embedding")["embedding"]
+        for folder in folders
+        if read_json(folder / "run.json", "status")["status"] == "ok"
+    }
+    scores = integration_scores(embeddings, data.counts, data.batch, data.labels, bras=bras)
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
         return rows_from_scores(run["spec"], scores[str(folder)])
 
-    return _rows(list(embeddings), "integration", score)
+    return _rows(folders, "integration", score)
 
 
 def _rows(

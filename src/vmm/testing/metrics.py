@@ -126,8 +126,8 @@ def _scored_at_once(case: str, metrics: tuple[Metric, ...]) -> dict[str, Score]:
     """Return several metrics of one embedding, which share what is costly."""
     from vmm.benchmark.metrics.integration import integration_scores
 
-    z, *others = example("integration", case)
-    return integration_scores({"z": z}, *others, metrics=metrics)["z"]
+    z, counts, batch, labels = example("integration", case)
+    return integration_scores({"z": z}, counts, batch, labels, metrics=metrics)["z"]
 
 
 def example(family: str, case: str) -> tuple:
@@ -163,10 +163,12 @@ def _score(metric: Metric, given: tuple) -> Score:
         return found if isinstance(found, tuple) else (found, "ok")
     from vmm.benchmark.metrics.integration import integration_scores
 
-    z, *others = given
+    z, counts, batch, labels = given
     aggregated = metric.group == AGGREGATE
     metrics = dict.fromkeys([*of_family("integration"), metric]) if aggregated else [metric]
-    return integration_scores({"z": z}, *others, metrics=list(metrics))["z"][metric.name]
+    return integration_scores({"z": z}, counts, batch, labels, metrics=list(metrics))["z"][
+        metric.name
+    ]
 
 
 def _arrays(given: tuple) -> list[np.ndarray]:
@@ -236,7 +238,7 @@ def _densities(case: str) -> tuple[np.ndarray, ...]:
     terms = _normal(x, z, 0.5), _normal(z, 0.0, 1.0), _normal(z, mean, sd), marginal
     if case == "permuted":
         rows, samples = rng.permutation(n), rng.permutation(n_samples)
-        terms = tuple(term[samples][:, rows] for term in terms)
+        return tuple(term[samples][:, rows] for term in terms)
     return terms
 
 

@@ -34,6 +34,19 @@ def test_what_has_a_better_direction():
     assert {"Utilized clusters", "I[z;n]"} == records.NOT_TESTED
 
 
+def test_jobs_are_told_what_concerns_them(monkeypatch):
+    scoring, showing = records.scoring_of("integration"), records.showing_of("integration")
+    others = records.scoring_of("clustering"), records.modules_of("clustering")
+    changed = [replace(m, decimals=2, description="Other words.") for m in METRICS]
+    monkeypatch.setattr(records, "METRICS", tuple(changed))
+    assert records.scoring_of("integration") == scoring
+    assert records.showing_of("integration") != showing
+    monkeypatch.setattr(records, "METRICS", (*METRICS, NEW))
+    assert len(records.scoring_of("integration")) == len(scoring) + 1
+    assert "spread_of_mine" in records.modules_of("integration")
+    assert (records.scoring_of("clustering"), records.modules_of("clustering")) == others
+
+
 def test_records_import_nothing_heavy():
     heavy = ("torch", "pandas", "numpy", "scipy", "sklearn", "scib_metrics")
     code = "import sys, vmm.benchmark.metrics.records\n"

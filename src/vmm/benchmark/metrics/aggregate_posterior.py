@@ -36,10 +36,8 @@ class AggregatePosterior:
         self.centre = mean.mean(0)
         self.mean = mean - self.centre
         self.full_rank = isinstance(posteriors[0], FullRankNormal)
-        if self.full_rank:
-            self.scale = torch.cat([q.scale_tril for q in posteriors]).double()
-        else:
-            self.scale = torch.cat([q.scale for q in posteriors]).double()
+        scales = [q.scale_tril if isinstance(q, FullRankNormal) else q.scale for q in posteriors]
+        self.scale = torch.cat(scales).double()
         self.n_features = self._features(self.mean[:1]).shape[1]
         self.chunk = max(1, min(len(mean), self.max_elements // self.n_features))
         self.parts = [self._coefficients(part) for part in self._slices(len(mean), self.chunk)]

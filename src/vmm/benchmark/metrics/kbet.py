@@ -68,7 +68,7 @@ def kbet_by_class(embedding: Embedding, cells: Cells) -> float:
             continue
         p_values = neighbours_test(near.indices, batch[kept])[1]
         scores.append((p_values >= SIGNIFICANCE).mean())
-    return np.mean(scores)
+    return float(np.mean(scores))
 
 
 def neighbours_test(indices: np.ndarray, batch: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

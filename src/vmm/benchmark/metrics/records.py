@@ -27,6 +27,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
+from typing import Any
 
 from vmm.errors import InputError
 
@@ -118,7 +119,7 @@ class Metric:
         return f"{sd:.{self.sd_decimals}f}"
 
 
-def _elbo(name: str, tex: str, function: str, description: str, **fields) -> Metric:
+def _elbo(name: str, tex: str, function: str, description: str, **fields: Any) -> Metric:
     return Metric(
         name,
         "elbo_surgery",
@@ -130,11 +131,11 @@ def _elbo(name: str, tex: str, function: str, description: str, **fields) -> Met
     )
 
 
-def _clustering(name: str, function: str, description: str, **fields) -> Metric:
+def _clustering(name: str, function: str, description: str, **fields: Any) -> Metric:
     return Metric(name, "clustering", f"{_HERE}.agreement:{function}", description, **fields)
 
 
-def _integration(name: str, group: str, function: str, description: str, **fields) -> Metric:
+def _integration(name: str, group: str, function: str, description: str, **fields: Any) -> Metric:
     return Metric(
         name,
         "integration",
@@ -158,7 +159,7 @@ def _batch(name: str, function: str, description: str) -> Metric:
     return _integration(name, BATCH, function, description, aggregated=True, needs_batches=True)
 
 
-def _bio(name: str, function: str, description: str, **fields) -> Metric:
+def _bio(name: str, function: str, description: str, **fields: Any) -> Metric:
     return _integration(
         name, BIO, function, description, aggregated=True, needs_classes=True, **fields
     )
@@ -377,6 +378,23 @@ def metric_named(name: str) -> Metric:
         if metric.name == name:
             return metric
     raise InputError(f"no metric is called {name!r}")
+
+
+def modules_of(family: str) -> list[str]:
+    """Return the modules that a family's records name, on which its scores depend."""
+    return sorted({metric.function.partition(":")[0] for metric in of_family(family)})
+
+
+def scoring_of(family: str) -> list[dict[str, Any]]:
+    """Return what in the records of a family decides scores, as a parameter of the scoring job."""
+    decides = ("name", "function", "needs_batches", "needs_classes", "group", "aggregated")
+    return [{key: getattr(metric, key) for key in decides} for metric in of_family(family)]
+
+
+def showing_of(family: str) -> list[dict[str, Any]]:
+    """Return what in the records of a family decides how tables show it, as their parameter."""
+    shows = ("name", "better", "group", "column", "tex", "decimals", "most", "sd_decimals")
+    return [{key: getattr(metric, key) for key in shows} for metric in of_family(family)]
 
 
 def _names(wanted: Callable[[Metric], bool]) -> list[str]:
