@@ -143,10 +143,10 @@ def evaluate_integration(
     from vmm.benchmark.metrics.integration import integration_scores
 
     data = cast("CellData", load(data_path))
-    folders = [Path(folder) for folder in dict.fromkeys(folders)]
+    paths = [Path(folder) for folder in dict.fromkeys(folders)]
     embeddings = {
         str(folder): read_arrays(folder / "latent.npz", "embedding")["embedding"]
-        for folder in folders
+        for folder in paths
         if read_json(folder / "run.json", "status")["status"] == "ok"
     }
     scores = integration_scores(embeddings, data.counts, data.batch, data.labels, bras=bras)
@@ -154,7 +154,7 @@ def evaluate_integration(
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
         return rows_from_scores(run["spec"], scores[str(folder)])
 
-    return _rows(folders, "integration", score)
+    return _rows(paths, "integration", score)
 
 
 def _rows(
