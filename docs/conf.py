@@ -68,13 +68,24 @@ def own_pages(app, docname: str, source: list[str]) -> None:
     source[0] = source[0].replace("(../config/README.md)", "(configuration.md)")
 
 
+def list_metrics(app, docname: str, source: list[str]) -> None:
+    """Put a table of all metrics where their page says ``.. metrics::``."""
+    if docname == "reference/metrics":
+        from vmm.benchmark.metrics.records import METRICS
+
+        lines = [f'   "``{m.name}``", "{m.family}", "{m.description}"' for m in METRICS]
+        table = [".. csv-table::", "   :header: metric, family, what it is", "", *lines]
+        source[0] = source[0].replace(".. metrics::", "\n".join(table))
+
+
 def without_citations(app, what, name, obj, options, lines: list[str]) -> None:
     """Remove references to scvi-tools' bibliography from the methods that are inherited."""
     lines[:] = [re.sub(r" ?:cite:p:`[^`]*`", "", line) for line in lines]
 
 
 def setup(app) -> None:
-    """Register the renderer of formulae, and the links."""
+    """Register the renderer of formulae, the links, and the table of metrics."""
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
     app.connect("source-read", own_pages)
+    app.connect("source-read", list_metrics)
     app.connect("autodoc-process-docstring", without_citations)

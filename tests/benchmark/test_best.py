@@ -6,7 +6,7 @@ import pandas as pd
 import pytest
 
 from vmm.benchmark.best import best_model
-from vmm.benchmark.names import ROW_COLUMNS
+from vmm.benchmark.metrics.rows import ROW_COLUMNS
 from vmm.io import write_json
 
 JOB = {"dataset": "m", "model": "scVI", "prior": "VampPriorMixture", "setting": "chosen"}

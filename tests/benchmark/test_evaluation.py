@@ -5,7 +5,7 @@ import pytest
 from scipy.sparse import csr_matrix
 
 from vmm.benchmark.evaluation import evaluate_clustering, evaluate_leiden
-from vmm.benchmark.names import CLUSTERING_METRICS
+from vmm.benchmark.metrics.records import CLUSTERING_METRICS
 from vmm.data import CellData
 from vmm.io import write_json
 

@@ -10,7 +10,7 @@ import pytest
 
 import vmm.benchmark.tuning
 from vmm.benchmark.job import Job
-from vmm.benchmark.names import ROW_COLUMNS
+from vmm.benchmark.metrics.rows import ROW_COLUMNS
 from vmm.benchmark.setting import Setting
 from vmm.benchmark.spec import PriorSpec, Spec
 from vmm.benchmark.tuning import choose_setting, climb

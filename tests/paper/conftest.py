@@ -48,8 +48,8 @@ def make_case(
             key = tuple(job.values())
             jobs[key] = job
             for column in TABLES[number].columns:
-                status = statuses.get(column.metric)
-                rows.setdefault((*key, column.metric), status or others)
+                status = statuses.get(column.name)
+                rows.setdefault((*key, column.name), status or others)
             rows[(*key, metric)] = value
     frame = pd.DataFrame(
         [

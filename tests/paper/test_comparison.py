@@ -43,7 +43,7 @@ def test_every_published_number_is_there():
     known = {(m.model, m.prior) for methods in METHODS.values() for m in methods.values()}
     for row in numbers[numbers["table"] != "text"].itertuples():
         spec = TABLES[int(row.table[-1])]
-        assert row.metric in [column.metric for column in spec.columns]
+        assert row.metric in [column.name for column in spec.columns]
         assert (row.model, row.prior) in known
 
 
@@ -148,7 +148,7 @@ def test_write(case, tmp_path):
         lines = list(csv.DictReader(file))
     assert len(lines) == len(published())
     ours = {entry["metric"]: entry for entry in lines if entry["mean"]}
-    assert list(ours) == [column.metric for column in TABLES[2].columns]
+    assert list(ours) == [column.name for column in TABLES[2].columns]
     ours = ours[NMI]
     assert (float(ours["mean"]), ours["published_mean"]) == (pytest.approx(0.9), "0.899")
     assert ours["n"] == "3"

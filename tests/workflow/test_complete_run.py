@@ -13,15 +13,17 @@ from working_copy import ROOT, Done, Project
 
 from vmm.benchmark import grid
 from vmm.benchmark.config import load
-from vmm.benchmark.metrics.rows import read_rows
-from vmm.benchmark.names import (
+from vmm.benchmark.metrics.records import (
     AGGREGATE_METRICS,
-    BATCH_METRICS,
-    BIO_METRICS,
+    BATCH,
+    BIO,
     CLUSTERING_METRICS,
     ELBO_METRICS,
     INTEGRATION_METRICS,
+    NEED_BATCHES,
+    parts_of,
 )
+from vmm.benchmark.metrics.rows import read_rows
 
 TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
 FIGURES = [
@@ -145,7 +147,7 @@ def test_rows_are_those_of_the_grid(finished, config, name, metrics):
 def test_one_batch_has_bio_conservation_only(finished):
     rows = finished.rows("integration")
     single = rows[(rows["dataset"] == "pbmc68k") & ~rows["model"].isin(["Harmony", "Scanorama"])]
-    of_batches = single["metric"].isin([*BATCH_METRICS, "Batch correction", "Total"])
+    of_batches = single["metric"].isin(NEED_BATCHES)
     assert set(single.loc[of_batches, "status"]) == {"n/a: single batch"}
     assert set(single.loc[~of_batches, "status"]) == {"ok"}
     corrected = rows[(rows["dataset"] == "pbmc68k") & (rows["model"] == "Harmony")]
@@ -161,7 +163,7 @@ def test_total_is_that_of_scib(finished):
         index=["model", "prior", "trial"], columns="metric", values="value"
     )
     assert len(wide) == 6 * 2
-    batch, bio = wide[BATCH_METRICS].mean(axis=1), wide[BIO_METRICS].mean(axis=1)
+    batch, bio = wide[parts_of(BATCH)].mean(axis=1), wide[parts_of(BIO)].mean(axis=1)
     expected = pd.DataFrame({"Batch correction": batch, "Bio conservation": bio})
     expected["Total"] = 0.4 * batch + 0.6 * bio
     pd.testing.assert_frame_equal(

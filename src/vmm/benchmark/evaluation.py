@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
-from vmm.benchmark.metrics.clustering import assignment_scores, clustering_scores, leiden_clusters
+from vmm.benchmark.metrics.clustering import assignment_scores, clustering_scores
+from vmm.benchmark.metrics.leiden import leiden_clusters
+from vmm.benchmark.metrics.records import of_family
 from vmm.benchmark.metrics.rows import concatenate_rows, diverged_rows, rows_from_scores
-from vmm.benchmark.names import CLUSTERING_METRICS, ELBO_METRICS, INTEGRATION_METRICS
 from vmm.benchmark.setting import LEIDEN
 from vmm.data import load
 from vmm.io import read_arrays, read_json
@@ -33,7 +34,7 @@ def evaluate_clustering(folders: Folders, data_path: str | Path) -> pd.DataFrame
     Returns
     -------
     pandas.DataFrame
-        Tidy rows, the metrics of ``CLUSTERING_METRICS``.
+        Tidy rows, the metrics of the family ``clustering``.
     """
     data = load(data_path)
 
@@ -44,7 +45,7 @@ def evaluate_clustering(folders: Folders, data_path: str | Path) -> pd.DataFrame
         scores = clustering_scores(data.labels, latent["cluster_probs"])
         return rows_from_scores(run["spec"], scores)
 
-    return _rows(folders, CLUSTERING_METRICS, score)
+    return _rows(folders, "clustering", score)
 
 
 def evaluate_leiden(
@@ -62,7 +63,7 @@ def evaluate_leiden(
     Returns
     -------
     pandas.DataFrame
-        Tidy rows with the setting ``leiden``, the metrics of ``CLUSTERING_METRICS``.
+        Tidy rows with the setting ``leiden``, the metrics of the family ``clustering``.
     """
     data = load(data_path)
 
@@ -72,7 +73,7 @@ def evaluate_leiden(
         scores = assignment_scores(data.labels, assignment)
         return rows_from_scores(run["spec"] | {"setting": str(LEIDEN)}, scores)
 
-    rows = _rows(folders, CLUSTERING_METRICS, score)
+    rows = _rows(folders, "clustering", score)
     return rows.assign(setting=str(LEIDEN))
 
 
@@ -98,12 +99,13 @@ def evaluate_elbo_surgery(
     Returns
     -------
     pandas.DataFrame
-        Tidy rows, the metrics of ``vmm.benchmark.names.ELBO_METRICS``.
+        Tidy rows, the metrics of the family ``elbo_surgery``.
     """
     import torch
 
     from vmm.benchmark.jobs import read_split
-    from vmm.benchmark.metrics.elbo_surgery import MAX_ELEMENTS, elbo_surgery
+    from vmm.benchmark.metrics.aggregate_posterior import MAX_ELEMENTS
+    from vmm.benchmark.metrics.elbo_surgery import elbo_surgery
     from vmm.benchmark.samples import load_model
     from vmm.numerics.seeds import seed_of
 
@@ -117,7 +119,7 @@ def evaluate_elbo_surgery(
         limit = max_elements or MAX_ELEMENTS
         return rows_from_scores(spec, elbo_surgery(model, batches, n_samples, generator, limit))
 
-    return _rows([folder], ELBO_METRICS, score)
+    return _rows([folder], "elbo_surgery", score)
 
 
 def evaluate_integration(
@@ -136,35 +138,32 @@ def evaluate_integration(
     Returns
     -------
     pandas.DataFrame
-        Tidy rows, the metrics of ``vmm.benchmark.names.INTEGRATION_METRICS``.
+        Tidy rows, the metrics of the family ``integration``.
     """
     from vmm.benchmark.metrics.integration import integration_scores
 
-    data: CellData = load(data_path)
-    embeddings = {}
-    for folder in map(Path, folders):
-        if read_json(folder / "run.json", "status")["status"] == "ok":
-            latent = read_arrays(folder / "latent.npz", "embedding")
-            embeddings[str(folder)] = latent["embedding"]
-        else:
-            embeddings[str(folder)] = None
-    present = {name: value for name, value in embeddings.items() if value is not None}
-    scores = {}
-    if present:
-        scores = integration_scores(present, data.counts, data.batch, data.labels, bras=bras)
+    data = cast("CellData", load(data_path))
+    paths = [Path(folder) for folder in dict.fromkeys(folders)]
+    embeddings = {
+        str(folder): read_arrays(folder / "latent.npz", "embedding")["embedding"]
+        for folder in paths
+        if read_json(folder / "run.json", "status")["status"] == "ok"
+    }
+    scores = integration_scores(embeddings, data.counts, data.batch, data.labels, bras=bras)
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
         return rows_from_scores(run["spec"], scores[str(folder)])
 
-    return _rows(list(embeddings), INTEGRATION_METRICS, score)
+    return _rows(paths, "integration", score)
 
 
 def _rows(
     folders: Folders,
-    metrics: list[str],
+    family: str,
     score: Callable[[Path, dict[str, Any]], pd.DataFrame | None],
 ) -> pd.DataFrame:
     """Join the rows of all folders; a run that is not ok gets rows that say why."""
+    metrics = [metric.name for metric in of_family(family)]
     parts = []
     for folder in map(Path, folders):
         run = read_json(folder / "run.json", "status", "spec")

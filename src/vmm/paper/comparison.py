@@ -10,11 +10,12 @@ from typing import Any
 
 import pandas as pd
 
+from vmm.benchmark.metrics.records import Metric
 from vmm.benchmark.setting import LEIDEN
 from vmm.paper.labels import dataset_label
 from vmm.paper.tables.build import Cell, Jobs, build_table
 from vmm.paper.tables.html import page_html, scrollable, template
-from vmm.paper.tables.specs import TABLES, Column, RowKey, row_label
+from vmm.paper.tables.specs import TABLES, RowKey, row_label
 from vmm.paper.tables.tex import escape, float_tex, number_tex, preamble
 from vmm.paper.tables.write import write_csv, write_text
 from vmm.plots.intervals import interval
@@ -163,7 +164,7 @@ def _line(number: Mapping[str, Any], cells: Mapping[tuple, Cell]) -> dict[str, A
     }
 
 
-def _verdict(column: Column, mean: float, low: float, high: float) -> str:
+def _verdict(column: Metric, mean: float, low: float, high: float) -> str:
     """Return where a published mean lies, which is known up to rounding."""
     if math.isnan(low):
         return "n/a: one trial, no CI"
@@ -193,9 +194,9 @@ def _text_line(number: Mapping[str, Any], cells: Mapping[tuple, Cell]) -> dict[s
 # Print ---------------------------------------------------------------------------------------
 
 
-def _column(number: Mapping[str, Any]) -> Column:
+def _column(number: Mapping[str, Any]) -> Metric:
     columns = TABLES[_table_number(number["table"])].columns
-    return next(column for column in columns if column.metric == number["metric"])
+    return next(column for column in columns if column.name == number["metric"])
 
 
 def _table_number(table: str) -> int:

@@ -14,8 +14,8 @@ from bad_input import cells, job, listing
 
 from vmm.benchmark import grid
 from vmm.benchmark.config import complete
+from vmm.benchmark.metrics.records import CLUSTERING_METRICS
 from vmm.benchmark.metrics.rows import concatenate_rows, rows_from_scores
-from vmm.benchmark.names import CLUSTERING_METRICS
 from vmm.data import CellData, prepare
 from vmm.paper.recommendation import recommend, recommendation_html
 from vmm.paper.tables import build_table, write_table

@@ -10,8 +10,9 @@ import torch
 from scipy import stats
 from torch import Tensor
 
-from vmm.benchmark.metrics.elbo_surgery import AggregatePosterior, elbo_surgery
-from vmm.benchmark.names import ELBO_METRICS
+from vmm.benchmark.metrics.aggregate_posterior import AggregatePosterior
+from vmm.benchmark.metrics.elbo_surgery import elbo_surgery
+from vmm.benchmark.metrics.records import ELBO_METRICS
 from vmm.errors import InputError
 from vmm.models.image_vae import ImageVAE
 from vmm.numerics.gaussians import DiagonalNormal, FullRankNormal, Normal

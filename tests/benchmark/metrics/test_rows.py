@@ -7,7 +7,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vmm.benchmark.metrics.records import CLUSTERING_METRICS
 from vmm.benchmark.metrics.rows import (
+    ROW_COLUMNS,
     check_jobs,
     concatenate_rows,
     diverged_rows,
@@ -17,7 +19,6 @@ from vmm.benchmark.metrics.rows import (
     validate_rows,
     write_rows,
 )
-from vmm.benchmark.names import CLUSTERING_METRICS, ROW_COLUMNS
 from vmm.errors import InputError
 
 JOB = {

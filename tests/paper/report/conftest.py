@@ -14,8 +14,13 @@ import pytest
 
 from vmm.benchmark import config as configuration
 from vmm.benchmark import grid
+from vmm.benchmark.metrics.records import (
+    CLUSTERING_METRICS,
+    ELBO_METRICS,
+    INTEGRATION_METRICS,
+    NEED_BATCHES,
+)
 from vmm.benchmark.metrics.rows import concatenate_rows, rows_from_scores, write_rows
-from vmm.benchmark.names import BATCH_METRICS, CLUSTERING_METRICS, ELBO_METRICS, INTEGRATION_METRICS
 from vmm.io import write_json
 from vmm.paper.comparison import comparison, write_comparison
 from vmm.paper.recommendation import recommend, write_recommendation
@@ -89,7 +94,7 @@ def rows_of(jobs: list[grid.Job], metrics: list[str], single_batch: bool = False
     """Return the rows of jobs; with a single batch some metrics do not apply."""
     parts = []
     for job in jobs:
-        undefined = {*BATCH_METRICS, "Batch correction", "Total"} if single_batch else set()
+        undefined = set(NEED_BATCHES) if single_batch else set()
         scores = {
             metric: (None, SINGLE)
             if metric in undefined or (single_batch and job.method == "harmony")

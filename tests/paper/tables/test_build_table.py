@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from scipy import stats
 
-from vmm.benchmark.names import BATCH_METRICS
+from vmm.benchmark.metrics.records import NEED_BATCHES
 from vmm.errors import InputError
 from vmm.paper.tables import build_table
 
@@ -115,7 +115,7 @@ def test_leiden_rows_take_part_in_bold_below_the_rule(case):
 
 
 def test_single_batch_is_not_zero(case):
-    statuses = dict.fromkeys(["Batch correction", "Total", *BATCH_METRICS], "n/a: single batch")
+    statuses = dict.fromkeys(NEED_BATCHES, "n/a: single batch")
     rows, jobs = case(
         4,
         {

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import pytest
 
+from vmm.benchmark.metrics.records import Metric
 from vmm.errors import InputError
 from vmm.paper.comparison import published
 from vmm.paper.tables.specs import (
     TABLES,
-    Column,
     RowKey,
     is_baseline,
     row_label,
@@ -16,7 +16,7 @@ from vmm.paper.tables.specs import (
     table_spec,
 )
 
-THREE = Column("m", None, 2)
+THREE = Metric("m", "clustering", "module:function", "A number.", decimals=None)
 
 
 @pytest.mark.parametrize("number", [1, 2, 3, 4])
@@ -25,7 +25,8 @@ def test_columns_are_the_papers_in_its_order(number):
     # Cortex, first in Table 4, has no batch metrics: take the order of the fullest block.
     fullest = published().query(f"table == 'table{number}'").groupby(["dataset", "model", "prior"])
     order = max((list(part["metric"]) for _, part in fullest), key=len)
-    assert [column.metric for column in TABLES[number].columns] == order
+    # A metric that somebody adds is a further column.
+    assert [column.name for column in TABLES[number].columns if column.name in order] == order
     assert set(paper) == set(order)
 
 
@@ -35,7 +36,7 @@ def test_digits_reproduce_the_paper(number):
 
     from vmm.paper.comparison import PUBLISHED
 
-    columns = {column.metric: column for column in TABLES[number].columns}
+    columns = {column.name: column for column in TABLES[number].columns}
     with PUBLISHED.open() as file:
         rows = [row for row in csv.DictReader(file) if row["table"] == f"table{number}"]
     assert rows

@@ -10,28 +10,20 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping, Sequence
-from itertools import chain
 from pathlib import Path
 
 import pandas as pd
 
-from vmm.benchmark.names import CLUSTERING_METRICS, ELBO_METRICS, INTEGRATION_METRICS, ROW_COLUMNS
+from vmm.benchmark.metrics.records import FAMILIES, of_family
+from vmm.benchmark.metrics.scoring import NOT_FINITE
 from vmm.errors import InputError
 from vmm.io import atomic, read_table
 
 JOB_COLUMNS = ["dataset", "model", "prior", "setting", "trial"]
 """The columns that name the job which a row belongs to."""
 
-NOT_FINITE = "n/a: not a finite number"
-
-METRICS = {
-    "clustering": CLUSTERING_METRICS,
-    "elbo_surgery": ELBO_METRICS,
-    "integration": INTEGRATION_METRICS,
-}
-"""What is measured, by the file that it is gathered in."""
-
-_METRIC_ORDER = {metric: place for place, metric in enumerate(chain(*METRICS.values()))}
+ROW_COLUMNS = [*JOB_COLUMNS, "metric", "value", "status"]
+"""Columns of a row of metrics. ``value`` is empty unless ``status`` is ``ok``."""
 
 Score = float | tuple[float | None, str]
 
@@ -113,7 +105,7 @@ def validate_rows(rows: pd.DataFrame, where: str = "the rows") -> pd.DataFrame:
 def concatenate_rows(frames: Iterable[pd.DataFrame], where: str = "the rows") -> pd.DataFrame:
     """Join rows of many jobs in an order that does not depend on the order of the parts.
 
-    Sorted by data set, model, prior, setting and trial, then in the order of the names.
+    Sorted by data set, model, prior, setting and trial, then in the order of the records.
 
     Raises
     ------
@@ -124,7 +116,9 @@ def concatenate_rows(frames: Iterable[pd.DataFrame], where: str = "the rows") ->
     empty = pd.DataFrame(columns=ROW_COLUMNS)
     rows = pd.concat(frames, ignore_index=True) if frames else empty
     rows = validate_rows(rows, where)
-    place = rows["metric"].map(lambda metric: _METRIC_ORDER.get(metric, len(_METRIC_ORDER)))
+    known = [metric.name for family in FAMILIES for metric in of_family(family)]
+    places = {name: place for place, name in enumerate(known)}
+    place = rows["metric"].map(lambda name: places.get(name, len(places)))
     order = rows.assign(place=place).sort_values([*JOB_COLUMNS, "place", "metric"]).index
     return rows.loc[order].reset_index(drop=True)
 
@@ -177,10 +171,10 @@ def check_jobs(rows: pd.DataFrame, jobs: Iterable[Mapping], metrics: str, where:
     there = set(rows[[*JOB_COLUMNS, "metric"]].itertuples(index=False, name=None))
     for job in jobs:
         names = [job[column] for column in JOB_COLUMNS]
-        for metric in METRICS[metrics]:
-            if (*names, metric) not in there:
+        for metric in of_family(metrics):
+            if (*names, metric.name) not in there:
                 raise InputError(
-                    f"{where} is not complete (no {metric} of {' / '.join(map(str, names))}); "
+                    f"{where} is not complete (no {metric.name} of {' / '.join(map(str, names))}); "
                     "remove it and start again, then it is made anew."
                 )
 

@@ -1,4 +1,4 @@
-"""Which methods are best: paired t-tests by trial (SPEC section 4, "Bold").
+"""Which methods are best: paired t-tests by trial.
 
 Within one column of a table (one data set, one metric) the method with the best mean is compared
 with every other by a two-sided paired t-test. Pairs are trials: within a trial all methods share
@@ -15,9 +15,18 @@ from collections.abc import Hashable
 import numpy as np
 import pandas as pd
 
+from vmm.benchmark.metrics.records import LOWER_IS_BETTER, NOT_TESTED
+
+__all__ = [
+    "LOWER_IS_BETTER",
+    "TEST_COLUMNS",
+    "THRESHOLD",
+    "best_method",
+    "is_tested",
+    "paired_tests",
+]
+
 THRESHOLD = 0.05
-LOWER_IS_BETTER = frozenset({"KL(q(z|x)||p(z))", "KL(q(z)||p(z))"})
-NOT_TESTED = frozenset({"Utilized clusters", "I[z;n]"})
 
 TEST_COLUMNS = [
     "compared_with",

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm.benchmark.names import ROW_COLUMNS
+from vmm.benchmark.metrics.rows import ROW_COLUMNS
 from vmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ def as_frame(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
     Parameters
     ----------
     rows
-        Data frame, or mappings with the keys of :data:`vmm.benchmark.names.ROW_COLUMNS`.
+        Data frame, or mappings with the keys of :data:`vmm.benchmark.metrics.rows.ROW_COLUMNS`.
 
     Raises
     ------

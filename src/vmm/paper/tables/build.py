@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import pandas as pd
 
+from vmm.benchmark.metrics.records import Metric
 from vmm.benchmark.metrics.rows import JOB_COLUMNS, validate_rows
 from vmm.benchmark.metrics.significance import (
     LOWER_IS_BETTER,
@@ -22,7 +23,6 @@ from vmm.benchmark.metrics.significance import (
 from vmm.errors import InputError
 from vmm.paper.labels import dataset_label
 from vmm.paper.tables.specs import (
-    Column,
     RowKey,
     TableSpec,
     is_baseline,
@@ -210,7 +210,7 @@ def _fill_grid(
         raise InputError(f"Table {spec.number} has no models: its grid is empty")
     grid = grid.astype({key: int if key == "trial" else str for key in JOB_COLUMNS})
     grid = grid.drop_duplicates()
-    metrics = pd.DataFrame({"metric": [column.metric for column in spec.columns]})
+    metrics = pd.DataFrame({"metric": [column.name for column in spec.columns]})
     rows = validate_rows(rows, f"the rows of Table {spec.number}")
     full = grid.merge(metrics, how="cross").merge(rows, how="left", on=[*JOB_COLUMNS, "metric"])
     missing = full[full["status"].isna()][JOB_COLUMNS].drop_duplicates()
@@ -249,27 +249,27 @@ def _block(
             key,
             row_label(key),
             is_baseline(key),
-            {column.metric: _cell(column, parts[key]) for column in spec.columns},
+            {column.name: _cell(column, parts[key]) for column in spec.columns},
         )
         for key in sorted(parts, key=lambda key: row_order(spec.kind, key))
     ]
-    tests = [_tests(dataset, rows, column.metric) for column in spec.columns]
+    tests = [_tests(dataset, rows, column.name) for column in spec.columns]
     for frame, column in zip(tests, spec.columns, strict=True):
         for row, bold in zip(rows, frame["bold"], strict=True):
-            row.cells[column.metric] = replace(row.cells[column.metric], bold=bool(bold))
+            row.cells[column.name] = replace(row.cells[column.name], bold=bool(bold))
     return Block(dataset, _heading(spec, dataset, description), rows), pd.concat(tests)
 
 
-def _cell(column: Column, grid: pd.DataFrame) -> Cell:
+def _cell(column: Metric, grid: pd.DataFrame) -> Cell:
     """Return the cell of one method and metric, not yet bold."""
-    grid = grid[grid["metric"] == column.metric]
+    grid = grid[grid["metric"] == column.name]
     ok = grid[grid["status"] == "ok"].sort_values("trial")
     cell = Cell(dict(zip(ok["trial"], ok["value"], strict=True)), "")
     statuses = list(grid.loc[grid["status"] != "ok", "status"])
     return replace(cell, text=_cell_text(column, cell, statuses), reason=_reason(grid["status"]))
 
 
-def _cell_text(column: Column, cell: Cell, statuses: list[str]) -> str:
+def _cell_text(column: Metric, cell: Cell, statuses: list[str]) -> str:
     """Return what is printed; `statuses` are those of the trials without a value."""
     if cell.n == 0:
         kinds = set(statuses) - {ABSENT}
@@ -385,7 +385,7 @@ def _letter(place: int) -> str:
 def _caption(spec: TableSpec, trials: pd.Series) -> str:
     n = str(trials.min()) if trials.nunique() == 1 else f"{trials.min()} to {trials.max()}"
     shown = "Value of one trial." if n == "1" else f"Mean ± sd over {n} trials."
-    untested = [column.metric for column in spec.columns if not is_tested(column.metric)]
+    untested = [column.name for column in spec.columns if not is_tested(column.name)]
     tail = f" {' and '.join(untested)}: not tested." if untested else ""
     return (
         f"{spec.caption} {shown} Bold: the best mean, and every method that does not differ from "

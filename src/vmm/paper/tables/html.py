@@ -69,7 +69,7 @@ TABLE = """\
 <tr><th scope="col">Method</th>
 {%- endif %}
 {%- for column in table.spec.columns -%}
-<th scope="col">{{ column.metric }}</th>
+<th scope="col">{{ column.name }}</th>
 {%- endfor %}</tr>
 </thead>
 {% for block in table.blocks %}

@@ -2,65 +2,14 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
 from typing import NamedTuple
 
 from vmm.benchmark.methods.records import METHODS
-from vmm.benchmark.names import (
-    AGGREGATE_METRICS,
-    BATCH_METRICS,
-    BIO_METRICS,
-    CLUSTERING_METRICS,
-    ELBO_METRICS,
-)
+from vmm.benchmark.metrics.records import Metric, of_family
 from vmm.benchmark.setting import LEIDEN
 from vmm.errors import InputError
 from vmm.paper.labels import is_embedding, method_label
-
-
-@dataclass(frozen=True)
-class Column:
-    """One metric of a table.
-
-    Attributes
-    ----------
-    metric : str
-        Name in tidy rows, and in print.
-    decimals : int or None
-        Digits of a mean after the point; None: three significant digits, trailing zeros dropped.
-    sd_decimals : int
-        Digits of a standard deviation after the point.
-    tex : str
-        How TeX prints the name, where not as it is.
-    group : str
-        Heading above several columns, if any.
-    most : int
-        Most digits of a mean after the point where `decimals` is None.
-    """
-
-    metric: str
-    decimals: int | None
-    sd_decimals: int
-    tex: str = ""
-    group: str = ""
-    most: int = 3
-
-    def decimals_of(self, mean: float) -> int:
-        """Return to how many digits after the point the mean is printed."""
-        if self.decimals is not None:
-            return self.decimals
-        leading = math.floor(math.log10(abs(mean))) if mean else 0
-        return min(max(2 - leading, 0), self.most)
-
-    def mean_text(self, mean: float) -> str:
-        """Return the mean as it is printed."""
-        text = f"{mean:z.{self.decimals_of(mean)}f}"
-        return text.rstrip("0").rstrip(".") if self.decimals is None and "." in text else text
-
-    def sd_text(self, sd: float) -> str:
-        """Return the standard deviation as it is printed."""
-        return f"{sd:.{self.sd_decimals}f}"
 
 
 @dataclass(frozen=True)
@@ -74,7 +23,7 @@ class TableSpec:
     source : str
         File of metrics that has its rows, without the suffix.
     caption : str
-    columns : tuple of Column
+    columns : tuple of Metric
         In the order of the paper.
     """
 
@@ -82,11 +31,11 @@ class TableSpec:
     kind: str
     source: str
     caption: str
-    columns: tuple[Column, ...]
+    columns: tuple[Metric, ...]
 
-    def groups(self) -> list[tuple[str, list[Column]]]:
+    def groups(self) -> list[tuple[str, list[Metric]]]:
         """Return the columns by their headings, in order; one group if there are none."""
-        found: dict[str, list[Column]] = {}
+        found: dict[str, list[Metric]] = {}
         for column in self.columns:
             found.setdefault(column.group, []).append(column)
         return list(found.items())
@@ -100,29 +49,9 @@ class RowKey(NamedTuple):
     setting: str
 
 
-_ELBO_TEX = {
-    "log p(x|x)": r"$\log p(x|x)$",
-    "log p(x)": r"$\log p(x)$",
-    "E_q[log p(x|z)]": r"$\mathrm{E}_q[\log p(x|z)]$",
-    "KL(q(z|x)||p(z))": r"$\mathrm{KL}(q(z|x)\|p(z))$",
-    "KL(q(z)||p(z))": r"$\mathrm{KL}(q(z)\|p(z))$",
-    "I[z;n]": r"$\mathrm{I}[z;n]$",
-}
-_CLUSTERING_COLUMNS = (
-    Column(CLUSTERING_METRICS[0], None, 2, most=1),
-    *(Column(metric, 3, 2) for metric in CLUSTERING_METRICS[1:4]),
-)
-_GROUPS = {
-    "Aggregate score": AGGREGATE_METRICS,
-    "Batch correction": BATCH_METRICS,
-    "Bio conservation": BIO_METRICS,
-}
-
-
-def _stacked(metric: str) -> str:
-    """Return a name in TeX with its words one above the other, to save width."""
-    first, _, second = metric.partition(" ")
-    return rf"\shortstack[r]{{{first}\\{second}}}" if second else first
+def _columns(family: str) -> tuple[Metric, ...]:
+    """Return the metrics of a family that tables show."""
+    return tuple(metric for metric in of_family(family) if metric.column)
 
 
 TABLES = {
@@ -131,14 +60,14 @@ TABLES = {
         kind="images",
         source="elbo_surgery",
         caption="VAE model performance for different priors.",
-        columns=tuple(Column(metric, None, 2, _ELBO_TEX[metric]) for metric in ELBO_METRICS),
+        columns=_columns("elbo_surgery"),
     ),
     2: TableSpec(
         number=2,
         kind="images",
         source="clustering",
         caption="Clustering performance for different methods.",
-        columns=_CLUSTERING_COLUMNS,
+        columns=_columns("clustering"),
     ),
     3: TableSpec(
         number=3,
@@ -146,18 +75,14 @@ TABLES = {
         source="clustering",
         caption="scRNA-seq clustering performance. Cells, batches (donors) and cell types are "
         "counted from the data.",
-        columns=_CLUSTERING_COLUMNS,
+        columns=_columns("clustering"),
     ),
     4: TableSpec(
         number=4,
         kind="cells",
         source="integration",
         caption="scRNA-seq integration performance.",
-        columns=tuple(
-            Column(metric, 4, 4, _stacked(metric), group)
-            for group, metrics in _GROUPS.items()
-            for metric in metrics
-        ),
+        columns=_columns("integration"),
     ),
 }
 

@@ -6,8 +6,8 @@ import re
 import unicodedata
 from collections.abc import Sequence
 
+from vmm.benchmark.metrics.records import Metric
 from vmm.paper.tables.build import Block, Cell, Row, Table
-from vmm.paper.tables.specs import Column
 
 _SPECIAL = {
     "\\": r"\textbackslash{}",
@@ -69,7 +69,7 @@ def table_tex(table: Table) -> str:
         if name:
             caption += rf" \emph{{{escape(name)}.}}"
         lines = [line for block in table.blocks for line in _block_lines(block, columns)]
-        header = ["Method", *(column.tex or escape(column.metric) for column in columns)]
+        header = ["Method", *(column.tex or escape(column.name) for column in columns)]
         floats.append(
             float_tex(
                 caption,
@@ -155,14 +155,14 @@ def number_tex(text: str, bold: bool = False) -> str:
     return (rf"$\mathbf{{{number}}}$" if bold else f"${number}$") + escape(rest)
 
 
-def _block_lines(block: Block, columns: Sequence[Column]) -> list[str]:
+def _block_lines(block: Block, columns: Sequence[Metric]) -> list[str]:
     width = 1 + len(columns)
     lines = [r"\midrule", heading_tex(block.heading, width)]
     before: Row | None = None
     for row in block.rows:
         if row.baseline and before is not None and not before.baseline:
             lines.append(rf"\cmidrule{{1-{width}}}")
-        cells = [_cell_tex(row.cells[column.metric]) for column in columns]
+        cells = [_cell_tex(row.cells[column.name]) for column in columns]
         lines.append(" & ".join([escape(row.printed_label) + _mark(row.mark), *cells]) + r" \\")
         before = row
     return lines
@@ -176,10 +176,10 @@ def _mark(letter: str) -> str:
     return rf"\textsuperscript{{{letter}}}" if letter else ""
 
 
-def _notes(table: Table, columns: Sequence[Column]) -> list[str]:
+def _notes(table: Table, columns: Sequence[Metric]) -> list[str]:
     """Return the footnotes of these columns, and the remarks on the whole table."""
     rows = [row for block in table.blocks for row in block.rows]
-    marks = {row.cells[column.metric].mark for row in rows for column in columns}
+    marks = {row.cells[column.name].mark for row in rows for column in columns}
     marks |= {row.mark for row in rows}
     used = {mark: text for mark, text in table.footnotes.items() if mark in marks}
     return [

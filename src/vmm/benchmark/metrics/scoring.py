@@ -1,0 +1,50 @@
+"""From records to scores: the functions that records name, called one by one."""
+
+from __future__ import annotations
+
+import importlib
+import math
+from collections.abc import Callable, Iterable
+
+from vmm.benchmark.metrics.records import Metric
+from vmm.errors import InputError
+
+Score = tuple[float | None, str]
+"""A value and the status ``ok``, or None and a status that says why."""
+
+NOT_FINITE = "n/a: not a finite number"
+
+
+class Undefined(Exception):
+    """A metric has no value for what it is given; the text says why, in a few words."""
+
+
+def functions_of(metrics: Iterable[Metric]) -> dict[Metric, Callable]:
+    """Import the functions of metrics.
+
+    Raises
+    ------
+    InputError
+        If there is none where a record says; the message names the record.
+    """
+    return {metric: _function(metric) for metric in metrics}
+
+
+def score(function: Callable, *given: object, otherwise: str = NOT_FINITE) -> Score:
+    """Return what a metric's function says of `given`; None and `otherwise` if not finite."""
+    try:
+        value = float(function(*given))
+    except Undefined as reason:
+        return None, f"n/a: {reason}"
+    return (value, "ok") if math.isfinite(value) else (None, otherwise)
+
+
+def _function(metric: Metric) -> Callable:
+    module, _, name = metric.function.partition(":")
+    try:
+        return getattr(importlib.import_module(module), name)
+    except (ImportError, AttributeError, ValueError) as error:
+        raise InputError(
+            f"the record of the metric {metric.name} names the function {metric.function!r}, "
+            f"which cannot be imported: {error}"
+        ) from error
