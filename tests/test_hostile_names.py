@@ -14,7 +14,7 @@ import pytest
 from bad_input import cells, job, listing
 from vmm import grid
 from vmm.config import complete
-from vmm.data import CellData, prepare
+from vmm.data import CellData, load, prepare
 from vmm.figures.composition import composition_figure
 from vmm.figures.mde_figure import mde_figure
 from vmm.figures.style import save
@@ -70,7 +70,7 @@ def hostile(tmp_path_factory) -> CellData:
     prepare("mine", config, None, folder, folder / "out.npz", folder / "out.json")
     sizes = json.loads((folder / "out.json").read_text())
     assert sizes["batches"] == dict.fromkeys(sorted(NAMES), 4) == sizes["cell_types"]
-    return CellData.load(folder / "out.npz")
+    return load(folder / "out.npz")
 
 
 def test_names_survive_the_preparation(hostile):

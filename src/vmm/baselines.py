@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vmm.data import CellData
+from vmm.data.containers import CellData
 from vmm.errors import InputError
 
 N_COMPONENTS = 50

@@ -23,7 +23,7 @@ from jsonschema import Draft202012Validator, ValidationError
 from jsonschema.validators import extend
 
 from vmm.data.download import is_url
-from vmm.data.registry import SOURCES
+from vmm.data.sources.records import SOURCES
 from vmm.data.supplied import lack
 from vmm.errors import InputError
 from vmm.grid import tuned_datasets, tuned_keys

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vmm.data import load
+from vmm.data.containers import load
 from vmm.io import read_arrays, read_json
 from vmm.metrics.clustering import assignment_scores, clustering_scores, leiden_clusters
 from vmm.metrics.rows import concatenate_rows, diverged_rows, rows_from_scores
@@ -15,7 +15,7 @@ from vmm.names import CLUSTERING_METRICS, ELBO_METRICS, INTEGRATION_METRICS, LEI
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vmm.data import CellData
+    from vmm.data.containers import CellData
 
 Folders = Iterable[str | Path]
 

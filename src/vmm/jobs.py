@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 
-from vmm.data import CellData, ImageData, load
+from vmm.data.containers import CellData, ImageData, load
 from vmm.device import resolve_device
 from vmm.io import (
     atomic,

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm.data import CellData
+from vmm.data.containers import CellData
 from vmm.training import FitResult
 
 if TYPE_CHECKING:

@@ -43,6 +43,6 @@ rule split:
         runtime=growing(10),
     params:
         seed=config["seed"],
-        code=code("vmm.data.make_split"),
+        code=code("vmm.data.splits.make_split"),
     script:
         "../scripts/split.py"

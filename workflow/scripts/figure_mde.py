@@ -5,7 +5,7 @@ from pathlib import Path
 from _script import job
 
 with job(snakemake):
-    from vmm.data import load
+    from vmm.data.containers import load
     from vmm.figures.mde_figure import mde_figure
     from vmm.figures.style import note_figure, save
     from vmm.io import read_arrays

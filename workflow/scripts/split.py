@@ -5,8 +5,8 @@ from _script import job
 with job(snakemake):
     import numpy as np
 
-    from vmm.data import load, make_split
-    from vmm.data.splits import check_starts
+    from vmm.data.containers import load
+    from vmm.data.splits import check_starts, make_split
     from vmm.grid import starts
     from vmm.io import atomic
 
