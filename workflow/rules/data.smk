@@ -1,5 +1,15 @@
 """Data sets and their splits."""
 
+from vmm.data import origin
+
+
+def made_by(wildcards):
+    """Return the code that prepares a data set, its own and no other's, and its record."""
+    settings = grid.data_settings(config["datasets"][wildcards.dataset])
+    source = origin.find(wildcards.dataset, settings)
+    steps = [step.replace(":", ".") for step in source.steps]
+    return [code("vmm.data.preparation.prepare", *steps), source.prepared_from()]
+
 
 rule prepare:
     input:
@@ -20,7 +30,7 @@ rule prepare:
         runtime=growing(120),
     params:
         settings=lambda w: grid.data_settings(config["datasets"][w.dataset]),
-        code=code("vmm.data.preparation.prepare"),
+        code=made_by,
     script:
         "../scripts/prepare.py"
 
