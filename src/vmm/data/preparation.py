@@ -13,7 +13,7 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vmm.data.containers import CellData, ImageData, content_sha256
-from vmm.data.download import fetch, is_url, take
+from vmm.data.download import Fetched, fetch, is_url, take
 from vmm.data.origin import find
 from vmm.data.raw import Config
 from vmm.data.source import Source
@@ -72,19 +72,10 @@ def prepare(
     config = {key: value for key, value in config.items() if value is not None}
     mirror = None if mirror is None else os.fspath(mirror)
     source = find(name, config, sources)
-    if (
-        source.user_supplied
-        and mirror
-        and not is_url(mirror)
-        and not {"path", "matrix"} & {*config}
-    ):
+    unnamed = source.user_supplied and not {"path", "matrix"} & config.keys()
+    if unnamed and mirror and not is_url(mirror):
         config["path"] = str(Path(mirror) / source.name)
-    files = {
-        file.name: fetch(file, source.name, mirror, Path(cache_dir))
-        if file.urls
-        else take(file, source.name, config["path"])
-        for file in source.files
-    }
+    files = obtain(source, config, mirror, cache_dir)
     reader, builder = map(resolve, source.steps)
     with _telling_whose(name):
         data, facts, notes = builder(reader(files, config), name, source, config)
@@ -105,6 +96,29 @@ def prepare(
     write_json(out_json, description)
     log.info("%s: %s", name, data)
     return data
+
+
+def obtain(
+    source: Source, config: Config, mirror: str | None, cache_dir: str | os.PathLike
+) -> dict[str, Fetched]:
+    """Return the verified files of a data set by their names, in the order of its record.
+
+    Parameters
+    ----------
+    source, config, mirror, cache_dir
+        As in :func:`prepare`; of `config` ``path`` is read, where the record has no address.
+
+    Raises
+    ------
+    InputError
+        If a file cannot be had, or is not what it should be.
+    """
+    return {
+        file.name: fetch(file, source.name, mirror, Path(cache_dir))
+        if file.urls
+        else take(file, source.name, config["path"])
+        for file in source.files
+    }
 
 
 @contextmanager
