@@ -30,30 +30,7 @@ class Selection:
 def build(
     raw: RawCells, name: str, source: Source, config: Config
 ) -> tuple[CellData, dict[str, Any], list[str]]:
-    """Prepare cells by their configuration, or where it says nothing by their record.
-
-    Parameters
-    ----------
-    raw
-        What the reader gave.
-    name
-        Name of the data set.
-    source, config
-        Read here: ``batch_key``, ``label_key``, ``n_top_genes``.
-
-    Returns
-    -------
-    data : CellData
-    facts : dict
-        Numbers for the description.
-    notes : list of str
-        Facts worth a line in it.
-
-    Raises
-    ------
-    InputError
-        If the data are not fit for use.
-    """
+    """Prepare cells by their configuration, and by their record where it says nothing."""
     label_key = config.get("label_key", source.label_key)
     if label_key is None:
         raise InputError(

@@ -19,32 +19,7 @@ SUBSET_SEED = 20240207
 def build(
     raw: RawImages, name: str, source: Source, config: Config
 ) -> tuple[ImageData, dict[str, Any], list[str]]:
-    """Prepare images by their configuration.
-
-    Parameters
-    ----------
-    raw
-        What the reader gave.
-    name
-        Name of the data set.
-    source
-        Not used.
-    config
-        Read here: ``n_subset``.
-
-    Returns
-    -------
-    data : ImageData
-    facts : dict
-        Numbers for the description.
-    notes : list of str
-        Facts worth a line in it.
-
-    Raises
-    ------
-    InputError
-        If ``n_subset`` is not a whole number of at least 10.
-    """
+    """Prepare images, or the part of them that ``n_subset`` asks for."""
     if "n_subset" in config:
         raw = subset(raw, config["n_subset"])
     valid = None if raw.n_train is None else np.arange(raw.n_train, len(raw.x), dtype=np.int64)

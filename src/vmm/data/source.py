@@ -6,7 +6,12 @@ from dataclasses import asdict, dataclass
 from typing import Any, Literal, NamedTuple
 
 BUILDERS = {"cells": "vmm.data.cells:build", "images": "vmm.data.images:build"}
-"""What checks and prepares raw data, by their kind."""
+"""What prepares raw data, by their kind.
+
+Each takes what the reader gave, the data set's name, its record and its configuration, and returns
+the prepared data, numbers for their description, and notes. Data that are not fit for use raise
+:class:`~vmm.errors.InputError`.
+"""
 
 
 class Checksum(NamedTuple):
