@@ -1,31 +1,48 @@
-"""Functions and classes that are named by text and imported when they are first needed.
+"""Things named as text, ``"package.module:name"``, and imported when they are needed.
 
-Records name what they are made by: a list of records is read without numpy, torch or pandas, and a
-job imports what its own record names, nothing of the others.
+Records name in this way what they stand for, so that reading a record imports nothing.
 """
 
 from __future__ import annotations
 
+from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
 
-def resolve(name: str) -> Any:
-    """Return what a text such as ``"vmm.data.sources.mnist:read"`` names.
-
-    Parameters
-    ----------
-    name
-        Module and attribute, with a colon between them.
+def resolve(text: str) -> Any:
+    """Return what ``"package.module:name"`` names.
 
     Raises
     ------
-    ValueError
-        If `name` is not of this form.
-    ModuleNotFoundError, AttributeError
-        If there is no such module, or nothing of this name in it.
+    LookupError
+        If there is no such module, or no such name in it.
     """
-    module, _, attribute = name.partition(":")
-    if not module or not attribute.isidentifier():
-        raise ValueError(f"{name!r} must be a module and a name in it, such as 'vmm.io:read_json'")
-    return getattr(import_module(module), attribute)
+    module, _, name = text.partition(":")
+    try:
+        return getattr(import_module(module), name)
+    except ModuleNotFoundError as error:
+        if error.name is None or not module.startswith(error.name):
+            raise  # a library that is not installed
+        raise LookupError(f"{text}: there is no module {module}") from error
+    except AttributeError as error:
+        raise LookupError(f"{text}: {module} has no {name}") from error
+
+
+def exports(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], list[str]]:
+    """Return ``__getattr__`` and ``__all__`` of a package that imports its names when asked for.
+
+    Parameters
+    ----------
+    package : str
+        Its ``__name__``.
+    names : mapping
+        Public name to ``"package.module:name"``.
+    """
+
+    def getattr_of_package(name: str) -> Any:
+        if name in names:
+            return resolve(names[name])
+        raise AttributeError(f"module {package!r} has no attribute {name!r}")
+
+    return getattr_of_package, sorted(names)

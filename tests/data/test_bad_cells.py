@@ -14,8 +14,8 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
-
 from bad_input import assert_one_sentence, cells, job, listing, program, public_folder, unprivileged
+
 from vmm.cli import main
 from vmm.data import CellData, load, prepare
 from vmm.data.cells import build_cells

@@ -13,8 +13,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-
 from bad_input import assert_one_sentence, job, listing, public_folder, unprivileged
+
 from vmm.data import load, prepare
 from vmm.data.sources.idx import read_idx
 

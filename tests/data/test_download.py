@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import tqdm
-
 from disk import mounted
+
 from vmm.data import transfer
 from vmm.data.download import fetch
 from vmm.data.source import Checksum, RemoteFile

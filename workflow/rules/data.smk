@@ -7,8 +7,8 @@ def made_by(wildcards):
     """Return the code that prepares a data set, its own and no other's, and its record."""
     settings = grid.data_settings(config["datasets"][wildcards.dataset])
     source = origin.find(wildcards.dataset, settings)
-    steps = [step.replace(":", ".") for step in source.steps]
-    return [code("vmm.data.preparation.prepare", *steps), source.prepared_from()]
+    modules = [step.partition(":")[0] for step in source.steps]
+    return [code("prepare.py", modules), source.prepared_from()]
 
 
 rule prepare:
@@ -53,6 +53,6 @@ rule split:
         runtime=growing(10),
     params:
         seed=config["seed"],
-        code=code("vmm.data.splits.make_split"),
+        code=code("split.py"),
     script:
         "../scripts/split.py"

@@ -5,9 +5,9 @@ from _script import job
 with job(snakemake):
     import numpy as np
 
+    from vmm.benchmark.grid import starts
     from vmm.data.containers import load
     from vmm.data.splits import check_starts, make_split
-    from vmm.grid import starts
     from vmm.io import atomic
 
     data = load(snakemake.input.data)

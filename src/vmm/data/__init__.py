@@ -7,49 +7,22 @@ built-in data sets. Each name is imported when it is first asked for: records ne
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from vmm.lazy import exports
 
-from vmm.lazy import resolve
-
-if TYPE_CHECKING:
-    from vmm.data.containers import CellData, ImageData, load
-    from vmm.data.preparation import prepare
-    from vmm.data.raw import RawCells, RawImages
-    from vmm.data.source import Checksum, RemoteFile, Source
-    from vmm.data.sources.records import SOURCES
-    from vmm.data.splits import make_split
-
-__all__ = [
-    "SOURCES",
-    "CellData",
-    "Checksum",
-    "ImageData",
-    "RawCells",
-    "RawImages",
-    "RemoteFile",
-    "Source",
-    "load",
-    "make_split",
-    "prepare",
-]
-
-MODULES = {
-    "containers": ("CellData", "ImageData", "load"),
-    "preparation": ("prepare",),
-    "raw": ("RawCells", "RawImages"),
-    "source": ("Checksum", "RemoteFile", "Source"),
-    "sources.records": ("SOURCES",),
-    "splits": ("make_split",),
-}
-"""Where the public names are."""
-
-
-def __getattr__(name: str) -> Any:
-    for module, names in MODULES.items():
-        if name in names:
-            return resolve(f"{__name__}.{module}:{name}")
-    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-
-
-def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+__getattr__, _exported = exports(
+    __name__,
+    {
+        "CellData": "vmm.data.containers:CellData",
+        "Checksum": "vmm.data.source:Checksum",
+        "ImageData": "vmm.data.containers:ImageData",
+        "RawCells": "vmm.data.raw:RawCells",
+        "RawImages": "vmm.data.raw:RawImages",
+        "RemoteFile": "vmm.data.source:RemoteFile",
+        "SOURCES": "vmm.data.sources.records:SOURCES",
+        "Source": "vmm.data.source:Source",
+        "load": "vmm.data.containers:load",
+        "make_split": "vmm.data.splits:make_split",
+        "prepare": "vmm.data.preparation:prepare",
+    },
+)
+__all__ = [*_exported]

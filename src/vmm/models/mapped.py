@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from vmm.models.networks import HiddenLayer, Linear
-from vmm.products import stackable_affine
+from vmm.numerics.products import stackable_affine
 
 
 def with_mapped_layers(model: nn.Module) -> nn.Module:

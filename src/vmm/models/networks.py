@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmm.products import Precision, affine
+from vmm.numerics.products import Precision, affine
 
 
 class Linear(nn.Linear):

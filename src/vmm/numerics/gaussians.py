@@ -1,0 +1,302 @@
+"""Multivariate normal distributions in Cholesky form, and densities under many of them.
+
+Everything is a pure function of tensors, in log space; no matrix is inverted and nothing
+synchronises with the device.
+"""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vmm.numerics.closed_form import ClosedForm
+from vmm.numerics.products import product
+
+LOG_2PI = math.log(2 * math.pi)
+MIN_SCALE = 1e-5
+"""Added to the softplus of a scale or of the diagonal of a Cholesky factor."""
+
+
+@dataclass(frozen=True)
+class FullRankNormal:
+    """Normal distributions N(m, T Tᵀ).
+
+    Attributes
+    ----------
+    mean : torch.Tensor, shape (..., p)
+    scale_tril : torch.Tensor, shape (..., p, p)
+        Lower-triangular T with a positive diagonal.
+    """
+
+    mean: Tensor
+    scale_tril: Tensor
+
+    def rsample(self, noise: Tensor) -> Tensor:
+        """Return m + T ε for standard-normal `noise` ε, shape (..., p)."""
+        return self.mean + (self.scale_tril @ noise.unsqueeze(-1)).squeeze(-1)
+
+    def log_det_scale(self) -> Tensor:
+        """Return log det T, shape (...)."""
+        return self.scale_tril.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Return the differential entropy in nats, shape (...)."""
+        return 0.5 * self.mean.shape[-1] * (1 + LOG_2PI) + self.log_det_scale()
+
+    def second_moment(self) -> Tensor:
+        """Return E‖z‖² = ‖m‖² + tr(T Tᵀ), shape (...)."""
+        return self.mean.square().sum(-1) + self.scale_tril.square().sum((-2, -1))
+
+    def covariance(self) -> Tensor:
+        """Return the covariance T Tᵀ, shape (..., p, p)."""
+        return self.scale_tril @ self.scale_tril.mT
+
+    def project(self, cholesky: Tensor) -> Tensor:
+        """Return M = Lᵀ T, so that M Mᵀ = Lᵀ S L and ‖M‖² = tr(L Lᵀ S)."""
+        return cholesky.mT @ self.scale_tril
+
+    def component_log_prob(self, z: Tensor) -> Tensor:
+        """Return log N(z_i; m_j, S_j), shape (N, K), for `z` of shape (N, p)."""
+        identity = torch.eye(self.mean.shape[-1], dtype=z.dtype, device=z.device)
+        whitening = torch.linalg.solve_triangular(self.scale_tril, identity, upper=False)
+        return whitened_log_prob(z, self.mean, whitening, -self.log_det_scale())
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return log N(z; m, S), shape (...), for `z` of shape (..., p)."""
+        residual = (z - self.mean).unsqueeze(-1)
+        white = torch.linalg.solve_triangular(self.scale_tril, residual, upper=False)
+        quadratic = white.square().sum((-2, -1))
+        return -0.5 * (quadratic + z.shape[-1] * LOG_2PI) - self.log_det_scale()
+
+
+@dataclass(frozen=True)
+class DiagonalNormal:
+    """Normal distributions N(m, diag(s²)).
+
+    Attributes
+    ----------
+    mean : torch.Tensor, shape (..., p)
+    scale : torch.Tensor, shape (..., p)
+        Standard deviation.
+    """
+
+    mean: Tensor
+    scale: Tensor
+
+    def rsample(self, noise: Tensor) -> Tensor:
+        """Return m + s ε for standard-normal `noise` ε, shape (..., p)."""
+        return self.mean + self.scale * noise
+
+    @property
+    def scale_tril(self) -> Tensor:
+        """diag(s), shape (..., p, p)."""
+        return torch.diag_embed(self.scale)
+
+    def log_det_scale(self) -> Tensor:
+        """Return Σ log s, shape (...)."""
+        return self.scale.log().sum(-1)
+
+    def entropy(self) -> Tensor:
+        """Return the differential entropy in nats, shape (...)."""
+        return 0.5 * self.mean.shape[-1] * (1 + LOG_2PI) + self.log_det_scale()
+
+    def second_moment(self) -> Tensor:
+        """Return E‖z‖² = ‖m‖² + ‖s‖², shape (...)."""
+        return self.mean.square().sum(-1) + self.scale.square().sum(-1)
+
+    def covariance(self) -> Tensor:
+        """Return the covariance diag(s²), shape (..., p, p)."""
+        return torch.diag_embed(self.scale.square())
+
+    def project(self, cholesky: Tensor) -> Tensor:
+        """Return M = Lᵀ diag(s), so that M Mᵀ = Lᵀ S L and ‖M‖² = tr(L Lᵀ S)."""
+        return cholesky.mT * self.scale.unsqueeze(-2)
+
+    def component_log_prob(self, z: Tensor) -> Tensor:
+        """Return log N(z_i; m_j, S_j), shape (N, K), for `z` of shape (N, p)."""
+        white = (z.unsqueeze(-2) - self.mean) / self.scale
+        return -0.5 * (white.square().sum(-1) + z.shape[-1] * LOG_2PI) - self.log_det_scale()
+
+    def log_prob(self, z: Tensor) -> Tensor:
+        """Return log N(z; m, S), shape (...), for `z` of shape (..., p)."""
+        quadratic = ((z - self.mean) / self.scale).square().sum(-1)
+        return -0.5 * (quadratic + z.shape[-1] * LOG_2PI) - self.log_det_scale()
+
+
+Normal = FullRankNormal | DiagonalNormal
+
+
+def whitened_log_prob(z: Tensor, mean: Tensor, whitening: Tensor, log_det: Tensor) -> Tensor:
+    """Log densities of N points under K normals, through one matrix product.
+
+    With C_j⁻¹ = W_jᵀ W_j, log N(z_i; m_j, C_j) = −p/2 log 2π + log|W_j| − ½‖W_j z_i − W_j m_j‖².
+
+    Parameters
+    ----------
+    z : torch.Tensor, shape (N, p)
+    mean : torch.Tensor, shape (K, p)
+    whitening : torch.Tensor, shape (K, p, p)
+        W_j, any square root of the precision.
+    log_det : torch.Tensor, shape (K,)
+        log |W_j|.
+
+    Returns
+    -------
+    torch.Tensor, shape (N, K)
+    """
+    quadratic = _WhitenedDistances.value(z, mean, whitening)
+    return torch.add(log_det - 0.5 * z.shape[-1] * LOG_2PI, quadratic, alpha=-0.5)
+
+
+class _WhitenedDistances(ClosedForm):
+    """‖W_j z_i − W_j m_j‖², shape (N, K)."""
+
+    keeps_inputs = True
+
+    @staticmethod
+    def forward(z, mean, whitening):
+        return distances(z, mean, whitening)
+
+    @staticmethod
+    def gradients(ctx, grad, *saved):
+        return gradients_by_distances(grad, *saved, ctx.needs_input_grad[0])
+
+
+def distances(z: Tensor, mean: Tensor, whitening: Tensor) -> tuple[Tensor, Tensor, Tensor]:
+    """Return ‖W_j z_i − W_j m_j‖², shape (N, K), and what its derivatives need.
+
+    The whitened points lie in memory as (N, p, K), component beside component: sums over p then run
+    along whole rows, and the products have shapes that BLAS is fast at.
+    """
+    offset = (whitening @ mean.unsqueeze(-1)).squeeze(-1).mT.flatten(-2)
+    columns = whitening.transpose(-3, -1).flatten(-2)
+    white = product(z, columns, -offset).unflatten(-1, mean.shape[:-3:-1])
+    return white.square().sum(-2), white, columns
+
+
+def gradients_by_distances(
+    grad: Tensor,
+    z: Tensor,
+    mean: Tensor,
+    whitening: Tensor,
+    white: Tensor,
+    columns: Tensor,
+    for_z: bool,
+) -> tuple[Tensor | None, Tensor, Tensor]:
+    """Return the gradients by z (if wanted), m and W of what has the gradient `grad` by them."""
+    scaled = white * (2 * grad).unsqueeze(-2)
+    total = scaled.sum(-3).mT  # (K, p)
+    scaled = scaled.flatten(-2)
+    by_z = product(columns, scaled.mT).mT if for_z else None
+    by_mean = -(total.unsqueeze(-2) @ whitening).squeeze(-2)
+    products = product(z.mT, scaled).unflatten(-1, mean.shape[:-3:-1])
+    by_whitening = products.transpose(-3, -1) - total.unsqueeze(-1) * mean.unsqueeze(-2)
+    return by_z, by_mean, by_whitening.contiguous()  # or products with it would be slow
+
+
+def widened_log_prob(z: Tensor, centres: Normal, cholesky: Tensor) -> Tensor:
+    """Log densities of N points under K normals with uncertain means.
+
+    The component is N(m_j, Λ_j⁻¹ + S_j) with Λ_j = L_j L_jᵀ and centre μ_j ~ N(m_j, S_j). With
+    A_j = I + L_jᵀ S_j L_j = R_j R_jᵀ the precision is W_jᵀ W_j for W_j = R_j⁻¹ L_jᵀ: the only
+    matrix factorised, A_j, has no eigenvalue below one, however extreme Λ_j and S_j are.
+
+    Parameters
+    ----------
+    z : torch.Tensor, shape (N, p)
+    centres : Normal of K means
+    cholesky : torch.Tensor, shape (K, p, p)
+        L_j, lower triangular.
+
+    Returns
+    -------
+    torch.Tensor, shape (N, K)
+    """
+    diagonal = isinstance(centres, DiagonalNormal)
+    scale = centres.scale if diagonal else centres.scale_tril
+    return _WidenedLogProb.value(z, centres.mean, scale, cholesky)
+
+
+class _WidenedLogProb(ClosedForm):
+    """:func:`widened_log_prob` for S = T Tᵀ or diag(T²), with derivatives in closed form.
+
+    With the gradient G of the densities and G_W that of W through the distances alone,
+    ∂/∂S_j = −½ (W_jᵀ G_Wj + Σ_i G_ij I) W_jᵀ W_j, and ∂/∂Λ_j = −Λ_j⁻¹ (∂/∂S_j) Λ_j⁻¹.
+    """
+
+    keeps_inputs = True
+
+    @staticmethod
+    def forward(z, mean, scale, cholesky):
+        latent_dim, diagonal = z.shape[-1], scale.dim() == mean.dim()
+        upper = cholesky.mT
+        projected = upper * scale.unsqueeze(-2) if diagonal else upper @ scale
+        identity = torch.eye(latent_dim, dtype=z.dtype, device=z.device)
+        inflated, _ = torch.linalg.cholesky_ex(identity + projected @ projected.mT)
+        whitening = torch.linalg.solve_triangular(inflated, upper, upper=False)
+        log_scale = log_diagonal(cholesky) - log_diagonal(inflated) - 0.5 * latent_dim * LOG_2PI
+        squares, white, columns = distances(z, mean, whitening)
+        log_prob = torch.add(log_scale.unsqueeze(-2), squares, alpha=-0.5)
+        return log_prob, whitening, white, columns
+
+    @staticmethod
+    def gradients(ctx, grad, z, mean, scale, cholesky, whitening, white, columns):
+        given, for_z = (z, mean, whitening, white, columns), ctx.needs_input_grad[0]
+        by_z, by_mean, by_whitening = gradients_by_distances(-0.5 * grad, *given, for_z)
+        inner = whitening.mT @ by_whitening
+        inner.diagonal(dim1=-2, dim2=-1).add_(grad.sum(-2).unsqueeze(-1))
+        precision = whitening.mT @ whitening
+        if scale.dim() == mean.dim():
+            by_scale = -scale * (inner * precision).sum(-1)
+        else:
+            by_scale = -inner @ (precision @ scale)
+        by_cholesky = None
+        if ctx.needs_input_grad[3]:
+            # 2 (∂/∂Λ) L, with ∂/∂Λ symmetric: Λ⁻¹ inner P L⁻ᵀ = L⁻ᵀ (L⁻¹ inner P) L⁻ᵀ
+            half = torch.linalg.solve_triangular(cholesky, inner @ precision, upper=False)
+            half = torch.linalg.solve_triangular(cholesky, half.mT, upper=False)
+            by_cholesky = torch.linalg.solve_triangular(cholesky.mT, half, upper=True)
+        return by_z, by_mean, by_scale, by_cholesky
+
+
+def log_sum_exp(values: Tensor) -> Tensor:
+    """Return log Σ_j exp(x_j) over the last dimension, for finite values.
+
+    On the CPU `torch.logsumexp` takes five times as long.
+    """
+    return _LogSumExp.value(values)
+
+
+class _LogSumExp(ClosedForm):
+    """With the softmax, its derivative, from the same exponentials."""
+
+    @staticmethod
+    def forward(values):
+        largest = values.amax(-1, keepdim=True)
+        exponentials = (values - largest).exp_()
+        total = exponentials.sum(-1, keepdim=True)
+        return (largest + total.log()).squeeze(-1), exponentials.div_(total)
+
+    @staticmethod
+    def gradients(ctx, grad, softmax):
+        return grad.unsqueeze(-1) * softmax
+
+
+def log_diagonal(cholesky: Tensor) -> Tensor:
+    """Return the log determinant of a triangular matrix, shape (...)."""
+    return cholesky.diagonal(dim1=-2, dim2=-1).log().sum(-1)
+
+
+def positive_cholesky(raw: Tensor) -> Tensor:
+    """Map unconstrained matrices (..., p, p) to Cholesky factors: softplus(diagonal) + 1e-5."""
+    diagonal = F.softplus(raw.diagonal(dim1=-2, dim2=-1)) + MIN_SCALE
+    return raw.tril(-1) + torch.diag_embed(diagonal)
+
+
+def inverse_softplus(value: Tensor) -> Tensor:
+    """Return x with softplus(x) = `value` > 0, accurately for small and large values."""
+    return value + torch.log(-torch.expm1(-value))
