@@ -3,7 +3,7 @@
 from vmm.data import origin
 
 
-def made_by(wildcards):
+def preparation_of(wildcards):
     """Return the code that prepares a data set, its own and no other's, and its record."""
     settings = grid.data_settings(config["datasets"][wildcards.dataset])
     source = origin.find(wildcards.dataset, settings)
@@ -30,7 +30,7 @@ rule prepare:
         runtime=growing(120),
     params:
         settings=lambda w: grid.data_settings(config["datasets"][w.dataset]),
-        code=made_by,
+        code=preparation_of,
     script:
         "../scripts/prepare.py"
 
