@@ -17,9 +17,9 @@ import scipy.sparse as sp
 from bad_input import assert_one_sentence, cells, job, listing, program, public_folder, unprivileged
 
 from vmm.cli import main
-from vmm.data import CellData, prepare
-from vmm.data.cells import from_anndata
-from vmm.data.preparation import build_cells
+from vmm.data import CellData, load, prepare
+from vmm.data.cells import build_cells
+from vmm.data.h5ad import from_anndata
 
 FIT = ("--n-components", "8", "--max-epochs", "1", "--n-hidden", "8")
 
@@ -295,7 +295,7 @@ def test_random_damage_is_either_found_or_harmless(seed, tmp_path):
     if ended.status:
         assert_one_sentence(ended, "my.h5ad")
     else:
-        assert CellData.load(tmp_path / "out.npz").n_cells > 1
+        assert load(tmp_path / "out.npz").n_cells > 1
 
 
 @pytest.mark.parametrize("run", [as_job, as_command])
@@ -373,7 +373,7 @@ def test_odd_cells_are_taken_as_they_are(change, settings, holds, tmp_path):
     write(change, tmp_path / "my.h5ad")
     ended = as_job(tmp_path / "my.h5ad", tmp_path, **settings)
     assert ended.status == 0, ended.said
-    data = CellData.load(tmp_path / "out.npz")
+    data = load(tmp_path / "out.npz")
     np.testing.assert_array_equal(data.counts.toarray(), cells().X)
     assert holds(data, json.loads((tmp_path / "out.json").read_text())["notes"])
 
@@ -383,7 +383,7 @@ def test_a_hundred_thousand_genes(tmp_path):
     adata.X = sp.csr_matrix(adata.X)
     adata.write_h5ad(tmp_path / "my.h5ad")
     assert as_job(tmp_path / "my.h5ad", tmp_path).status == 0
-    assert CellData.load(tmp_path / "out.npz").counts.sum() == adata.X.sum()
+    assert load(tmp_path / "out.npz").counts.sum() == adata.X.sum()
 
 
 def test_views_and_backed_objects_equal_their_copies(tmp_path):

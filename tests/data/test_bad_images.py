@@ -15,8 +15,8 @@ import numpy as np
 import pytest
 from bad_input import assert_one_sentence, job, listing, public_folder, unprivileged
 
-from vmm.data import ImageData, prepare
-from vmm.data.images import read_idx
+from vmm.data import load, prepare
+from vmm.data.sources.idx import read_idx
 
 X = np.random.default_rng(0).integers(0, 256, (20, 4, 4)).astype(np.uint8)
 Y = np.arange(20) % 3
@@ -202,7 +202,7 @@ def test_odd_images_are_taken_as_they_are(given, pixels, classes, tmp_path):
     np.savez(tmp_path / "my.npz", **given)
     ended = as_job(tmp_path / "my.npz", tmp_path)
     assert ended.status == 0, ended.said
-    data = ImageData.load(tmp_path / "out.npz")
+    data = load(tmp_path / "out.npz")
     np.testing.assert_allclose(data.x, pixels, rtol=0, atol=1e-3 if data.x.dtype.kind == "f" else 0)
     assert data.label_names == classes.split(" ")
 

@@ -8,7 +8,7 @@ import pytest
 import scipy.sparse as sp
 
 from vmm.data import checks
-from vmm.data.preparation import build_cells
+from vmm.data.cells import build_cells
 from vmm.data.raw import RawCells
 from vmm.errors import InputError
 
@@ -207,8 +207,3 @@ def test_batches_and_types_without_cells_are_forgotten() -> None:
     assert selection.cells_dropped == 2 and data.cells.tolist() == [
         f"AAAC-{i}" for i in (0, 1, 3, 4)
     ]
-
-
-def test_long_lists_are_cut() -> None:
-    assert checks.listing("abc") == "a, b, c" and checks.listing([]) == "none"
-    assert checks.listing(range(30), 3) == "0, 1, 2, … (30 in all)"

@@ -9,8 +9,10 @@ import pytest
 import tqdm
 from disk import mounted
 
-from vmm.data import download
-from vmm.data.download import Checksum, RemoteFile, fetch, verify
+from vmm.data import transfer
+from vmm.data.download import fetch
+from vmm.data.source import Checksum, RemoteFile
+from vmm.data.verification import verify
 from vmm.errors import InputError
 
 CONTENT = bytes(range(256)) * 4096  # 1 MiB
@@ -143,7 +145,7 @@ def test_a_server_that_falls_silent_is_asked_again(
     server, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, fault: str, second: str | None
 ) -> None:
     """After a time without a byte, and from where it stopped."""
-    monkeypatch.setattr(download, "TIMEOUT", 0.5)
+    monkeypatch.setattr(transfer, "TIMEOUT", 0.5)
     file = remote(server)
     server.faults["/file.bin"] = [fault]
     assert get(file, tmp_path).path.read_bytes() == CONTENT
@@ -152,7 +154,7 @@ def test_a_server_that_falls_silent_is_asked_again(
 
 
 def test_a_server_that_stays_silent_is_given_up(server, tmp_path: Path, monkeypatch) -> None:
-    monkeypatch.setattr(download, "TIMEOUT", 0.2)
+    monkeypatch.setattr(transfer, "TIMEOUT", 0.2)
     file = remote(server)
     server.faults["/file.bin"] = ["silence", "silence"]
     with pytest.raises(InputError, match=r"file\.bin failed: .*[Rr]ead timed out"):
@@ -163,7 +165,7 @@ def test_a_server_that_stays_silent_is_given_up(server, tmp_path: Path, monkeypa
 
 def test_a_slow_server_is_waited_for(server, tmp_path: Path, monkeypatch) -> None:
     """What counts is the time without a byte, not the whole."""
-    monkeypatch.setattr(download, "TIMEOUT", 0.6)
+    monkeypatch.setattr(transfer, "TIMEOUT", 0.6)
     file = remote(server)
     server.faults["/file.bin"] = ["slow"]  # 4 pieces, 0.8 s
     assert get(file, tmp_path, attempts=1).path.read_bytes() == CONTENT

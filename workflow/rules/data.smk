@@ -1,5 +1,15 @@
 """Data sets and their splits."""
 
+from vmm.data import origin
+
+
+def preparation_of(wildcards):
+    """Return the code that prepares a data set, its own and no other's, and its record."""
+    settings = grid.data_settings(config["datasets"][wildcards.dataset])
+    source = origin.find(wildcards.dataset, settings)
+    modules = [step.partition(":")[0] for step in source.steps]
+    return [code("prepare.py", modules), source.prepared_from()]
+
 
 rule prepare:
     input:
@@ -20,7 +30,7 @@ rule prepare:
         runtime=growing(120),
     params:
         settings=lambda w: grid.data_settings(config["datasets"][w.dataset]),
-        code=code("prepare.py"),
+        code=preparation_of,
     script:
         "../scripts/prepare.py"
 

@@ -5,7 +5,7 @@ from pathlib import Path
 from _script import job
 
 with job(snakemake):
-    from vmm.data import load
+    from vmm.data.containers import load
     from vmm.io import read_arrays
     from vmm.plots.mde_figure import mde_figure
     from vmm.plots.style import note_figure, save

@@ -3,7 +3,7 @@
 from _script import job
 
 with job(snakemake):
-    from vmm.data import prepare
+    from vmm.data.preparation import prepare
 
     prepare(
         snakemake.wildcards.dataset,

@@ -6,8 +6,8 @@ with job(snakemake):
     import numpy as np
 
     from vmm.benchmark.grid import starts
-    from vmm.data import load, make_split
-    from vmm.data.splits import check_starts
+    from vmm.data.containers import load
+    from vmm.data.splits import check_starts, make_split
     from vmm.io import atomic
 
     data = load(snakemake.input.data)

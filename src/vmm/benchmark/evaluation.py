@@ -11,13 +11,13 @@ from vmm.benchmark.metrics.leiden import leiden_clusters
 from vmm.benchmark.metrics.records import of_family
 from vmm.benchmark.metrics.rows import concatenate_rows, diverged_rows, rows_from_scores
 from vmm.benchmark.setting import LEIDEN
-from vmm.data import load
+from vmm.data.containers import load
 from vmm.io import read_arrays, read_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vmm.data import CellData
+    from vmm.data.containers import CellData
 
 Folders = Iterable[str | Path]
 

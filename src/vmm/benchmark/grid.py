@@ -13,6 +13,7 @@ from vmm.benchmark.job import Job
 from vmm.benchmark.methods.records import METHODS, Method
 from vmm.benchmark.setting import CHOSEN, LEIDEN, Setting
 from vmm.benchmark.spec import TUNED_KEYS, PriorSpec, Spec
+from vmm.data.sources.records import SOURCES
 from vmm.models.records import MODELS
 
 Config = Mapping[str, Any]
@@ -20,8 +21,6 @@ SLOW_RATE = 1e-3
 """Learning rate from which tuning tries ``slow_ratios`` first, as the paper does."""
 TUNED_METHOD = "vmm"
 """The method that batch size and ratio are tuned by, and that Figure 1 shows."""
-PUBLISHED = ("mnist", "fashion_mnist", "cortex", "pbmc", "lung_atlas", "split_seq")
-"""Data sets of the paper."""
 DATA_KEYS = (
     "kind", "source", "path", "url", "sha256", "matrix", "cells", "batch_key", "label_key",
     "layer", "n_top_genes", "n_subset",
@@ -147,7 +146,7 @@ def used_datasets(config: Config) -> list[str]:
 def published_datasets(config: Config) -> list[str]:
     """Return the data sets of the run that the paper has too, under their own names."""
     named = [name for name in used_datasets(config) if config["datasets"][name]["source"] == name]
-    return [name for name in named if name in PUBLISHED]
+    return [name for name in named if SOURCES[name].published]
 
 
 def data_settings(dataset: Mapping[str, Any]) -> dict[str, Any]:

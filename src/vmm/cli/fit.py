@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from vmm.data import checks, select
-from vmm.data.cells import read_h5ad
+from vmm.data.h5ad import read_h5ad
 from vmm.data.supplied import supplied
 from vmm.errors import InputError
 from vmm.io import atomic, remove_leftovers

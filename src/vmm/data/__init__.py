@@ -1,11 +1,28 @@
 """Data sets: where they come from, how they are checked, prepared and split.
 
 ``prepare`` makes one ``.npz`` (and a ``.json`` that describes it) of any data set; ``load`` reads
-it with numpy and scipy alone, which is what training jobs do.
+it with numpy and scipy alone, which is what training jobs do. ``SOURCES`` has the records of the
+built-in data sets. Each name is imported when it is first asked for: records need no numpy.
 """
 
-from vmm.data.containers import CellData, ImageData, load
-from vmm.data.preparation import prepare
-from vmm.data.splits import make_split
+from __future__ import annotations
 
-__all__ = ["CellData", "ImageData", "load", "make_split", "prepare"]
+from vmm.lazy import exports
+
+__getattr__, _exported = exports(
+    __name__,
+    {
+        "CellData": "vmm.data.containers:CellData",
+        "Checksum": "vmm.data.source:Checksum",
+        "ImageData": "vmm.data.containers:ImageData",
+        "RawCells": "vmm.data.raw:RawCells",
+        "RawImages": "vmm.data.raw:RawImages",
+        "RemoteFile": "vmm.data.source:RemoteFile",
+        "SOURCES": "vmm.data.sources.records:SOURCES",
+        "Source": "vmm.data.source:Source",
+        "load": "vmm.data.containers:load",
+        "make_split": "vmm.data.splits:make_split",
+        "prepare": "vmm.data.preparation:prepare",
+    },
+)
+__all__ = [*_exported]

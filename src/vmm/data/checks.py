@@ -13,12 +13,13 @@ The description beside the prepared data names such batches and classes.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from vmm.data.messages import as_text, listing
 from vmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -39,13 +40,6 @@ what the reader of the file suggests)."""
 
 TOLERANCE = 1e-6
 """How far a count may be from a whole number (float32 files are exact up to 2²⁴)."""
-
-
-def listing(values: Iterable[object], limit: int = 20) -> str:
-    """Join names for a message, at most `limit` of them."""
-    names = [str(value) for value in values]
-    more = f", … ({len(names)} in all)" if len(names) > limit else ""
-    return (", ".join(names[:limit]) + more) or "none"
 
 
 def as_csr(matrix: Any, where: str) -> sp.csr_matrix:
@@ -193,11 +187,6 @@ def column(obs: pd.DataFrame, key: str, option: str, where: str) -> tuple[np.nda
     return np.array([code_of[value] for value in values], dtype=np.int64), names
 
 
-def as_text(value: Any) -> str:
-    """Return a name as text; bytes that are not UTF-8 become question marks in diamonds."""
-    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
-
-
 def _categories(values: pd.Series) -> list[Any]:
     """Distinct values: categories in their order, others sorted."""
     if values.dtype.name == "category":
@@ -274,11 +263,13 @@ def several_types(names: Sequence[str], key: str, where: str) -> None:
         )
 
 
+def sizes(codes: np.ndarray, names: Sequence[str]) -> dict[str, int]:
+    """Count the rows of each batch, cell type or class."""
+    counted = np.bincount(codes, minlength=len(names))
+    return {name: int(size) for name, size in zip(names, counted, strict=True)}
+
+
 def singletons(codes: np.ndarray, names: Sequence[str], what: str) -> list[str]:
     """Describe batches or cell types of a single cell, which are legal but say little."""
-    sizes = np.bincount(codes, minlength=len(names))
-    return [
-        f"The {what} {name!r} has a single cell."
-        for name, size in zip(names, sizes, strict=True)
-        if size == 1
-    ]
+    counted = sizes(codes, names)
+    return [f"The {what} {name!r} has a single cell." for name in names if counted[name] == 1]

@@ -79,6 +79,12 @@ class CellData:
     def __len__(self) -> int:
         return self.n_cells
 
+    def __str__(self) -> str:
+        return (
+            f"{self.n_cells:,} cells × {self.n_genes:,} genes, {self.n_batches} batches, "
+            f"{self.n_types} cell types"
+        )
+
     def arrays(self) -> Arrays:
         """All content as arrays that need no pickle, in the layout of the ``.npz``."""
         return {
@@ -97,20 +103,6 @@ class CellData:
     def save(self, path: str | os.PathLike) -> None:
         """Write a ``.npz``, whole or not at all."""
         _save(path, self.kind, self.name, self.arrays())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> CellData:
-        """Read a ``.npz`` written by `save`.
-
-        Raises
-        ------
-        InputError
-            If the file is missing, is not a prepared data set, or holds images.
-        """
-        data = load(path)
-        if not isinstance(data, cls):
-            raise InputError(f"{path} holds images, where cells are needed.")
-        return data
 
     @classmethod
     def from_arrays(cls, name: str, arrays: Mapping[str, np.ndarray]) -> CellData:
@@ -192,6 +184,9 @@ class ImageData:
     def __len__(self) -> int:
         return len(self.x)
 
+    def __str__(self) -> str:
+        return f"{len(self):,} images of {self.n_types} classes"
+
     def scaled(self) -> np.ndarray:
         """Pixels as float32 in [-1, 1], N × D."""
         if self.x.dtype == np.uint8:
@@ -213,20 +208,6 @@ class ImageData:
     def save(self, path: str | os.PathLike) -> None:
         """Write a ``.npz``, whole or not at all."""
         _save(path, self.kind, self.name, self.arrays())
-
-    @classmethod
-    def load(cls, path: str | os.PathLike) -> ImageData:
-        """Read a ``.npz`` written by `save`.
-
-        Raises
-        ------
-        InputError
-            If the file is missing, is not a prepared data set, or holds cells.
-        """
-        data = load(path)
-        if not isinstance(data, cls):
-            raise InputError(f"{path} holds cells, where images are needed.")
-        return data
 
     @classmethod
     def from_arrays(cls, name: str, arrays: Mapping[str, np.ndarray]) -> ImageData:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -12,9 +12,6 @@ from vmm.data.download import Fetched
 
 if TYPE_CHECKING:
     import pandas as pd
-
-Files = Mapping[str, Fetched]
-"""Verified files of a source, by their names in the registry."""
 
 
 @dataclass
@@ -74,3 +71,13 @@ class RawImages:
     image_shape: tuple[int, int]
     n_train: int | None = None
     notes: list[str] = field(default_factory=list)
+
+
+Files = Mapping[str, Fetched]
+"""Verified files of a source by their names, in the order of its record."""
+
+Config = Mapping[str, Any]
+"""The data set's part of the configuration; keys that are not given are absent."""
+
+Reader = Callable[[Files, Config], RawCells | RawImages]
+"""What reads a data set: ``RawCells`` for the kind ``cells``, ``RawImages`` for ``images``."""

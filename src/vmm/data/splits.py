@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import zlib
-
 import numpy as np
 
 from vmm.data.containers import CellData, ImageData
+from vmm.data.randomness import generator
 from vmm.errors import InputError
 
 VALID_FRACTION = {"cells": 0.1, "images": 0.2}
 """Part of the rows kept for validation where the data set does not fix it."""
-
-
-def generator(*entropy: int | str) -> np.random.Generator:
-    """Random generator that depends on nothing but `entropy`.
-
-    Strings enter by their CRC-32, so that uses of one seed for different things stay independent.
-    """
-    numbers = [zlib.crc32(e.encode()) if isinstance(e, str) else int(e) for e in entropy]
-    return np.random.default_rng(np.random.SeedSequence(numbers))
 
 
 def make_split(data: CellData | ImageData, trial: int, seed: int) -> tuple[np.ndarray, np.ndarray]:

@@ -4,20 +4,11 @@ from __future__ import annotations
 
 from vmm.benchmark.methods.records import method_of
 from vmm.benchmark.setting import CHOSEN, LEIDEN, Setting
-
-DATASET_LABELS = {
-    "mnist": "MNIST",
-    "fashion_mnist": "Fashion-MNIST",
-    "digits": "Digits",
-    "pbmc": "PBMC",
-    "lung_atlas": "lung atlas",
-    "split_seq": "SPLiT-seq",
-}
-
+from vmm.data.sources.records import SOURCES
 
 def dataset_label(name: str) -> str:
     """Return the name of a data set as it is printed."""
-    return DATASET_LABELS.get(name, name)
+    return SOURCES[name].label if name in SOURCES else name
 
 
 def method_label(model: str, prior: str, setting: str = "") -> str:

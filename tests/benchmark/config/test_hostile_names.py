@@ -16,7 +16,7 @@ from vmm.benchmark import grid
 from vmm.benchmark.config import complete
 from vmm.benchmark.metrics.records import CLUSTERING_METRICS
 from vmm.benchmark.metrics.rows import concatenate_rows, rows_from_scores
-from vmm.data import CellData, prepare
+from vmm.data import CellData, load, prepare
 from vmm.paper.recommendation import recommend, recommendation_html
 from vmm.paper.tables import build_table, write_table
 from vmm.plots.composition import composition_figure
@@ -71,7 +71,7 @@ def hostile(tmp_path_factory) -> CellData:
     prepare("mine", config, None, folder, folder / "out.npz", folder / "out.json")
     sizes = json.loads((folder / "out.json").read_text())
     assert sizes["batches"] == dict.fromkeys(sorted(NAMES), 4) == sizes["cell_types"]
-    return CellData.load(folder / "out.npz")
+    return load(folder / "out.npz")
 
 
 def test_names_survive_the_preparation(hostile):

@@ -17,7 +17,7 @@ from vmm.benchmark.config.messages import sentences
 from vmm.benchmark.config.read import read
 from vmm.benchmark.config.schema import Validator, branch, resolve, schema
 from vmm.data.download import is_url
-from vmm.data.registry import SOURCES
+from vmm.data.sources.records import SOURCES
 from vmm.data.supplied import lack
 from vmm.errors import InputError
 

@@ -8,7 +8,7 @@ from typing import Any
 from vmm.benchmark.config.messages import hint, shown
 from vmm.benchmark.grid import tuned_datasets, tuned_keys
 from vmm.data.download import is_url
-from vmm.data.registry import SOURCES
+from vmm.data.sources.records import SOURCES
 
 KIND_OF_EXPERIMENT = {
     "batch_size": "images",

@@ -14,17 +14,22 @@ import pytest
 import scipy.io
 import scipy.sparse as sp
 
-from vmm.data.download import Checksum, Fetched
-from vmm.data.pbmc import GENES, METADATA, archive, read_10x_archive, read_labels, read_pbmc
+from vmm.data.download import Fetched
 from vmm.data.preparation import prepare
-from vmm.data.registry import PBMC
+from vmm.data.source import Checksum
+from vmm.data.sources.pbmc import read
+from vmm.data.sources.pbmc_labels import read_labels
+from vmm.data.sources.records import SOURCES
+from vmm.data.sources.tenx import read_archive
 from vmm.errors import InputError
 
+PBMC = SOURCES["pbmc"]
+
 MINIATURE = {
-    archive("pbmc8k"): "61c614b89f6f0eb3f34454cd17e8a6ad",
-    archive("pbmc4k"): "fddf0e4a7b8b82021810d88c51765b5d",
-    GENES: "ae49fa076a9213b037bdf251d6993673",
-    METADATA: "a36aeb772e102f8dc6131d9ad95ba4a0",
+    "pbmc8k_filtered_gene_bc_matrices.tar.gz": "61c614b89f6f0eb3f34454cd17e8a6ad",
+    "pbmc4k_filtered_gene_bc_matrices.tar.gz": "fddf0e4a7b8b82021810d88c51765b5d",
+    "gene_info_pbmc.csv": "ae49fa076a9213b037bdf251d6993673",
+    "pbmc_metadata.pickle": "a36aeb772e102f8dc6131d9ad95ba4a0",
 }
 
 
@@ -81,7 +86,7 @@ def tar(path: Path, counts: np.ndarray, genes: list[str], cells: list[str], v3: 
 def test_10x_archives_of_both_versions(tmp_path: Path, v3: bool) -> None:
     counts = np.array([[1, 0, 2], [0, 0, 0], [0, 5, 0]])
     path = tar(tmp_path / "a.tar.gz", counts, ["E1", "E2", "E3"], ["A-1", "C-1", "G-1"], v3)
-    matrix, genes, cells = read_10x_archive(path)
+    matrix, genes, cells = read_archive(path)
     assert matrix.toarray().tolist() == [[1, 0, 2], [0, 5, 0]]  # the empty cell is left out
     assert genes == ["E1", "E2", "E3"] and cells.tolist() == ["A-1", "G-1"]
 
@@ -89,14 +94,14 @@ def test_10x_archives_of_both_versions(tmp_path: Path, v3: bool) -> None:
 def test_broken_10x_archives(tmp_path: Path) -> None:
     path = tar(tmp_path / "a.tar.gz", np.eye(3, dtype=int), ["E1", "E2"], ["A", "B", "C"], False)
     with pytest.raises(InputError, match="3 barcodes and 2 genes"):
-        read_10x_archive(path)
+        read_archive(path)
     path.write_bytes(path.read_bytes()[:-40])
     with pytest.raises(InputError, match="truncated or damaged"):
-        read_10x_archive(path)
+        read_archive(path)
     with tarfile.open(path, "w:gz") as archive_file:
         archive_file.addfile(tarfile.TarInfo("readme.txt"))
     with pytest.raises(InputError, match=r"has no matrix\.mtx in it"):
-        read_10x_archive(path)
+        read_archive(path)
 
 
 def pickled(path: Path, content: object) -> tuple[Path, Checksum]:
@@ -122,15 +127,9 @@ def test_runs_and_labels_are_put_together(tmp_path: Path) -> None:
         ["E2", "E1", "E3", "E4"], ["G-1", "T-1"], False,
     )  # fmt: skip
     (tmp_path / "genes.csv").write_text(",ENSG,GS\n1,E2,b\n2,E1,a\n3,E3,c\n4,E9,z\n")
-    files = {
-        archive("pbmc8k"): Fetched(eight),
-        archive("pbmc4k"): Fetched(four),
-        GENES: Fetched(tmp_path / "genes.csv"),
-        METADATA: Fetched(
-            *pickled(tmp_path / METADATA, labels(["T-1", "A-1", "G-1", "G-11"], [1, 0, 1, 0]))
-        ),
-    }
-    raw = read_pbmc(files, {})
+    metadata = pickled(tmp_path / "m.pickle", labels(["T-1", "A-1", "G-1", "G-11"], [1, 0, 1, 0]))
+    files = [(eight,), (four,), (tmp_path / "genes.csv",), metadata]
+    raw = read({file.name: Fetched(*files[i]) for i, file in enumerate(PBMC.files)}, {})
     # E3 is not expressed in the first run, E4 is not in the list; the order is the list's
     assert raw.genes == ["E2", "E1"]
     # G-1 is in both runs and stands for the second's; C-1 has no label; G-11 is in neither

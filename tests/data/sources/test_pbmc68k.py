@@ -4,18 +4,19 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from vmm.data.bundled import CAPTURE, read_pbmc68k, read_pbmc68k_replicates, thin
 from vmm.data.raw import RawCells
+from vmm.data.sources import pbmc68k, pbmc68k_replicates
+from vmm.data.sources.pbmc68k_replicates import CAPTURE, thin
 
 
 @pytest.fixture(scope="module")
 def original() -> RawCells:
-    return read_pbmc68k({}, {})
+    return pbmc68k.read({}, {})
 
 
 @pytest.fixture(scope="module")
 def replicates() -> RawCells:
-    return read_pbmc68k_replicates({}, {})
+    return pbmc68k_replicates.read({}, {})
 
 
 def test_counts_are_reconstructed(original: RawCells) -> None:

@@ -1,0 +1,18 @@
+"""Names and values as they are told in messages."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+
+def listing(values: Iterable[object], limit: int = 20) -> str:
+    """Join names for a message, at most `limit` of them."""
+    names = [str(value) for value in values]
+    more = f", … ({len(names)} in all)" if len(names) > limit else ""
+    return (", ".join(names[:limit]) + more) or "none"
+
+
+def as_text(value: Any) -> str:
+    """Return a name as text; bytes that are not UTF-8 become question marks in diamonds."""
+    return value.decode(errors="replace") if isinstance(value, bytes) else str(value)
