@@ -7,7 +7,6 @@ Priors without Empirical Bayes parameters have only (1).
 
 from __future__ import annotations
 
-import logging
 import math
 import time
 import warnings
@@ -30,9 +29,8 @@ from vmm.io import read_tensors, write_tensors
 from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import matrix_products
 from vmm.products import Precision
+from vmm.progress import say
 from vmm.tensors import Tensors
-
-log = logging.getLogger(__name__)
 
 Row = dict[str, float]
 EVALUATION_ROWS = 1024
@@ -555,7 +553,7 @@ def _resume(trainers: list[Trainer], path: Path) -> None:
     for trainer, state in zip(trainers, saved["trainings"], strict=True):
         trainer.restore(state)
     epochs = max(len(trainer.history) for trainer in trainers)
-    log.info("%s: resumed after epoch %d", path, epochs)
+    say(f"{path}: resumed after epoch {epochs}")
 
 
 def _read_checkpoint(

@@ -18,6 +18,7 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, NamedTuple
 from urllib.parse import urlsplit
 
+from vmm import progress
 from vmm.errors import InputError
 from vmm.io import refused
 
@@ -339,8 +340,9 @@ def _receive(response: requests.Response, part: Path, start: int) -> None:
     length = response.headers.get("Content-Length")
     total = None if length is None else start + int(length)
     bar = tqdm(
-        desc=part.name, total=total, initial=start, unit="B", unit_scale=True, mininterval=10
-    )
+        desc=part.name, total=total, initial=start, unit="B", unit_scale=True, mininterval=10,
+        file=progress.stream(),
+    )  # fmt: skip
     with part.open("ab" if continued else "wb") as out, bar:
         try:
             for chunk in response.iter_content(CHUNK):
