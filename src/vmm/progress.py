@@ -1,11 +1,48 @@
-"""Progress of a training: a bar in a terminal, a line now and then elsewhere."""
+"""Progress of what takes long: a bar in a terminal, a line now and then elsewhere.
+
+Epochs, a training that is resumed, downloads. All of it goes to standard error, or to the stream
+that `shown_on` sets, and nothing else goes there.
+"""
 
 from __future__ import annotations
 
 import sys
 import time
-from collections.abc import Callable
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from typing import Protocol
+
+
+class Stream(Protocol):
+    """What progress can be written to: any text file."""
+
+    def write(self, text: str, /) -> object: ...  # noqa: D102
+    def flush(self) -> object: ...  # noqa: D102
+    def isatty(self) -> bool: ...  # noqa: D102
+
+
+_stream: Stream | None = None
+
+
+@contextmanager
+def shown_on(stream: Stream) -> Iterator[None]:
+    """Let progress go to `stream` within the ``with`` block."""
+    global _stream
+    before, _stream = _stream, stream
+    try:
+        yield
+    finally:
+        _stream = before
+
+
+def stream() -> Stream:
+    """Return where progress goes."""
+    return sys.stderr if _stream is None else _stream
+
+
+def say(text: str) -> None:
+    """Show a line of progress."""
+    print(text, file=stream(), flush=True)
 
 
 def describe(row: dict[str, float]) -> str:
@@ -19,38 +56,35 @@ def describe(row: dict[str, float]) -> str:
 
 
 def progress(
-    label: str, max_epochs: int, stream: TextIO | None = None, interval: float = 10.0
+    label: str, max_epochs: int, interval: float = 10.0
 ) -> Callable[[dict[str, float]], None]:
-    """Return a function that shows the row of each epoch.
+    """Return a function that shows the row of each epoch: a bar in a terminal or a notebook.
 
     Parameters
     ----------
     label : str
         What is trained.
     max_epochs : int
-    stream : text file, optional
-        Where to; standard error by default. A terminal or a notebook gets a bar.
     interval : float
         Seconds between lines where there is no terminal.
     """
-    stream = sys.stderr if stream is None else stream
-    if stream.isatty() or "ipykernel" in sys.modules:
-        return _bar(label, max_epochs, stream)
+    if stream().isatty() or "ipykernel" in sys.modules:
+        return _bar(label, max_epochs)
     last = time.monotonic()
 
     def show(row: dict[str, float]) -> None:
         nonlocal last
         if time.monotonic() - last >= interval:
             last = time.monotonic()
-            print(f"{label}: epoch {row['epoch']}, {describe(row)}", file=stream, flush=True)
+            say(f"{label}: epoch {row['epoch']}, {describe(row)}")
 
     return show
 
 
-def _bar(label: str, max_epochs: int, stream: TextIO) -> Callable[[dict[str, float]], None]:
+def _bar(label: str, max_epochs: int) -> Callable[[dict[str, float]], None]:
     from tqdm.auto import tqdm
 
-    bar = tqdm(total=max_epochs, desc=label, unit="epoch", file=stream, dynamic_ncols=True)
+    bar = tqdm(total=max_epochs, desc=label, unit="epoch", file=stream(), dynamic_ncols=True)
 
     def show(row: dict[str, float]) -> None:
         bar.set_postfix_str(describe(row), refresh=False)

@@ -17,19 +17,17 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[2] / "src"))
 
 from vmm.errors import InputError
 from vmm.io import remove_leftovers
-
-FOR_THE_TERMINAL = re.compile(r": epoch \d+, |: resumed after epoch \d+$|B/s")
-"""Lines of progress: epochs, and what tqdm says of a download."""
+from vmm.progress import shown_on
 
 
 class Log:
-    """A stream that writes to the job's log, and lines of progress to the terminal too.
+    """A stream that writes to the job's log and, where `shown`, each line to the terminal too.
 
     A log that cannot be written (no space) goes to the terminal.
     """
 
-    def __init__(self, file: FileIO, terminal: TextIO):
-        self.file, self.terminal, self.line = file, terminal, ""
+    def __init__(self, file: FileIO, terminal: TextIO, shown: bool = False):
+        self.file, self.terminal, self.shown, self.line = file, terminal, shown, ""
 
     def write(self, text: str) -> int:
         """Write `text`."""
@@ -38,9 +36,9 @@ class Log:
         except OSError:
             self.terminal.write(text)
             return len(text)
-        *complete, self.line = re.split(r"[\r\n]", self.line + text)
-        for line in complete:
-            if FOR_THE_TERMINAL.search(line):
+        if self.shown:
+            *complete, self.line = re.split(r"[\r\n]", self.line + text)
+            for line in filter(str.strip, complete):
                 self.terminal.write(f"{line}\n")
         return len(text)
 
@@ -60,7 +58,8 @@ class Log:
 def job(snakemake) -> Iterator[None]:
     """Send all output of a job to its log; end it with one sentence if the input is wrong.
 
-    What an earlier job that was killed left half-written is removed first.
+    Of the output, progress (:mod:`vmm.progress`) is shown in the terminal too. What an earlier job
+    that was killed left half-written is removed first.
     """
     os.environ["NUMBA_NUM_THREADS"] = str(snakemake.threads)
     terminal = os.fdopen(os.dup(2), "w", buffering=1)
@@ -73,7 +72,8 @@ def job(snakemake) -> Iterator[None]:
     for output in map(Path, snakemake.output):
         remove_leftovers(output.parent, output.name)
     try:
-        yield
+        with shown_on(Log(log, terminal, shown=True)):
+            yield
         set_back(snakemake.input)
     except InputError as error:
         print(error)

@@ -11,6 +11,7 @@ import logging
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from vmm import progress
 from vmm.data.source import Checksum
 from vmm.data.verification import CHUNK, verify
 
@@ -135,8 +136,9 @@ def _receive(response: requests.Response, part: Path, start: int) -> None:
     length = response.headers.get("Content-Length")
     total = None if length is None else start + int(length)
     bar = tqdm(
-        desc=part.name, total=total, initial=start, unit="B", unit_scale=True, mininterval=10
-    )
+        desc=part.name, total=total, initial=start, unit="B", unit_scale=True, mininterval=10,
+        file=progress.stream(),
+    )  # fmt: skip
     with part.open("ab" if continued else "wb") as out, bar:
         try:
             for chunk in response.iter_content(CHUNK):

@@ -2,19 +2,16 @@
 
 from __future__ import annotations
 
-import logging
 import warnings
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vmm.errors import InputError
 from vmm.io import read_tensors, write_tensors
+from vmm.progress import say
 
 if TYPE_CHECKING:
     from vmm.training.loop import Trainer
-
-log = logging.getLogger(__name__)
-
 
 def save_checkpoint(trainers: list[Trainer], path: Path) -> None:
     """Write a checkpoint of trainings, whole or not at all."""
@@ -32,7 +29,7 @@ def resume(trainers: list[Trainer], path: Path) -> None:
     for trainer, state in zip(trainers, saved["trainings"], strict=True):
         trainer.restore(state)
     epochs = max(len(trainer.history) for trainer in trainers)
-    log.info("%s: resumed after epoch %d", path, epochs)
+    say(f"{path}: resumed after epoch {epochs}")
 
 
 def _read_checkpoint(
