@@ -12,6 +12,7 @@ from vmm.benchmark import config as configuration
 from vmm.benchmark import grid
 from vmm.benchmark.job import Job, model_folder
 from vmm.benchmark.methods.records import METHODS, names
+from vmm.benchmark.metrics.records import modules_of, scoring_of, showing_of
 from vmm.benchmark.provenance import code_hash
 from vmm.benchmark.setting import CHOSEN, LEIDEN, TRAINED as TRAINED_SETTINGS, Setting
 from vmm.errors import InputError
@@ -22,9 +23,13 @@ LATENT = ("latent.npz", "run.json")
 TRAINED = ("weights.pt", *LATENT, "history.csv")
 
 
-def code(script, modules=()):
-    """Return a hash of what a job runs: its script, what that imports, and modules named here."""
-    return code_hash(ROOT / "workflow" / "scripts" / script, modules)
+def code(script, modules=lambda wildcards: (), files=()):
+    """Return a parameter: the hash of a script, what it imports, and modules that it finds by name.
+
+    Hashed only for jobs that Snakemake looks at.
+    """
+    path = ROOT / "workflow" / "scripts" / script
+    return lambda wildcards: code_hash(path, modules(wildcards), files)
 
 
 def check_place():

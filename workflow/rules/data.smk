@@ -3,12 +3,15 @@
 from vmm.data import origin
 
 
-def preparation_of(wildcards):
-    """Return the code that prepares a data set, its own and no other's, and its record."""
+def source(wildcards):
+    """Return the record of where a data set comes from."""
     settings = grid.data_settings(config["datasets"][wildcards.dataset])
-    source = origin.find(wildcards.dataset, settings)
-    modules = [step.partition(":")[0] for step in source.steps]
-    return [code("prepare.py", modules), source.prepared_from()]
+    return origin.find(wildcards.dataset, settings)
+
+
+def readers(wildcards):
+    """Return the modules that read a data set, its own and no other's."""
+    return [step.partition(":")[0] for step in source(wildcards).steps]
 
 
 rule prepare:
@@ -30,7 +33,8 @@ rule prepare:
         runtime=growing(120),
     params:
         settings=lambda w: grid.data_settings(config["datasets"][w.dataset]),
-        code=preparation_of,
+        source=lambda w: source(w).prepared_from(),
+        code=code("prepare.py", readers),
     script:
         "../scripts/prepare.py"
 
@@ -53,6 +57,8 @@ rule split:
         runtime=growing(10),
     params:
         seed=config["seed"],
+        # Snakemake compares no parameter that takes the input, and a further method is no other split.
+        starts=lambda w, input: grid.starts(config, w.dataset),
         code=code("split.py"),
     script:
         "../scripts/split.py"

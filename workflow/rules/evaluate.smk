@@ -20,7 +20,8 @@ rule evaluate_clustering:
         runtime=growing(60),
     params:
         resolution=EXPERIMENTS.get("cells", {}).get("leiden_resolution"),
-        code=code("evaluate_clustering.py"),
+        metrics=scoring_of("clustering"),
+        code=code("evaluate_clustering.py", lambda w: modules_of("clustering")),
     script:
         "../scripts/evaluate_clustering.py"
 
@@ -43,7 +44,8 @@ rule evaluate_integration:
         runtime=growing(720),
     params:
         bras=config["silhouette_batch"] == "bras",
-        code=code("evaluate_integration.py"),
+        metrics=scoring_of("integration"),
+        code=code("evaluate_integration.py", lambda w: modules_of("integration")),
     script:
         "../scripts/evaluate_integration.py"
 
@@ -69,7 +71,11 @@ rule evaluate_elbo_surgery:
         gpu=gpus(),
     params:
         n_samples=EXPERIMENTS.get("elbo_surgery", {}).get("n_samples"),
-        code=lambda w: code("evaluate_elbo_surgery.py", METHODS["images"][w.method].depends_on),
+        metrics=scoring_of("elbo_surgery"),
+        code=code(
+            "evaluate_elbo_surgery.py",
+            lambda w: [*modules_of("elbo_surgery"), *METHODS["images"][w.method].depends_on],
+        ),
     script:
         "../scripts/evaluate_elbo_surgery.py"
 

@@ -20,6 +20,7 @@ rule figure_batch_size:
         jobs=sorted(
             {(j.dataset, str(j.setting)) for j in grid.experiment_jobs(config, "batch_size")}
         ),
+        labels=labels_of(grid.experiment_jobs(config, "batch_size")),
         code=code("figure_batch_size.py"),
     script:
         "../scripts/figure_batch_size.py"
@@ -46,7 +47,7 @@ rule samples:
         mem_mb=growing(6000),
         runtime=growing(30),
     params:
-        code=lambda w: code("samples.py", METHODS["images"][w.method].depends_on),
+        code=code("samples.py", lambda w: METHODS["images"][w.method].depends_on),
     script:
         "../scripts/samples.py"
 
@@ -67,7 +68,7 @@ rule figure_samples:
         mem_mb=growing(4000),
         runtime=growing(20),
     params:
-        label=lambda w: METHODS["images"][w.method].label,
+        title=lambda w: f"{dataset_label(w.dataset)}, {METHODS['images'][w.method].label}",
         code=code("figure_samples.py"),
     script:
         "../scripts/figure_samples.py"

@@ -1,8 +1,7 @@
 """What rules take as input and give as output: functions of wildcards and the configuration."""
 
-import hashlib
-
 from snakemake import __version__ as snakemake_version
+from vmm.paper.labels import dataset_label
 from vmm.paper.report import contents
 
 PAGE = ROOT / "src" / "vmm" / "paper" / "report"
@@ -206,6 +205,20 @@ def descriptions_of(tables):
     return [f"{RUN}/data/{name}.json" for name in names]
 
 
+def labels_of(jobs):
+    """Return what people read for the data sets and methods of jobs.
+
+    A parameter of what shows them, for labels stand in records, which count as no code.
+    """
+    datasets = {dataset_label(job.dataset) for job in jobs}
+    return sorted(datasets | {job.record.label for job in jobs})
+
+
+def labels_of_tables(tables):
+    """Return the labels in tables."""
+    return labels_of([job for n in tables for job in TABLE_JOBS[n]])
+
+
 def grids_of(tables):
     """Return the jobs of tables as rows name them, and the metrics that they need."""
     return {
@@ -217,11 +230,7 @@ def grids_of(tables):
 # The report -------------------------------------------------------------------------------------
 
 
-def looks():
-    """Return a hash of what the page is made with besides code: template, style, captions."""
-    files = [*PAGE.glob("report.*"), *(PAGE / "captions").glob("*.rst")]
-    text = b"".join(path.read_bytes() for path in sorted(files))
-    return hashlib.sha256(text).hexdigest()[:16]
+CAPTIONS = sorted((PAGE / "captions").glob("*.rst"))
 
 
 def curve_jobs(wildcards):

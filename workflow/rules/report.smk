@@ -18,6 +18,7 @@ rule training_curves:
         runtime=growing(20),
     params:
         shown=lambda w: [(job.record.label, job.record.colour) for job in curve_jobs(w)],
+        title=lambda w: dataset_label(w.dataset),
         code=code("training_curves.py"),
     script:
         "../scripts/training_curves.py"
@@ -46,7 +47,7 @@ rule report:
     params:
         snakemake=snakemake_version,
         partial=False,
-        looks=looks(),
-        code=code("report.py"),
+        labels=labels_of(report_jobs()),
+        code=code("report.py", files=CAPTIONS),
     script:
         "../scripts/report.py"

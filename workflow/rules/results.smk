@@ -25,6 +25,11 @@ def results():
     return list(dict.fromkeys(files))
 
 
+def report_jobs():
+    """Return the models and embeddings that the report tells of."""
+    return grid.training_jobs(config) + grid.baseline_jobs(config)
+
+
 def report_inputs():
     """Return everything that the report shows."""
     trained = dict.fromkeys(job.dataset for job in grid.training_jobs(config))

@@ -22,6 +22,8 @@ rule table:
         runtime=growing(10),
     params:
         grids=lambda w: grids_of([int(w.number)]),
+        labels=lambda w: labels_of_tables([int(w.number)]),
+        metrics=lambda w: showing_of(METRICS_OF_TABLE[int(w.number)]),
         code=code("table.py"),
     script:
         "../scripts/table.py"
@@ -45,6 +47,7 @@ rule comparison:
         runtime=growing(10),
     params:
         grids=grids_of(TABLES),
+        labels=labels_of_tables(TABLES),
         code=code("comparison.py"),
     script:
         "../scripts/comparison.py"
@@ -68,6 +71,7 @@ rule recommendation:
         runtime=growing(10),
     params:
         grids=grids_of(CELL_TABLES),
+        labels=labels_of_tables(CELL_TABLES),
         code=code("recommendation.py"),
     script:
         "../scripts/recommendation.py"

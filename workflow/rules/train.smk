@@ -24,7 +24,7 @@ rule train_cells:
         gpu=gpus(),
     params:
         specs=specs,
-        code=lambda w: code("train.py", METHODS[kind_of(w.dataset)][w.method].depends_on),
+        code=code("train.py", lambda w: METHODS[kind_of(w.dataset)][w.method].depends_on),
     script:
         "../scripts/train.py"
 
@@ -60,6 +60,6 @@ rule baselines:
         trials=config["trials"],
         seed=config["seed"],
         folder=lambda w: BASELINE.replace("{dataset}", w.dataset),
-        code=code("baselines.py", made_by(BASELINES)),
+        code=code("baselines.py", lambda w: made_by(BASELINES)),
     script:
         "../scripts/baselines.py"

@@ -25,7 +25,7 @@ rule tune:
         specs=lambda w: [grid.ladder_spec(ladder, config).plain() for ladder in ladders_of_job(w)],
         models=lambda w: f"{RUN}/"
         + model_folder(w.dataset, grid.TUNED_METHOD, "{setting}", "{trial}"),
-        code=code("tune.py", METHODS["cells"][grid.TUNED_METHOD].depends_on),
+        code=code("tune.py", lambda w: METHODS["cells"][grid.TUNED_METHOD].depends_on),
     script:
         "../scripts/tune.py"
 
@@ -49,7 +49,10 @@ rule evaluate_tuning:
         runtime=growing(720),
     params:
         bras=config["silhouette_batch"] == "bras",
-        code=code("evaluate_tuning.py"),
+        metrics=scoring_of("clustering") + scoring_of("integration"),
+        code=code(
+            "evaluate_tuning.py", lambda w: modules_of("clustering") + modules_of("integration")
+        ),
     script:
         "../scripts/evaluate_tuning.py"
 

@@ -6,11 +6,10 @@ from _script import job
 
 with job(snakemake):
     from vmm.io import read_arrays
-    from vmm.paper.labels import dataset_label
     from vmm.plots.samples import samples_figure
     from vmm.plots.style import note_figure, save
 
-    title = f"{dataset_label(snakemake.wildcards.dataset)}, {snakemake.params.label}"
+    title = snakemake.params.title
     archive = read_arrays(snakemake.input[0])
     noted = "note" in archive
     figure = (

@@ -6,7 +6,6 @@ from _script import folders, job
 
 with job(snakemake):
     from vmm.io import read_json
-    from vmm.paper.labels import dataset_label
     from vmm.plots.style import save
     from vmm.plots.training_curves import Trainings, read_history, training_curves_figure
 
@@ -19,6 +18,5 @@ with job(snakemake):
         of_method = trainings.setdefault(label, Trainings(label, colour, [], []))
         of_method.histories.append(history)
         of_method.best_epochs.append(read_json(folder / "run.json")["best_epoch"])
-    title = dataset_label(snakemake.wildcards.dataset)
-    figure = training_curves_figure(list(trainings.values()), title)
+    figure = training_curves_figure(list(trainings.values()), snakemake.params.title)
     save(figure, Path(snakemake.output[0]).with_suffix(""))

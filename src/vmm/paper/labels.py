@@ -6,6 +6,7 @@ from vmm.benchmark.methods.records import method_of
 from vmm.benchmark.setting import CHOSEN, LEIDEN, Setting
 from vmm.data.sources.records import SOURCES
 
+
 def dataset_label(name: str) -> str:
     """Return the name of a data set as it is printed."""
     return SOURCES[name].label if name in SOURCES else name

@@ -13,6 +13,7 @@ from vmm.progress import say
 if TYPE_CHECKING:
     from vmm.training.loop import Trainer
 
+
 def save_checkpoint(trainers: list[Trainer], path: Path) -> None:
     """Write a checkpoint of trainings, whole or not at all."""
     fingerprints = [trainer.fingerprint for trainer in trainers]
