@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import csv
-import platform
 import resource
 import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import replace
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -33,6 +31,7 @@ from vmm.progress import progress as show_progress
 from vmm.stacked import fit_stacked
 from vmm.tensors import CellTensors, ImageTensors, Tensors
 from vmm.training import FitResult, Row, Settings, embed, fit
+from vmm.versions import installed
 
 PRETRAINING_RATE = 2e-3
 SAMPLES_PER_CLUSTER = 10
@@ -187,19 +186,13 @@ def job_label(spec: dict[str, Any]) -> str:
 def machine(device: torch.device) -> dict[str, Any]:
     """Return device, threads, peak memory and versions of this process."""
     on_gpu = device.type == "cuda"
-    packages = {}
-    for name in ("vmm", "torch", "numpy", "scipy", "scvi-tools"):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            continue
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "threads": torch.get_num_threads(),
         "peak_memory_mb": round(peak, 1),
         "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20, 1) if on_gpu else 0,
-        "versions": {"python": platform.python_version(), **packages},
+        "versions": installed("torch", "numpy", "scipy", "scvi-tools"),
     }
 
 

@@ -6,12 +6,12 @@ from _script import job
 
 with job(snakemake):
     from vmm.report.page import build_report, write_report
-    from vmm.report.versions import installed
+    from vmm.report.versions import environment
 
     page = build_report(
         Path(snakemake.output[0]).parent,
         snakemake.config,
-        {"snakemake": snakemake.params.snakemake, **installed()},
+        {"snakemake": snakemake.params.snakemake, **environment()},
         partial=snakemake.params.partial,
     )
     write_report(page, snakemake.output[0])
