@@ -25,6 +25,7 @@ from jsonschema.validators import extend
 from vmm.data.download import is_url
 from vmm.data.registry import SOURCES
 from vmm.data.supplied import lack
+from vmm.editors import editor_schema
 from vmm.errors import InputError
 from vmm.grid import tuned_datasets, tuned_keys
 
@@ -506,14 +507,18 @@ def _paragraph(text: str) -> str:
 
 
 def main(arguments: list[str] | None = None) -> int:
-    """Check a configuration file, or print the reference."""
+    """Check a configuration file, or print the reference or the schema for editors."""
     parser = argparse.ArgumentParser(prog="python -m vmm.config", description=main.__doc__)
     group = parser.add_mutually_exclusive_group(required=True)
     group.add_argument("--docs", action="store_true", help="print the reference of all keys")
+    group.add_argument("--schema", action="store_true", help="print config/schema.json")
     group.add_argument("file", nargs="?", help="configuration file to check")
     options = parser.parse_args(arguments)
     if options.docs:
         print(documentation(), end="")
+        return 0
+    if options.schema:
+        print(editor_schema(schema(), {n: source.kind for n, source in SOURCES.items()}), end="")
         return 0
     try:
         check_files(load(options.file), options.file)
