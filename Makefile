@@ -7,27 +7,31 @@ CORES  ?= all
 
 BIN   = $(VENV)/bin
 READY = $(VENV)/.ready
-PIP   = $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check install
+PIP   = $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 LOCKS = requirements.lock requirements-torch.lock
 UV    = build/uv/bin/uv
 SMK   := Snakefile $(wildcard workflow/rules/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo paper evidence bench docs test test-faults test-slurm lint format clean
+.PHONY: help setup lock demo paper evidence bench docs test test-fast test-faults test-slurm lint \
+  format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
 
-setup: $(READY)  ## make the environment (.venv); again when a lock changes
+setup: $(READY)  ## make the environment (.venv); again when a lock or pyproject.toml changes
 
-$(READY): $(LOCKS)
+$(READY): $(LOCKS) pyproject.toml
 	@test -n "$(PYTHON)" || \
 	  { echo "make: Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
 	@echo "Setting up $(VENV): 2.5 GB, some minutes, once."
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "  1/3 packages, by their hashes" && $(PIP) --require-hashes --no-deps -r requirements.lock
-	@echo "  2/3 PyTorch" && $(PIP) --no-warn-conflicts -r requirements-torch.lock
-	@echo "  3/3 vmm" && $(PIP) --no-deps --no-build-isolation --editable .
+	@echo "  1/3 packages, by their hashes" && $(PIP) install --require-hashes --no-deps -r requirements.lock
+	@echo "  2/3 PyTorch" && $(PIP) install --no-warn-conflicts -r requirements-torch.lock
+	@# Until 0.2 the distribution was called vmm, as somebody else's is.
+	@if $(BIN)/python -m pip list --editable --format freeze 2> /dev/null | grep -q '^vmm=='; then \
+	  $(PIP) uninstall --yes vmm; fi
+	@echo "  3/3 vmm" && $(PIP) install --no-deps --no-build-isolation --editable .
 	@touch $@
 
 $(UV):
@@ -69,6 +73,11 @@ docs: $(READY)  ## make the pages of docs/ in docs/_build/html, the tutorial exe
 	@$(BIN)/python -m sphinx -q -E -W --keep-going -b html docs docs/_build/html
 	@echo "Open docs/_build/html/index.html"
 
+# Of the method: what a change of a prior, a model or the training can break.
+FAST = $(addprefix tests/,numerics priors models training data)
+test-fast: $(READY)  ## unit tests of the method, in a minute or so
+	@$(BIN)/python -m pytest -n 2 --dist loadfile $(FAST)
+
 test: $(READY)  ## run the tests
 	@$(BIN)/python -m pytest -n 2 --dist loadfile
 
@@ -78,8 +87,10 @@ test-faults: $(READY)  ## kill runs at random moments, fill up disks, turn back 
 test-slurm: $(READY)  ## a pipeline through a real Slurm: as root on Debian, installed and started for it
 	@tests/slurm/install.sh && $(BIN)/python -m pytest -m slurm tests/slurm || test $$? -eq 77
 
-lint: $(READY)  ## ruff, snakefmt and snakemake --lint
+lint: $(READY)  ## ruff, mypy, import-linter, snakefmt and snakemake --lint
 	@$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	@$(BIN)/mypy
+	@$(BIN)/lint-imports --no-cache --no-logo
 	@$(BIN)/snakefmt --check $(SMK)
 	@$(BIN)/snakemake --lint --configfile config/demo.yaml
 

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-import importlib.metadata
 import os
 import re
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
+
+import vmm
 
 # For the kernels that execute the tutorial.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -16,7 +17,7 @@ os.environ["COLUMNS"] = "80"
 project = "vmm"
 author = "The vmm developers"
 copyright = f"2026, {author}"
-release = importlib.metadata.version("vmm")
+release = vmm.__version__
 
 extensions = ["myst_nb", "sphinx.ext.autodoc", "sphinx.ext.napoleon", "sphinx.ext.viewcode"]
 exclude_patterns = ["_build", "evidence"]

@@ -21,16 +21,17 @@ def __getattr__(name: str):
         try:
             from vmm.scvi import SCVI
         except ModuleNotFoundError as error:
-            raise ImportError(
-                f"vmm.SCVI needs {error.name}: install vmm with its extra 'api', "
-                "such as by pip install '.[api]'"
-            ) from error
+            from vmm.versions import INSTALL_API
+
+            raise ImportError(f"vmm.SCVI needs {error.name}: {INSTALL_API}") from error
 
         return SCVI
     if name == "__version__":
         from importlib.metadata import version
 
-        return version("vmm")
+        from vmm.versions import DISTRIBUTION
+
+        return version(DISTRIBUTION)
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 

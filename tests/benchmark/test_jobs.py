@@ -253,7 +253,7 @@ from pathlib import Path
 import tiny_jobs as t
 import vmm.training.stacked
 
-vmm.training.stacked.fit = functools.partial(vmm.training.fit, checkpoint_seconds=0.0)
+vmm.training.stacked.fit = functools.partial(vmm.training.loop.fit, checkpoint_seconds=0.0)
 
 def progress(row):
     if row["epoch"] == 3:

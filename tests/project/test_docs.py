@@ -23,7 +23,8 @@ from vmm.cli import parser
 
 ROOT = Path(__file__).resolve().parents[2]
 DOCS = ROOT / "docs"
-PAGES = [ROOT / "README.md", ROOT / "CHANGELOG.md", *sorted(DOCS.glob("**/*.md"))]
+PAGES = [*(ROOT / f"{name}.md" for name in ("README", "CHANGELOG", "CONTRIBUTING"))]
+PAGES += sorted(DOCS.glob("**/*.md"))
 PAGES = [page for page in PAGES if not {"_build", "evidence"} & set(page.parts)]
 FENCE = re.compile(r"^```(\S*)[^\n]*\n(.*?)^```", re.DOTALL | re.MULTILINE)
 
@@ -109,9 +110,9 @@ def test_keys_of_the_configuration(page):
 
 @each_page
 def test_make_targets(page):
-    targets = re.findall(r"^([a-z]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
+    targets = re.findall(r"^([a-z-]+):", (ROOT / "Makefile").read_text(), re.MULTILINE)
     for text in code(page):
-        for target in re.findall(r"^make ([a-z]+)", text):
+        for target in re.findall(r"^make ([a-z-]+)", text):
             assert target in targets
 
 

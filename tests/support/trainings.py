@@ -11,7 +11,8 @@ from vmm.models.count_vae import CountVAE
 from vmm.models.image_vae import ImageVAE
 from vmm.models.tensors import CellTensors, ImageTensors
 from vmm.priors import make_prior
-from vmm.training import FitResult, Settings, fit
+from vmm.training.loop import fit
+from vmm.training.settings import FitResult, Settings
 
 P, K = 2, 6
 PRIORS = ["normal", "vampprior", "gmm", "vmm"]

@@ -8,7 +8,7 @@ from _script import job
 with job(snakemake):
     from vmm.io import whole
     from vmm.paper.report.page import build_report, write_report
-    from vmm.paper.report.versions import installed
+    from vmm.paper.report.versions import environment
     from vmm.paper.tables import build_table, write_table
 
     run, grids = Path(snakemake.params.run), snakemake.params.grids
@@ -19,6 +19,6 @@ with job(snakemake):
     for number, rows in rows_by_table(parts, grids).items():
         table = build_table(number, rows, jobs[number], known, partial=True)
         made += write_table(table, run / "partial" / f"table{number}")
-    page = build_report(run, snakemake.config, installed(), partial=True)
+    page = build_report(run, snakemake.config, environment(), partial=True)
     write_report(page, run / "partial.html")
     print("\n".join(map(str, [run / "partial.html", *made])))

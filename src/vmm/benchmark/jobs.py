@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import csv
-import platform
 import resource
 import time
 from collections.abc import Callable, Mapping, Sequence
-from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -20,6 +18,7 @@ from vmm.device import resolve_device
 from vmm.io import atomic, read_arrays, remove_leftovers, write_json, write_tensors
 from vmm.lazy import resolve
 from vmm.progress import progress as show_progress
+from vmm.versions import installed
 
 if TYPE_CHECKING:
     import torch
@@ -66,7 +65,7 @@ def train_trials(
         For each trial, called with the row of each epoch; by default progress goes to standard
         error.
     cuda_graph : bool
-        See :class:`vmm.training.Settings`.
+        See :class:`vmm.training.settings.Settings`.
     origin : mapping, optional
         What else the result depends on, for run.json.
 
@@ -153,17 +152,11 @@ def machine(device: torch.device) -> dict[str, Any]:
     import torch
 
     on_gpu = device.type == "cuda"
-    packages = {}
-    for name in ("vmm", "torch", "numpy", "scipy", "scvi-tools"):
-        try:
-            packages[name] = version(name)
-        except PackageNotFoundError:
-            continue
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     return {
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "threads": torch.get_num_threads(),
         "peak_memory_mb": round(peak, 1),
         "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20, 1) if on_gpu else 0,
-        "versions": {"python": platform.python_version(), **packages},
+        "versions": installed("torch", "numpy", "scipy", "scvi-tools"),
     }

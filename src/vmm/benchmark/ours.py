@@ -47,7 +47,7 @@ def train_ours(
     progress : sequence of callable
         For each trial, called with the row of each epoch.
     cuda_graph : bool
-        See :class:`vmm.training.Settings`.
+        See :class:`vmm.training.settings.Settings`.
     """
     tensors = to_tensors(data, device)
     models = [

@@ -49,7 +49,7 @@ def climb(
         Maps a trial and a setting to the model's folder.
     device : str
     cuda_graph : bool
-        See :class:`vmm.training.Settings`.
+        See :class:`vmm.training.settings.Settings`.
     origin : mapping, optional
         What else a step's model depends on: data and code.
 

@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from vmm.cli.citation import CITATION
 from vmm.errors import InputError
+from vmm.versions import INSTALL_API
 
 EXAMPLES = """\
 examples:
@@ -152,9 +153,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     options = parser().parse_args(arguments)
     if options.version:
-        from importlib.metadata import version
+        from vmm import __version__
 
-        print(f"vmm {version('vmm')}")
+        print(f"vmm {__version__}")
     elif options.command == "cite":
         print(CITATION, end="")
     elif options.command == "fit":
@@ -170,11 +171,7 @@ def _fit(options: argparse.Namespace) -> int:
 
         fit_file(options)
     except ModuleNotFoundError as error:
-        print(
-            f"vmm: {error.name} is not installed; install vmm with its extra 'api', such as by "
-            "pip install '.[api]'.",
-            file=sys.stderr,
-        )
+        print(f"vmm: {error.name} is not installed; {INSTALL_API}.", file=sys.stderr)
         return 2
     except InputError as error:
         print(f"vmm: {in_options(str(error)).rstrip('.')}.", file=sys.stderr)

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import argparse
 import base64
-import platform
 import shlex
-from importlib.metadata import version
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,6 +12,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 import vmm.paper.report
 from vmm.io import atomic
+from vmm.versions import installed
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,8 +77,7 @@ def write_page(
         epochs=len(model.history["elbo_train"]),
         best=model.best_epoch_,
         command=command(options),
-        versions={"python": platform.python_version()}
-        | {name: version(name) for name in ("vmm", "torch", "scvi-tools", "anndata")},
+        versions=installed("torch", "scvi-tools", "anndata"),
     )
     with atomic(path) as temporary:
         temporary.write_text(text, encoding="utf-8")

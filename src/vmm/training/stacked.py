@@ -90,7 +90,7 @@ def fit_all(
     checkpoint: str | Path | None = None,
     progress: Sequence[Callable[[Row], None]] | None = None,
 ) -> list[FitResult]:
-    """Train one model alone, by :func:`vmm.training.fit`, or several at once."""
+    """Train one model alone, by :func:`vmm.training.loop.fit`, or several at once."""
     if len(models) > 1:
         return fit_stacked(models, data, splits, settings, labels, checkpoint, progress=progress)
     show = None if progress is None else progress[0]

@@ -5,11 +5,7 @@ import math
 import numpy as np
 import pytest
 
-from vmm.benchmark.metrics.clustering import (
-    NO_MEMBERSHIP,
-    assignment_scores,
-    clustering_scores,
-)
+from vmm.benchmark.metrics.clustering import NO_MEMBERSHIP, assignment_scores, clustering_scores
 from vmm.benchmark.metrics.records import CLUSTERING_METRICS
 from vmm.errors import InputError
 

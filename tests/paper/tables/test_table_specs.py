@@ -7,14 +7,7 @@ import pytest
 from vmm.benchmark.metrics.records import Metric
 from vmm.errors import InputError
 from vmm.paper.comparison import published
-from vmm.paper.tables.specs import (
-    TABLES,
-    RowKey,
-    is_baseline,
-    row_label,
-    row_order,
-    table_spec,
-)
+from vmm.paper.tables.specs import TABLES, RowKey, is_baseline, row_label, row_order, table_spec
 
 THREE = Metric("m", "clustering", "module:function", "A number.", decimals=None)
 

@@ -8,11 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vmm.benchmark.config.contradictions import (
-    KIND_OF_EXPERIMENT,
-    contradictions,
-    without_origin,
-)
+from vmm.benchmark.config.contradictions import KIND_OF_EXPERIMENT, contradictions, without_origin
 from vmm.benchmark.config.messages import sentences
 from vmm.benchmark.config.read import read
 from vmm.benchmark.config.schema import Validator, branch, resolve, schema

@@ -2,27 +2,21 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Mapping
-from importlib.metadata import PackageNotFoundError, version
 from typing import Any
 
+from vmm.versions import installed
+
 PACKAGES = (
-    "vmm", "torch", "numpy", "scipy", "scikit-learn", "scikit-misc", "pandas", "anndata", "scanpy",
+    "torch", "numpy", "scipy", "scikit-learn", "scikit-misc", "pandas", "anndata", "scanpy",
     "scvi-tools", "lightning", "scib-metrics", "jax", "pymde", "harmonypy", "scanorama",
     "leidenalg", "igraph", "matplotlib",
 )  # fmt: skip
 
 
-def installed() -> dict[str, str]:
+def environment() -> dict[str, str]:
     """Return the versions of what is installed here."""
-    found = {"python": platform.python_version()}
-    for package in PACKAGES:
-        try:
-            found[package] = version(package)
-        except PackageNotFoundError:
-            continue
-    return found
+    return installed(*PACKAGES)
 
 
 def recorded(runs: Mapping[str, Mapping[str, Any]]) -> dict[str, list[str]]:

@@ -22,14 +22,7 @@ from vmm.benchmark.metrics.significance import (
 )
 from vmm.errors import InputError
 from vmm.paper.labels import dataset_label
-from vmm.paper.tables.specs import (
-    RowKey,
-    TableSpec,
-    is_baseline,
-    row_label,
-    row_order,
-    table_spec,
-)
+from vmm.paper.tables.specs import RowKey, TableSpec, is_baseline, row_label, row_order, table_spec
 
 Jobs = Iterable[Mapping[str, Any]]
 ABSENT = "absent"

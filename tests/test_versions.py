@@ -1,0 +1,34 @@
+"""The distribution's name, and the versions that results record."""
+
+from __future__ import annotations
+
+import platform
+import tomllib
+from pathlib import Path
+
+import pytest
+import torch
+
+import vmm
+from vmm import versions
+
+PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
+
+
+def test_the_name_is_the_projects():
+    """And not that of the package that has the name ``vmm`` on the package index."""
+    assert tomllib.loads(PROJECT.read_text())["project"]["name"] == versions.DISTRIBUTION
+    assert vmm.__version__ == versions.installed()["vmm"]
+
+
+def test_versions_of_what_is_installed():
+    found = versions.installed("torch", "no-such-package")
+    assert list(found) == ["python", "vmm", "torch"]
+    assert found["python"] == platform.python_version() and found["torch"] == torch.__version__
+
+
+def test_source_that_is_not_installed_has_no_version(monkeypatch):
+    monkeypatch.setattr(versions, "DISTRIBUTION", "no-such-package")
+    assert "vmm" not in versions.installed("torch")
+    with pytest.raises(ImportError, match="no-such-package"):
+        _ = vmm.__version__
