@@ -23,11 +23,10 @@ class Linear(nn.Linear):
     """
 
     precision: Precision = "float32"
-    affine = staticmethod(affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x Wᵀ + b, shape (n, n_out)."""
-        return self.affine(x, self.weight, self.bias, self.precision)
+        return affine(x, self.weight, self.bias, self.precision)
 
 
 @contextmanager
@@ -70,8 +69,6 @@ class HiddenLayer(nn.Module):
     generator : torch.Generator, optional
     """
 
-    batch_norm = staticmethod(F.batch_norm)
-
     def __init__(
         self, n_in: int, n_out: int, dropout: float, generator: torch.Generator | None = None
     ):
@@ -92,7 +89,7 @@ class HiddenLayer(nn.Module):
             Uniform numbers in [0, 1): a unit is kept where they reach the dropout probability.
         """
         norm = self.norm
-        hidden = self.batch_norm(
+        hidden = F.batch_norm(
             self.linear(x),
             norm.running_mean,
             norm.running_var,
