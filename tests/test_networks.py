@@ -9,8 +9,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
 from test_training import KINDS, PRIORS, make_data, make_model, noise_for
-from vmm.models.networks import HiddenLayer, Linear, linear, matrix_products
-from vmm.products import without_onednn
+from vmm.models.networks import (
+    HiddenLayer,
+    Linear,
+    linear,
+    matrix_products,
+    with_stackable_layers,
+)
+from vmm.products import affine, stackable_affine, without_onednn
 
 aten = torch.ops.aten
 LAYOUT = {"aten::t", "aten::transpose.int", "aten::detach", "aten::alias", "aten::_to_copy"}
@@ -155,9 +161,10 @@ def test_hidden_layers_stack(training):
     x = 2 + torch.randn(3, 7, 5, generator=generator, dtype=torch.float64)
     parameters, buffers = torch.func.stack_module_state(layers)
     before = buffers["norm.running_mean"].clone()
+    skeleton = with_stackable_layers(layers[0])
 
     def output(state, inputs):
-        return torch.func.functional_call(layers[0], state, (inputs, training))
+        return torch.func.functional_call(skeleton, state, (inputs, training))
 
     stacked = torch.func.vmap(output)((parameters | buffers), x)
     weight = torch.linspace(-1, 2, 28, dtype=torch.float64).reshape(7, 4)
@@ -171,3 +178,9 @@ def test_hidden_layers_stack(training):
         for name, value in layer.named_buffers():
             torch.testing.assert_close(buffers[name][i], value, rtol=1e-11, atol=1e-11)
     assert torch.equal(before, buffers["norm.running_mean"]) != training
+
+
+def test_the_model_itself_keeps_its_layers():
+    layer = HiddenLayer(5, 4, 0.1)
+    copy = with_stackable_layers(layer)
+    assert copy.linear.affine is stackable_affine and layer.linear.affine is affine

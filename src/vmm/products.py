@@ -7,6 +7,7 @@ from contextlib import contextmanager
 from typing import Literal
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
 from vmm.closed_form import map_at_once
@@ -28,6 +29,15 @@ def affine(x: Tensor, weight: Tensor, bias: Tensor, precision: Precision = "floa
         Of the products of the forward and the backward pass; all that is given and returned is
         float32.
     """
+    if precision == "float32" and not _by_onednn(x, weight.mT):
+        return F.linear(x, weight, bias)
+    return stackable_affine(x, weight, bias, precision)
+
+
+def stackable_affine(
+    x: Tensor, weight: Tensor, bias: Tensor, precision: Precision = "float32"
+) -> Tensor:
+    """Return the same; under `torch.func.vmap`, T inputs by T weights take one operator each."""
     return _Affine.apply(x, weight, bias, precision)
 
 

@@ -23,7 +23,7 @@ from torch.utils._pytree import tree_map
 from vmm.cuda_graph import captured
 from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel, Noise
-from vmm.models.networks import matrix_products
+from vmm.models.networks import matrix_products, with_stackable_layers
 from vmm.tensors import Tensors
 from vmm.training import (
     CHECKPOINT_SECONDS,
@@ -149,7 +149,7 @@ class StackedModel:
 
     def __init__(self, models: list[LatentVariableModel]):
         self.models = models
-        self.skeleton = models[0]
+        self.skeleton = with_stackable_layers(models[0])
         self.tensors: dict[str, Tensor] = {}
         states = [model.state_dict(keep_vars=True) for model in models]
         for name, first in states[0].items():

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmm.products import Precision, affine
+from vmm.products import Precision, affine, stackable_affine
 
 
 class Linear(nn.Linear):
@@ -23,10 +24,11 @@ class Linear(nn.Linear):
     """
 
     precision: Precision = "float32"
+    affine = staticmethod(affine)
 
     def forward(self, x: Tensor) -> Tensor:
         """Return x Wᵀ + b, shape (n, n_out)."""
-        return affine(x, self.weight, self.bias, self.precision)
+        return self.affine(x, self.weight, self.bias, self.precision)
 
 
 @contextmanager
@@ -40,6 +42,15 @@ def matrix_products(model: nn.Module, precision: Precision) -> Iterator[None]:
     finally:
         for layer in layers:
             layer.precision = "float32"
+
+
+def with_stackable_layers(model: nn.Module) -> nn.Module:
+    """Return a copy of a model whose linear layers take few operators under `torch.func.vmap`."""
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.affine = stackable_affine
+    return model
 
 
 def linear(n_in: int, n_out: int, generator: torch.Generator | None) -> Linear:
