@@ -145,7 +145,7 @@ class _CountLogLikelihood(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad, *_):
-        if grad is None:
+        if grad is None:  # as `torch.autograd.gradcheck` tries
             return None, None, None, None
         by_mean, by_theta, by_logits = ctx.saved_tensors
         column = grad.unsqueeze(-1)
