@@ -22,7 +22,7 @@ include: "workflow/rules/results.smk"
 include: "workflow/rules/report.smk"
 
 
-report: "workflow/report/workflow.rst"
+report: PAGE / "captions" / "workflow.rst"
 
 
 localrules:

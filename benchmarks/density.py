@@ -34,7 +34,7 @@ def torch_distributions(lap) -> None:
 
 def our_log_prob(logits, mean, scale_tril, z):
     """Return log Σ_j π_j N(z; m_j, T_j T_jᵀ), shape (N,)."""
-    from vmm.gaussians import FullRankNormal
+    from vmm.numerics.gaussians import FullRankNormal
 
     components = FullRankNormal(mean, scale_tril).component_log_prob(z)
     return (logits.log_softmax(-1) + components).logsumexp(-1)

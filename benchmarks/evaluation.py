@@ -35,7 +35,7 @@ BENCHMARKS = [
 
 def ours(lap) -> None:
     """Score them as the pipeline does, with the classic batch silhouette."""
-    from vmm.metrics.integration import integration_scores
+    from vmm.benchmark.metrics.integration import integration_scores
 
     integration_scores(*data())
     lap()
@@ -43,7 +43,7 @@ def ours(lap) -> None:
 
 def ours_with_bras(lap) -> None:
     """Score them with BRAS, the Benchmarker's default batch silhouette."""
-    from vmm.metrics.integration import integration_scores
+    from vmm.benchmark.metrics.integration import integration_scores
 
     integration_scores(*data(), bras=True)
     lap()
@@ -51,7 +51,7 @@ def ours_with_bras(lap) -> None:
 
 def ours_with_programs_kept(lap) -> None:
     """Score new embeddings of the same cells with what jax compiled before, as later trials do."""
-    from vmm.metrics.integration import integration_scores
+    from vmm.benchmark.metrics.integration import integration_scores
 
     folder = ROOT / "results" / "benchmarks" / "jax"
     integration_scores(*data(seed=time.time_ns()), compilation_cache=folder)

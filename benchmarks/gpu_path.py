@@ -14,12 +14,13 @@ from benchmarks.data import SIZES, cells, split
 from benchmarks.harness import ROOT
 from benchmarks.report import fill, number, table
 from benchmarks.scvi_epochs import SPEC
-from vmm.cuda_graph import WARM_UP, CapturedStep
 from vmm.io import atomic
 from vmm.models.build import build_model
-from vmm.products import without_onednn
-from vmm.tensors import CellTensors, ImageTensors, Tensors
-from vmm.training import Settings, Trainer, fit
+from vmm.models.tensors import CellTensors, ImageTensors, Tensors
+from vmm.numerics.products import without_onednn
+from vmm.training.cuda_graph import WARM_UP, CapturedStep
+from vmm.training.loop import Trainer, fit
+from vmm.training.settings import Settings
 
 PAGE = ROOT / "docs" / "gpu.md"
 EPOCHS = 20

@@ -47,7 +47,7 @@ def products(lap) -> None:
 
 def plain_products(lap) -> None:
     """Do the same by the operators that PyTorch itself would call."""
-    from vmm.products import without_onednn
+    from vmm.numerics.products import without_onednn
 
     with without_onednn():
         products(lap)
@@ -77,10 +77,10 @@ def _step():
     """Return a function that takes both steps of Algorithm 1 on the next batch."""
     import torch
 
-    from vmm.models import ImageVAE
+    from vmm.models.image_vae import ImageVAE
+    from vmm.models.tensors import ImageTensors
     from vmm.priors import make_prior
-    from vmm.tensors import ImageTensors
-    from vmm.training import adam, prior_step, variational_step
+    from vmm.training.steps import adam, prior_step, variational_step
 
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)

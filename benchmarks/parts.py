@@ -14,10 +14,10 @@ import torch
 
 from benchmarks.data import SIZES, cells, split
 from benchmarks.scvi_epochs import SPEC
-from vmm.gaussians import DiagonalNormal
 from vmm.models.build import build_model
-from vmm.tensors import CellTensors
-from vmm.training import adam, prior_step, variational_step
+from vmm.models.tensors import CellTensors
+from vmm.numerics.gaussians import DiagonalNormal
+from vmm.training.steps import adam, prior_step, variational_step
 
 
 def least(function: Callable[[], object], repeats: int = 100) -> float:

@@ -64,24 +64,26 @@ BENCHMARKS = [
 def first_step(lap) -> None:
     """Start a job on as many cells as cortex has, and stop after its first step."""
     files = prepared(3_005)
-    import vmm.jobs
+    import vmm.benchmark.jobs
     import vmm.training
 
-    step = vmm.training.take_step
+    step = vmm.training.steps.take_step
 
     def one_step(*arguments, **options):
         result = step(*arguments, **options)
         lap()
         return result
 
-    vmm.training.take_step = one_step
+    vmm.training.steps.take_step = one_step
     # One epoch: should training no longer call this function, the benchmark fails, and soon.
-    vmm.jobs.train(*files, SPEC | {"max_epochs": 1}, _empty(FOLDER / "start"), device="cpu")
+    vmm.benchmark.jobs.train(
+        *files, SPEC | {"max_epochs": 1}, _empty(FOLDER / "start"), device="cpu"
+    )
 
 
 def _epochs(n_cells: int, lap) -> None:
     """Train on so many cells."""
-    from vmm.jobs import train
+    from vmm.benchmark.jobs import train
 
     folder = _empty(FOLDER / f"model_{n_cells}")
     files = prepared(n_cells)
@@ -101,7 +103,7 @@ def prepare_all(lap) -> None:
 
 def train_all(lap) -> None:
     """Do a whole training job of one epoch on the largest set; report the peak of memory in GB."""
-    from vmm.jobs import train
+    from vmm.benchmark.jobs import train
 
     files = prepared(SIZES[-1])
     train(*files, SPEC | {"max_epochs": 1}, _empty(FOLDER / "model"), device="cpu")

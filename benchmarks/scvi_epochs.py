@@ -85,8 +85,9 @@ def _ours(size: str, prior: str, lap) -> None:
     import torch
 
     from vmm.models.build import build_model
-    from vmm.tensors import CellTensors
-    from vmm.training import Settings, fit
+    from vmm.models.tensors import CellTensors
+    from vmm.training.loop import fit
+    from vmm.training.settings import Settings
 
     torch.set_num_threads(1)
     counts, batch = cells(**SIZES[size])
@@ -107,8 +108,8 @@ def _library(size: str, lap) -> None:
     """Run scvi-tools as the pipeline does."""
     import torch
 
+    from vmm.benchmark.baselines.scvi_tools import train_scvi_tools
     from vmm.data import CellData
-    from vmm.scvi_tools import train_scvi_tools
 
     torch.set_num_threads(1)
     counts, batch = cells(**SIZES[size])

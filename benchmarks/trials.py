@@ -37,8 +37,8 @@ BENCHMARKS = [
 
 
 def at_once(lap) -> None:
-    """Train them by :func:`vmm.stacked.fit_stacked`."""
-    from vmm.stacked import fit_stacked
+    """Train them by :func:`vmm.training.stacked.fit_stacked`."""
+    from vmm.training.stacked import fit_stacked
 
     models, data, splits, settings = trainings()
     fit_stacked(models, data, splits, settings, progress=_after_the_last(lap))
@@ -46,14 +46,14 @@ def at_once(lap) -> None:
 
 def one_after_another(lap) -> None:
     """Train the same for an epoch each, in turn."""
-    from vmm.training import one_by_one, train_until_finished
+    from vmm.training.loop import one_by_one, train_until_finished
 
     train_until_finished(trainers(), one_by_one, progress=_after_the_last(lap))
 
 
 def operators_at_once(lap) -> None:
     """Count the operators of a step of all, and share them out."""
-    from vmm.stacked import Stack
+    from vmm.training.stacked import Stack
 
     stack = Stack(trainers())
     _count(stack.step, stack.draws(), lap, N_TRIALS)
@@ -70,8 +70,8 @@ def trainings():
     import torch
 
     from vmm.models.build import build_model
-    from vmm.tensors import CellTensors
-    from vmm.training import Settings
+    from vmm.models.tensors import CellTensors
+    from vmm.training.settings import Settings
 
     torch.set_num_threads(1)
     counts, batch = cells(**SIZES["cortex"])
@@ -91,7 +91,7 @@ def trainings():
 
 def trainers():
     """Return the ten as trainers."""
-    from vmm.training import Trainer
+    from vmm.training.loop import Trainer
 
     models, data, splits, settings = trainings()
     return [

@@ -10,14 +10,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-
 from disk import mounted
+
 from vmm import io
+from vmm.benchmark.metrics.rows import rows_from_scores, write_rows
 from vmm.data import ImageData
 from vmm.errors import InputError
-from vmm.figures.style import new_figure, save
-from vmm.metrics.rows import rows_from_scores, write_rows
-from vmm.tables.write import write_text
+from vmm.paper.tables.write import write_text
+from vmm.plots.style import new_figure, save
 
 RNG = np.random.default_rng(0)
 ARRAYS = {

@@ -105,7 +105,7 @@ class Sources:
         Parameters
         ----------
         *names : str
-            Such as ``vmm.jobs.train``.
+            Such as ``vmm.benchmark.jobs.train``.
 
         Raises
         ------

@@ -12,11 +12,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from vmm.figures.rows import dataset_label
+from vmm.benchmark.methods.records import METHODS, method_of
+from vmm.benchmark.metrics.rows import read_rows
+from vmm.benchmark.metrics.significance import paired_tests
 from vmm.io import read_json
-from vmm.metrics.rows import read_rows
-from vmm.metrics.significance import paired_tests
-from vmm.names import METHODS, method_of
+from vmm.paper.labels import dataset_label
 
 DOCS = Path(__file__).resolve().parents[1]
 RESULTS, OUT, PAGE = Path("results"), DOCS / "evidence" / "results", DOCS / "fidelity.md"

@@ -9,7 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from vmm.api import SCVI
+    from vmm.scvi import SCVI
 
     __version__: str
 
@@ -19,7 +19,7 @@ __all__ = ["SCVI", "__version__"]
 def __getattr__(name: str):
     if name == "SCVI":
         try:
-            from vmm.api import SCVI
+            from vmm.scvi import SCVI
         except ModuleNotFoundError as error:
             raise ImportError(
                 f"vmm.SCVI needs {error.name}: install vmm with its extra 'api', "

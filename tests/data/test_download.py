@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import tqdm
-
 from disk import mounted
+
 from vmm.data import download
 from vmm.data.download import Checksum, RemoteFile, fetch, verify
 from vmm.errors import InputError

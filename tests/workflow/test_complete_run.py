@@ -11,10 +11,10 @@ import pytest
 import yaml
 from working_copy import ROOT, Done, Project
 
-from vmm import grid
-from vmm.config import load
-from vmm.metrics.rows import read_rows
-from vmm.names import (
+from vmm.benchmark import grid
+from vmm.benchmark.config import load
+from vmm.benchmark.metrics.rows import read_rows
+from vmm.benchmark.names import (
     AGGREGATE_METRICS,
     BATCH_METRICS,
     BIO_METRICS,

@@ -9,8 +9,8 @@ import pytest
 import yaml
 from working_copy import ROOT
 
-from vmm import grid
-from vmm.config import complete
+from vmm.benchmark import grid
+from vmm.benchmark.config import complete
 
 EVALUATED = {"evaluate_clustering", "evaluate_integration", "evaluate_elbo_surgery"}
 TRAINING = {"train_cells", "train_images", "train_scvi_tools", "tune"}

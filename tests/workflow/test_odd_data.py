@@ -14,8 +14,8 @@ import pytest
 import scipy.sparse as sp
 from working_copy import Done, Project
 
-from vmm.metrics.rows import read_rows
-from vmm.names import INTEGRATION_METRICS
+from vmm.benchmark.metrics.rows import read_rows
+from vmm.benchmark.names import INTEGRATION_METRICS
 
 N, TYPES = 120, ["T", "B", "rare"]
 PART = "results/odd/metrics/parts/clustering/split_seq/trial_0.csv"

@@ -145,16 +145,16 @@ def ours() -> Sources:
 
 
 def test_training_depends_on_what_it_is_made_by(ours):
-    found = set(ours.dependencies("vmm.jobs.train"))
+    found = set(ours.dependencies("vmm.benchmark.jobs.train"))
     assert {
-        "vmm.training.prior_step",
-        "vmm.priors.VampPriorMixture",
-        "vmm.empirical_bayes.log_wishart",
-        "vmm.models.scvi.SCVI",
+        "vmm.training.steps.prior_step",
+        "vmm.priors.mixture.VampPriorMixture",
+        "vmm.priors.hyperpriors.log_wishart",
+        "vmm.models.count_vae.SCVI",
         "vmm.models.image_vae.ImageVAE",
-        "vmm.counts._CountLogLikelihood",
-        "vmm.gaussians.widened_log_prob",
-        "vmm.scvi_tools.train_scvi_tools",
+        "vmm.numerics.counts._CountLogLikelihood",
+        "vmm.numerics.gaussians.widened_log_prob",
+        "vmm.benchmark.baselines.scvi_tools.train_scvi_tools",
         "vmm.data.containers.load",
     } <= found
     for part in ("figures", "tables", "report", "metrics", "evaluation", "baselines", "config"):
@@ -163,5 +163,5 @@ def test_training_depends_on_what_it_is_made_by(ours):
 
 def test_scores_do_not_depend_on_training(ours):
     for name in ("evaluate_clustering", "evaluate_integration"):
-        found = ours.dependencies(f"vmm.evaluation.{name}")
+        found = ours.dependencies(f"vmm.benchmark.evaluation.{name}")
         assert not [n for n in found if n.startswith(("vmm.training", "vmm.models", "vmm.priors"))]

@@ -6,18 +6,25 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
-sys.path[:0] = [str(ROOT / "src"), str(ROOT / "workflow")]
+sys.path.insert(0, str(ROOT / "src"))
 
-from provenance import Sources
-from vmm import config as configuration
-from vmm import grid
+from vmm.benchmark import config as configuration
+from vmm.benchmark import grid
+from vmm.benchmark.job import Job, model_folder
+from vmm.benchmark.methods.records import METHODS, names
+from vmm.benchmark.provenance import code_hash
+from vmm.benchmark.setting import CHOSEN, LEIDEN, TRAINED as TRAINED_SETTINGS, Setting
 from vmm.errors import InputError
 from vmm.io import refused
 
 FORMATS = ("pdf", "png", "svg")
 LATENT = ("latent.npz", "run.json")
 TRAINED = ("weights.pt", *LATENT, "history.csv")
-code = Sources(ROOT / "src").hash
+
+
+def code(script, modules=()):
+    """Return a hash of what a job runs: its script, what that imports, and modules named here."""
+    return code_hash(ROOT / "workflow" / "scripts" / script, modules)
 
 
 def check_place():
@@ -52,17 +59,21 @@ TUNED = grid.tuned_datasets(config)
 
 wildcard_constraints:
     dataset=r"[A-Za-z0-9_]+",
-    method="|".join(name for methods in grid.METHODS.values() for name in methods),
-    setting=rf"{grid.CHOSEN}|b\d+-(nmi|elbo)",
+    method="|".join(name for methods in METHODS.values() for name in methods),
+    setting=TRAINED_SETTINGS,
     trial=r"\d+",
     batch=r"\d+",
 
 
+def kind_of(dataset):
+    """Return whether a data set is of images or of cells."""
+    return config["datasets"][dataset]["kind"]
+
+
 def job(wildcards, trial):
     """Return the job of the grid that wildcards and a trial name."""
-    kind = config["datasets"][wildcards.dataset]["kind"]
-    setting = getattr(wildcards, "setting", grid.CHOSEN)
-    return grid.Job(kind, wildcards.dataset, wildcards.method, setting, trial)
+    setting = Setting.parse(getattr(wildcards, "setting", str(CHOSEN)))
+    return Job(kind_of(wildcards.dataset), wildcards.dataset, wildcards.method, setting, trial)
 
 
 def files_of(jobs, names):

@@ -20,7 +20,7 @@ rule prepare:
         runtime=growing(120),
     params:
         settings=lambda w: grid.data_settings(config["datasets"][w.dataset]),
-        code=code("vmm.data.preparation.prepare"),
+        code=code("prepare.py"),
     script:
         "../scripts/prepare.py"
 
@@ -43,6 +43,6 @@ rule split:
         runtime=growing(10),
     params:
         seed=config["seed"],
-        code=code("vmm.data.make_split"),
+        code=code("split.py"),
     script:
         "../scripts/split.py"

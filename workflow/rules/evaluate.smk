@@ -20,7 +20,7 @@ rule evaluate_clustering:
         runtime=growing(60),
     params:
         resolution=EXPERIMENTS.get("cells", {}).get("leiden_resolution"),
-        code=code("vmm.evaluation.evaluate_clustering", "vmm.evaluation.evaluate_leiden"),
+        code=code("evaluate_clustering.py"),
     script:
         "../scripts/evaluate_clustering.py"
 
@@ -43,7 +43,7 @@ rule evaluate_integration:
         runtime=growing(720),
     params:
         bras=config["silhouette_batch"] == "bras",
-        code=code("vmm.evaluation.evaluate_integration"),
+        code=code("evaluate_integration.py"),
     script:
         "../scripts/evaluate_integration.py"
 
@@ -69,7 +69,7 @@ rule evaluate_elbo_surgery:
         gpu=gpus(),
     params:
         n_samples=EXPERIMENTS.get("elbo_surgery", {}).get("n_samples"),
-        code=code("vmm.evaluation.evaluate_elbo_surgery"),
+        code=lambda w: code("evaluate_elbo_surgery.py", METHODS["images"][w.method].depends_on),
     script:
         "../scripts/evaluate_elbo_surgery.py"
 
@@ -93,11 +93,6 @@ rule gather:
         runtime=growing(10),
     params:
         jobs=lambda w: rows_of_parts(w.metrics),
-        code=code(
-            "vmm.metrics.rows.check_jobs",
-            "vmm.metrics.rows.concatenate_rows",
-            "vmm.metrics.rows.read_rows",
-            "vmm.metrics.rows.write_rows",
-        ),
+        code=code("gather.py"),
     script:
         "../scripts/gather.py"

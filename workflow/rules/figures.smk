@@ -17,8 +17,10 @@ rule figure_batch_size:
         mem_mb=growing(4000),
         runtime=growing(20),
     params:
-        jobs=sorted({(j.dataset, j.setting) for j in grid.experiment_jobs(config, "batch_size")}),
-        code=code("vmm.figures.batch_size.batch_size_figure", "vmm.figures.style.save"),
+        jobs=sorted(
+            {(j.dataset, str(j.setting)) for j in grid.experiment_jobs(config, "batch_size")}
+        ),
+        code=code("figure_batch_size.py"),
     script:
         "../scripts/figure_batch_size.py"
 
@@ -44,7 +46,7 @@ rule samples:
         mem_mb=growing(6000),
         runtime=growing(30),
     params:
-        code=code("vmm.jobs.prior_samples", "vmm.best.best_model"),
+        code=lambda w: code("samples.py", METHODS["images"][w.method].depends_on),
     script:
         "../scripts/samples.py"
 
@@ -65,7 +67,8 @@ rule figure_samples:
         mem_mb=growing(4000),
         runtime=growing(20),
     params:
-        code=code("vmm.figures.samples.samples_figure", "vmm.figures.style.save"),
+        label=lambda w: METHODS["images"][w.method].label,
+        code=code("figure_samples.py"),
     script:
         "../scripts/figure_samples.py"
 
@@ -88,7 +91,7 @@ rule figure_tuning:
         mem_mb=growing(4000),
         runtime=growing(20),
     params:
-        code=code("vmm.figures.tuning.tuning_figure", "vmm.figures.style.save"),
+        code=code("figure_tuning.py"),
     script:
         "../scripts/figure_tuning.py"
 
@@ -112,7 +115,7 @@ rule mde:
     params:
         methods=MDE_METHODS,
         seed=config["seed"],
-        code=code("vmm.figures.mde.mde_coordinates", "vmm.best.best_model"),
+        code=code("mde.py"),
     script:
         "../scripts/mde.py"
 
@@ -134,6 +137,7 @@ rule figure_mde:
         mem_mb=growing(8000),
         runtime=growing(30),
     params:
-        code=code("vmm.figures.mde_figure.mde_figure", "vmm.figures.style.save"),
+        labels={name: METHODS["cells"][name].label for name in MDE_METHODS},
+        code=code("figure_mde.py"),
     script:
         "../scripts/figure_mde.py"

@@ -3,7 +3,9 @@
 import hashlib
 
 from snakemake import __version__ as snakemake_version
-from vmm.report import contents
+from vmm.paper.report import contents
+
+PAGE = ROOT / "src" / "vmm" / "paper" / "report"
 
 # Data --------------------------------------------------------------------------------------------
 
@@ -19,9 +21,9 @@ def own_files(wildcards):
 
 # Training ---------------------------------------------------------------------------------------
 
-MODEL = f"{RUN}/models/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}"
-BASELINE = MODEL.replace("{setting}", grid.CHOSEN)
-BASELINES = EXPERIMENTS.get("cells", {}).get("baselines", grid.BASELINES)
+MODEL = f"{RUN}/" + model_folder("{dataset}", "{method}", "{setting}", "{trial}")
+BASELINE = MODEL.replace("{setting}", str(CHOSEN))
+BASELINES = EXPERIMENTS.get("cells", {}).get("baselines", names("cells", trains=False))
 
 AT_ONCE = config["trials_at_once"]
 TRIAL = "trials" if AT_ONCE else "trial_{trial}"  # in names of logs
@@ -39,15 +41,19 @@ def trials_of_job(wildcards, trials=TRIALS):
 
 def specs(wildcards):
     """Return what a training job needs to know, for each of its trials."""
-    return [grid.spec(job(wildcards, trial), config) for trial in trials_of_job(wildcards)]
+    return [grid.spec(job(wildcards, trial), config).plain() for trial in trials_of_job(wildcards)]
+
+
+def made_by(methods):
+    """Return the modules that make methods of cells that do not train."""
+    return [module for name in methods for module in METHODS["cells"][name].depends_on]
 
 
 def choice(wildcards):
     """Return the file with the tuned settings, if the data set's were tuned."""
-    chosen = (
-        getattr(wildcards, "setting", grid.CHOSEN) == grid.CHOSEN and wildcards.dataset in TUNED
-    )
-    return f"{RUN}/tuning/{wildcards.dataset}.json" if chosen else []
+    chosen = getattr(wildcards, "setting", str(CHOSEN)) == str(CHOSEN)
+    tuned = chosen and wildcards.dataset in TUNED
+    return f"{RUN}/tuning/{wildcards.dataset}.json" if tuned else []
 
 
 # Tuning -----------------------------------------------------------------------------------------
@@ -109,9 +115,9 @@ def rows_of_parts(metrics):
     """Return the jobs that must have rows in each file of `parts`, as rows name them."""
 
     def scored(job):
-        return metrics != "clustering" or job.setting == grid.LEIDEN or grid.clusters(job)
+        return metrics != "clustering" or job.setting == LEIDEN or job.record.clusters
 
-    return [[grid.row_of(job) for job in jobs if scored(job)] for jobs in parted(metrics).values()]
+    return [[job.row for job in jobs if scored(job)] for jobs in parted(metrics).values()]
 
 
 def leiden_inputs(wildcards):
@@ -122,10 +128,9 @@ def leiden_inputs(wildcards):
 
 # Figures ----------------------------------------------------------------------------------------
 
-MDE_METHODS = [
-    m for m in grid.METHODS["cells"] if m in EXPERIMENTS.get("cells", {}).get("methods", [])
-]
-MDE_METHODS = [m for m in MDE_METHODS if m != "scvi_tools"] or MDE_METHODS
+RUN_METHODS = EXPERIMENTS.get("cells", {}).get("methods", [])
+MDE_METHODS = [name for name in names("cells", is_ours=True) if name in RUN_METHODS] or RUN_METHODS
+"""Rows of the figures of embeddings: our models, as in the paper, if there are any."""
 
 
 def figure(name):
@@ -139,7 +144,7 @@ def shown(name, caption, what, dataset=None, method=None):
     pdf, png, svg = figure(name)
     marked = report(
         png,
-        caption=f"../report/{caption}.rst",
+        caption=PAGE / "captions" / f"{caption}.rst",
         category="Figures",
         labels={key: value or "–" for key, value in labels.items()},
     )
@@ -182,7 +187,7 @@ def shown_table(name, caption, what):
     csv, tex, html = table(name)
     page = report(
         html,
-        caption=f"../report/{caption}.rst",
+        caption=PAGE / "captions" / f"{caption}.rst",
         category="Tables",
         labels={"table": what},
     )
@@ -204,19 +209,17 @@ def descriptions_of(tables):
 def grids_of(tables):
     """Return the jobs of tables as rows name them, and the metrics that they need."""
     return {
-        n: {"metrics": METRICS_OF_TABLE[n], "jobs": [grid.row_of(job) for job in TABLE_JOBS[n]]}
+        n: {"metrics": METRICS_OF_TABLE[n], "jobs": [job.row for job in TABLE_JOBS[n]]}
         for n in tables
     }
 
 
 # The report -------------------------------------------------------------------------------------
 
-PAGE = ROOT / "src" / "vmm" / "report"
-
 
 def looks():
     """Return a hash of what the page is made with besides code: template, style, captions."""
-    files = [*PAGE.glob("report.*"), *(ROOT / "workflow" / "report").glob("*.rst")]
+    files = [*PAGE.glob("report.*"), *(PAGE / "captions").glob("*.rst")]
     text = b"".join(path.read_bytes() for path in sorted(files))
     return hashlib.sha256(text).hexdigest()[:16]
 

@@ -17,13 +17,8 @@ rule training_curves:
         mem_mb=growing(4000),
         runtime=growing(20),
     params:
-        kind=lambda w: config["datasets"][w.dataset]["kind"],
-        methods=lambda w: [job.method for job in curve_jobs(w)],
-        code=code(
-            "vmm.figures.training_curves.training_curves_figure",
-            "vmm.figures.training_curves.read_history",
-            "vmm.figures.style.save",
-        ),
+        shown=lambda w: [(job.record.label, job.record.colour) for job in curve_jobs(w)],
+        code=code("training_curves.py"),
     script:
         "../scripts/training_curves.py"
 
@@ -34,7 +29,7 @@ rule report:
     output:
         report(
             REPORT,
-            caption="../report/report.rst",
+            caption=PAGE / "captions" / "report.rst",
             category="Report",
             labels={"what": "the whole run on one page"},
         ),
@@ -52,6 +47,6 @@ rule report:
         snakemake=snakemake_version,
         partial=False,
         looks=looks(),
-        code=code("vmm.report.page.build_report", "vmm.report.page.write_report"),
+        code=code("report.py"),
     script:
         "../scripts/report.py"

@@ -16,9 +16,8 @@ def results():
         files += table("comparison")
     if CELL_TABLES:
         files += [f"{RUN}/tables/recommendation.{suffix}" for suffix in ("json", "html")]
-    for job in grid.experiment_jobs(config, "image_clustering"):
-        if job.method in ("vampprior", "vmm"):
-            files += figure(f"samples_{job.dataset}_{job.method}")
+    for job in grid.sample_jobs(config):
+        files += figure(f"samples_{job.dataset}_{job.method}")
     for dataset in TUNED:
         files += figure(f"tuning_{dataset}")
     for dataset in EXPERIMENTS.get("cells", {}).get("datasets", []):

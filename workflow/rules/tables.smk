@@ -22,7 +22,7 @@ rule table:
         runtime=growing(10),
     params:
         grids=lambda w: grids_of([int(w.number)]),
-        code=code("vmm.tables.build_table", "vmm.tables.write_table"),
+        code=code("table.py"),
     script:
         "../scripts/table.py"
 
@@ -30,7 +30,7 @@ rule table:
 rule comparison:
     input:
         rows=parts_of(TABLES),
-        published=ROOT / "src" / "vmm" / "tables" / "published.csv",
+        published=ROOT / "src" / "vmm" / "paper" / "published.csv",
     output:
         shown_table("comparison", "comparison", "comparison with the paper"),
     log:
@@ -45,7 +45,7 @@ rule comparison:
         runtime=growing(10),
     params:
         grids=grids_of(TABLES),
-        code=code("vmm.tables.comparison", "vmm.tables.write_comparison"),
+        code=code("comparison.py"),
     script:
         "../scripts/comparison.py"
 
@@ -68,7 +68,7 @@ rule recommendation:
         runtime=growing(10),
     params:
         grids=grids_of(CELL_TABLES),
-        code=code("vmm.tables.recommend", "vmm.tables.write_recommendation"),
+        code=code("recommendation.py"),
     script:
         "../scripts/recommendation.py"
 

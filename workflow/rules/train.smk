@@ -13,8 +13,8 @@ rule train_cells:
     benchmark:
         f"{RUN}/benchmarks/train/{{dataset}}/{{method}}/{{setting}}/{TRIAL}.tsv"
     wildcard_constraints:
-        setting=grid.CHOSEN,
-        method="|".join(method for method in grid.METHODS["cells"] if method not in grid.BASELINES),
+        setting=str(CHOSEN),
+        method="|".join(names("cells", trains=True)),
     conda:
         "../../envs/training.yaml"
     threads: 1
@@ -24,7 +24,7 @@ rule train_cells:
         gpu=gpus(),
     params:
         specs=specs,
-        code=code("vmm.jobs.train_trials"),
+        code=lambda w: code("train.py", METHODS[kind_of(w.dataset)][w.method].depends_on),
     script:
         "../scripts/train.py"
 
@@ -60,6 +60,6 @@ rule baselines:
         trials=config["trials"],
         seed=config["seed"],
         folder=lambda w: BASELINE.replace("{dataset}", w.dataset),
-        code=code("vmm.jobs.baselines"),
+        code=code("baselines.py", made_by(BASELINES)),
     script:
         "../scripts/baselines.py"

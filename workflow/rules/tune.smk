@@ -22,9 +22,10 @@ rule tune:
         gpu=gpus(),
     params:
         ratios=lambda w: ladders_of_job(w)[0].ratios,
-        specs=lambda w: [grid.ladder_spec(ladder, config) for ladder in ladders_of_job(w)],
-        models=lambda w: f"{RUN}/models/{w.dataset}/vmm",
-        code=code("vmm.tuning.climb"),
+        specs=lambda w: [grid.ladder_spec(ladder, config).plain() for ladder in ladders_of_job(w)],
+        models=lambda w: f"{RUN}/"
+        + model_folder(w.dataset, grid.TUNED_METHOD, "{setting}", "{trial}"),
+        code=code("tune.py", METHODS["cells"][grid.TUNED_METHOD].depends_on),
     script:
         "../scripts/tune.py"
 
@@ -48,7 +49,7 @@ rule evaluate_tuning:
         runtime=growing(720),
     params:
         bras=config["silhouette_batch"] == "bras",
-        code=code("vmm.evaluation.evaluate_clustering", "vmm.evaluation.evaluate_integration"),
+        code=code("evaluate_tuning.py"),
     script:
         "../scripts/evaluate_tuning.py"
 
@@ -72,6 +73,6 @@ rule choose:
         mem_mb=growing(4000),
         runtime=growing(10),
     params:
-        code=code("vmm.tuning.choose_setting"),
+        code=code("choose.py"),
     script:
         "../scripts/choose.py"

@@ -6,7 +6,7 @@ from pathlib import Path
 
 def rows_by_table(paths: Iterable[str], grids: Mapping) -> dict:
     """Return the tidy rows of each table, from the files that belong to its metrics."""
-    from vmm.metrics.rows import gather_rows
+    from vmm.benchmark.metrics.rows import gather_rows
 
     files: dict[str, list[str]] = {}
     for path in paths:

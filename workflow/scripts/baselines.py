@@ -3,9 +3,9 @@
 from _script import job
 
 with job(snakemake):
-    from vmm.jobs import baselines
+    from vmm.benchmark.embed import embed_cells
 
-    baselines(
+    embed_cells(
         snakemake.input.data,
         snakemake.params.methods,
         trials=range(snakemake.params.trials),

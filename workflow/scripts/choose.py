@@ -3,9 +3,9 @@
 from _script import job
 
 with job(snakemake):
+    from vmm.benchmark.metrics.rows import gather_rows, write_rows
+    from vmm.benchmark.tuning import choose_setting
     from vmm.io import read_json, write_json
-    from vmm.metrics.rows import gather_rows, write_rows
-    from vmm.tuning import choose_setting
 
     rows = gather_rows(snakemake.input.scores)
     write_rows(rows, snakemake.output.scores)

@@ -6,7 +6,7 @@ from _rows import jobs_by_table, rows_by_table
 from _script import job
 
 with job(snakemake):
-    from vmm.tables import comparison, write_comparison
+    from vmm.paper.comparison import comparison, write_comparison
 
     grids = snakemake.params.grids
     frame = comparison(rows_by_table(snakemake.input.rows, grids), jobs_by_table(grids))

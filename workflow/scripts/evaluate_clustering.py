@@ -3,8 +3,8 @@
 from _script import folders, job
 
 with job(snakemake):
-    from vmm.evaluation import evaluate_clustering, evaluate_leiden
-    from vmm.metrics.rows import concatenate_rows, write_rows
+    from vmm.benchmark.evaluation import evaluate_clustering, evaluate_leiden
+    from vmm.benchmark.metrics.rows import concatenate_rows, write_rows
 
     data, embeddings = snakemake.input.data, folders(snakemake.input.embeddings)
     parts = [evaluate_clustering(folders(snakemake.input.models), data)]

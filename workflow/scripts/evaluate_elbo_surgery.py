@@ -5,8 +5,8 @@ from pathlib import Path
 from _script import job
 
 with job(snakemake):
-    from vmm.evaluation import evaluate_elbo_surgery
-    from vmm.metrics.rows import write_rows
+    from vmm.benchmark.evaluation import evaluate_elbo_surgery
+    from vmm.benchmark.metrics.rows import write_rows
 
     rows = evaluate_elbo_surgery(
         Path(snakemake.input.run).parent,

@@ -4,8 +4,8 @@ from _script import folders, job, share_compiled_programs
 
 share_compiled_programs()
 with job(snakemake):
-    from vmm.evaluation import evaluate_integration
-    from vmm.metrics.rows import write_rows
+    from vmm.benchmark.evaluation import evaluate_integration
+    from vmm.benchmark.metrics.rows import write_rows
 
     rows = evaluate_integration(
         folders(snakemake.input.models), snakemake.input.data, bras=snakemake.params.bras

@@ -4,9 +4,9 @@ from _script import job, share_compiled_programs
 
 share_compiled_programs()
 with job(snakemake):
-    from vmm.evaluation import evaluate_clustering, evaluate_integration
+    from vmm.benchmark.evaluation import evaluate_clustering, evaluate_integration
+    from vmm.benchmark.metrics.rows import concatenate_rows, write_rows
     from vmm.io import read_json
-    from vmm.metrics.rows import concatenate_rows, write_rows
 
     data, bras = snakemake.input.data, snakemake.params.bras
     folders = [folder for path in snakemake.input.ladders for folder in read_json(path)["folders"]]

@@ -5,9 +5,9 @@ from pathlib import Path
 from _script import job
 
 with job(snakemake):
-    from vmm.figures.batch_size import batch_size_figure
-    from vmm.figures.style import save
-    from vmm.metrics.rows import gather_rows
+    from vmm.benchmark.metrics.rows import gather_rows
+    from vmm.paper.figures.batch_size import batch_size_figure
+    from vmm.plots.style import save
 
     rows = gather_rows(snakemake.input)
     jobs = zip(rows["dataset"], rows["setting"], strict=True)

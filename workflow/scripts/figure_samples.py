@@ -5,14 +5,12 @@ from pathlib import Path
 from _script import job
 
 with job(snakemake):
-    from vmm.figures.rows import dataset_label
-    from vmm.figures.samples import samples_figure
-    from vmm.figures.style import note_figure, save
     from vmm.io import read_arrays
-    from vmm.names import METHODS
+    from vmm.paper.labels import dataset_label
+    from vmm.plots.samples import samples_figure
+    from vmm.plots.style import note_figure, save
 
-    label = METHODS["images"][snakemake.wildcards.method].label
-    title = f"{dataset_label(snakemake.wildcards.dataset)}, {label}"
+    title = f"{dataset_label(snakemake.wildcards.dataset)}, {snakemake.params.label}"
     archive = read_arrays(snakemake.input[0])
     noted = "note" in archive
     figure = (

@@ -5,10 +5,10 @@ from pathlib import Path
 from _script import job
 
 with job(snakemake):
-    from vmm.figures.style import save
-    from vmm.figures.tuning import tuning_figure
+    from vmm.benchmark.metrics.rows import read_rows
     from vmm.io import read_json
-    from vmm.metrics.rows import read_rows
+    from vmm.paper.figures.tuning import tuning_figure
+    from vmm.plots.style import save
 
     rows, choice = read_rows(snakemake.input.scores), read_json(snakemake.input.choice)
     n_types = read_json(snakemake.input.description)["n_types"]

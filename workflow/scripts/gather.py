@@ -3,7 +3,7 @@
 from _script import job
 
 with job(snakemake):
-    from vmm.metrics.rows import check_jobs, concatenate_rows, read_rows, write_rows
+    from vmm.benchmark.metrics.rows import check_jobs, concatenate_rows, read_rows, write_rows
 
     rows = []
     for path, jobs in zip(snakemake.input, snakemake.params.jobs, strict=True):

@@ -7,9 +7,9 @@ from _script import job
 
 with job(snakemake):
     from vmm.io import whole
-    from vmm.report.page import build_report, write_report
-    from vmm.report.versions import installed
-    from vmm.tables import build_table, write_table
+    from vmm.paper.report.page import build_report, write_report
+    from vmm.paper.report.versions import installed
+    from vmm.paper.tables import build_table, write_table
 
     run, grids = Path(snakemake.params.run), snakemake.params.grids
     known = descriptions(whole((run / "data").glob("*.json")))

@@ -6,7 +6,7 @@ from _rows import descriptions, jobs_by_table, rows_by_table
 from _script import job
 
 with job(snakemake):
-    from vmm.tables import recommend, write_recommendation
+    from vmm.paper.recommendation import recommend, write_recommendation
 
     grids = snakemake.params.grids
     rows, jobs = rows_by_table(snakemake.input.rows, grids), jobs_by_table(grids)

@@ -5,8 +5,8 @@ from pathlib import Path
 from _script import job
 
 with job(snakemake):
-    from vmm.report.page import build_report, write_report
-    from vmm.report.versions import installed
+    from vmm.paper.report.page import build_report, write_report
+    from vmm.paper.report.versions import installed
 
     page = build_report(
         Path(snakemake.output[0]).parent,

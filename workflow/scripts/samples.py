@@ -5,10 +5,10 @@ from _script import folders, job
 with job(snakemake):
     import numpy as np
 
-    from vmm.best import best_model
+    from vmm.benchmark.best import best_model
+    from vmm.benchmark.jobs import prior_samples
+    from vmm.benchmark.metrics.rows import gather_rows
     from vmm.io import atomic
-    from vmm.jobs import prior_samples
-    from vmm.metrics.rows import gather_rows
 
     rows = gather_rows(snakemake.input.rows)
     models = folders(snakemake.input.models)

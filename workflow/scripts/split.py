@@ -5,9 +5,9 @@ from _script import job
 with job(snakemake):
     import numpy as np
 
+    from vmm.benchmark.grid import starts
     from vmm.data import load, make_split
     from vmm.data.splits import check_starts
-    from vmm.grid import starts
     from vmm.io import atomic
 
     data = load(snakemake.input.data)

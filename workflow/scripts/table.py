@@ -6,7 +6,7 @@ from _rows import descriptions, jobs_by_table, rows_by_table
 from _script import job
 
 with job(snakemake):
-    from vmm.tables import build_table, write_table
+    from vmm.paper.tables import build_table, write_table
 
     number, grids = int(snakemake.wildcards.number), snakemake.params.grids
     table = build_table(

@@ -3,14 +3,14 @@
 from _script import folders, job
 
 with job(snakemake):
-    from vmm.grid import with_choice
+    from vmm.benchmark.jobs import train_trials
+    from vmm.benchmark.spec import Spec
     from vmm.io import read_json
-    from vmm.jobs import train_trials
 
-    specs = snakemake.params.specs
+    specs = [Spec.of(plain) for plain in snakemake.params.specs]
     if snakemake.input.choice:
         choice = read_json(snakemake.input.choice)
-        specs = [with_choice(spec, choice) for spec in specs]
+        specs = [spec.with_choice(choice) for spec in specs]
     train_trials(
         snakemake.input.data,
         snakemake.input.splits,

@@ -3,19 +3,19 @@
 from _script import job
 
 with job(snakemake):
-    from vmm.grid import tuning_setting
+    from vmm.benchmark.setting import Setting
+    from vmm.benchmark.spec import Spec
+    from vmm.benchmark.tuning import climb
     from vmm.io import read_json, write_json
-    from vmm.tuning import climb
 
     description = read_json(snakemake.input.description)
     # A finished step is not trained again, unless the data or the code are other ones.
     origin = {"data": description["content_sha256"], "code": snakemake.params.code}
-    specs = [spec | origin for spec in snakemake.params.specs]
+    specs = [Spec.of(plain) for plain in snakemake.params.specs]
 
-    def folder_of(trial: int, ratio: float) -> str:
+    def folder_of(trial: int, setting: Setting) -> str:
         """Return the folder of a step's model."""
-        setting = tuning_setting(specs[0]["batch_size"], ratio)
-        return f"{snakemake.params.models}/{setting}/trial_{trial}"
+        return snakemake.params.models.format(setting=setting, trial=trial)
 
     ladders = climb(
         snakemake.input.data,
@@ -26,7 +26,9 @@ with job(snakemake):
         folder_of,
         device=snakemake.config["device"],
         cuda_graph=snakemake.config["cuda_graph"],
+        origin=origin,
     )
     for spec, steps, path in zip(specs, ladders, snakemake.output, strict=True):
-        folders = [folder_of(spec["trial"], step["prior_learning_ratio"]) for step in steps]
+        trial = spec.job.trial
+        folders = [folder_of(trial, Setting.parse(step["setting"])) for step in steps]
         write_json(path, {"folders": folders, "steps": steps})

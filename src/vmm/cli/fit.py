@@ -25,7 +25,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from vmm.api import SCVI
+    from vmm.scvi import SCVI
 
 
 @dataclass
@@ -143,7 +143,7 @@ def train(adata: anndata.AnnData, options: argparse.Namespace) -> SCVI:
     """Train the model that the options describe."""
     import torch
 
-    from vmm.api import SCVI
+    from vmm.scvi import SCVI
 
     # Only now: libraries that read and rank genes reset the number.
     torch.set_num_threads(options.threads)
@@ -176,7 +176,7 @@ def write(model: SCVI, cells: Cells, options: argparse.Namespace) -> None:
     import anndata
 
     from vmm.cli.page import write_page
-    from vmm.figures.style import save
+    from vmm.plots.style import save
 
     path, folder = Path(options.path), Path(options.output)
     uncertainty = model.get_cluster_uncertainty()

@@ -12,14 +12,14 @@ from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-import vmm.report
+import vmm.paper.report
 from vmm.io import atomic
 
 if TYPE_CHECKING:
     import pandas as pd
 
-    from vmm.api import SCVI
     from vmm.cli.fit import Cells
+    from vmm.scvi import SCVI
 
 CAPTIONS = {
     "clusters": "Cells by cluster, with the number of cells.",
@@ -63,7 +63,7 @@ def write_page(
         {"name": name, "caption": CAPTIONS[name], "source": _embedded(path.parent, name)}
         for name in figures
     ]
-    css = (Path(vmm.report.__file__).parent / "report.css").read_text()
+    css = (Path(vmm.paper.report.__file__).parent / "report.css").read_text()
     text = environment.get_template("page.html.jinja").render(
         name=Path(options.path).name,
         css=css,

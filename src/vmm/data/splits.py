@@ -66,19 +66,15 @@ def random_split(
     return train, valid.astype(np.int64, copy=False)
 
 
-STARTED = {"n_components": "the pseudo-inputs", "vade_clusters": "VaDE's clusters"}
-"""What starts from training rows, by the key that says how many."""
-
-
 def check_starts(dataset: str, n_train: int, key: str, n: int) -> None:
-    """Refuse more pseudo-inputs, or clusters of VaDE, than training rows to start them from.
+    """Refuse more components than training rows to start them from.
 
     Parameters
     ----------
     dataset, n_train
         Name of the data set and number of its training rows.
     key, n
-        A key of `STARTED` and its value.
+        What the configuration calls the number of components, and that number.
 
     Raises
     ------
@@ -87,6 +83,6 @@ def check_starts(dataset: str, n_train: int, key: str, n: int) -> None:
     """
     if n > n_train:
         raise InputError(
-            f"{key} is {n}, but {dataset} has only {n_train} training rows to start {STARTED[key]} "
+            f"{key} is {n}, but {dataset} has only {n_train} training rows to start the components "
             f"from; use at most {n_train}"
         )

@@ -1,7 +1,13 @@
 """Models: each takes any prior."""
 
-from vmm.models.base import LatentVariableModel
-from vmm.models.image_vae import ImageVAE
-from vmm.models.scvi import SCVI
+from __future__ import annotations
 
-__all__ = ["SCVI", "ImageVAE", "LatentVariableModel"]
+from vmm.lazy import exports
+from vmm.models.records import MODELS
+
+__getattr__, _exported = exports(
+    __name__,
+    {"LatentVariableModel": "vmm.models.base:LatentVariableModel"}
+    | {record.cls.partition(":")[2]: record.cls for record in MODELS.values()},
+)
+__all__ = [*_exported, "MODELS"]

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
 
-from vmm.gaussians import Normal
-from vmm.priors import Prior
+from vmm.numerics.gaussians import Normal
+from vmm.priors.base import Prior
 
 Noise = dict[str, Tensor]
 """Random numbers of one step, drawn beforehand: losses are pure functions of them."""
@@ -29,6 +29,20 @@ class LatentVariableModel(nn.Module):
     latent_dim: int
     cluster_by_sample = False
     """Whether clusters are by default those of a sample of z, or of its mean."""
+
+    @classmethod
+    def for_data(cls, data: Any, networks: Any, generator: torch.Generator | None) -> Self:
+        """Return untrained networks without a prior for a data set.
+
+        Parameters
+        ----------
+        data : ImageTensors or CellTensors
+        networks
+            Sizes, of the type that the record in :mod:`vmm.models.records` names.
+        generator : torch.Generator, optional
+            Source of the initial weights.
+        """
+        raise NotImplementedError
 
     def forward(self, function: Callable, *inputs: Any) -> Any:
         """Return ``function(self, *inputs)``, for `torch.func.functional_call`."""
@@ -97,3 +111,15 @@ class LatentVariableModel(nn.Module):
         """Return φ and θ, and what the prior wants fitted with them."""
         networks = [p for name, p in self.named_parameters() if not name.startswith("prior.")]
         return networks + self.prior.variational_parameters()
+
+
+def encode_once(model: LatentVariableModel) -> Callable[[Tensor], Normal]:
+    """Return an `encode` for fixed parameters: the pseudo-inputs are encoded only once."""
+    known: list[Normal] = []
+
+    def encode(pseudo_inputs: Tensor) -> Normal:
+        if not known:
+            known.append(model.encode_pseudo_inputs(pseudo_inputs))
+        return known[0]
+
+    return encode

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from typing import Self
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmm.gaussians import LOG_2PI, FullRankNormal, inverse_softplus, positive_cholesky
 from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import relu_mlp
+from vmm.models.records import ImageNetworks
+from vmm.models.tensors import ImageTensors
+from vmm.numerics.gaussians import LOG_2PI, FullRankNormal, inverse_softplus, positive_cholesky
 
 
 class ImageVAE(LatentVariableModel):
@@ -47,6 +51,13 @@ class ImageVAE(LatentVariableModel):
         position = torch.zeros(latent_dim, latent_dim, dtype=torch.long)
         position[rows, columns] = torch.arange(len(rows))
         self.register_buffer("_position", position.reshape(-1), persistent=False)
+
+    @classmethod
+    def for_data(
+        cls, data: ImageTensors, networks: ImageNetworks, generator: torch.Generator | None
+    ) -> Self:
+        """Return untrained networks for images."""
+        return cls(data.pixels.shape[1], networks.n_latent, networks.hidden, generator)
 
     def posterior(
         self, batch: Tensor, training: bool = False, noise: Noise | None = None

@@ -11,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmm.products import Precision, affine, stackable_affine
+from vmm.numerics.products import Precision, affine, stackable_affine
 
 
 class Linear(nn.Linear):

@@ -1,0 +1,1 @@
+"""The benchmark: from a configuration to jobs, models and tidy rows of metrics."""

@@ -1,0 +1,148 @@
+"""The scvi-tools baseline: its own SCVI model, trained with the paper's settings."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vmm.benchmark.spec import Spec
+from vmm.benchmark.trained import Trained
+from vmm.data.containers import CellData
+from vmm.models.records import CellNetworks
+from vmm.numerics.seeds import seed_of
+from vmm.training.settings import FitResult, Row
+
+if TYPE_CHECKING:
+    import torch
+    from torch import Tensor
+    from torch.nn import Module
+
+
+def train_scvi_tools(
+    data: CellData,
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    specs: Sequence[Spec],
+    folder: Path,
+    device: torch.device,
+    progress: Sequence[Callable[[Row], None]],
+    cuda_graph: bool = False,
+) -> list[Trained]:
+    """Train ``scvi.model.SCVI`` for each trial; as :func:`vmm.benchmark.ours.train_ours`.
+
+    There are no checkpoints, and no CUDA graphs.
+    """
+    each = zip(splits, specs, progress, strict=True)
+    return [_train_one(data, *rows, spec, device.type, show) for rows, spec, show in each]
+
+
+def _train_one(
+    data: CellData,
+    train: np.ndarray,
+    valid: np.ndarray,
+    spec: Spec,
+    device: str,
+    progress: Callable[[Row], None],
+) -> Trained:
+    """Train one model and restore its best epoch (none: its initial state).
+
+    No KL warm-up, no weight decay, Adam eps 1e-7, early stopping on the validation ELBO; all else
+    as scvi-tools has it. Its status is "diverged" where the library met NaN.
+    """
+    import scvi
+
+    scvi.settings.seed = seed_of(spec.seed, spec.job.trial, "training")
+    scvi.settings.verbosity = 30
+    adata = data.to_anndata()
+    scvi.model.SCVI.setup_anndata(adata, batch_key="batch")
+    networks = spec.networks
+    assert isinstance(networks, CellNetworks)
+    model = scvi.model.SCVI(
+        adata,
+        n_hidden=networks.n_hidden,
+        n_latent=networks.n_latent,
+        n_layers=networks.n_layers,
+        gene_likelihood=networks.likelihood,
+    )
+    best = _best_state_callback(model.module, progress)
+    settings = dict(
+        max_epochs=spec.max_epochs,
+        accelerator="gpu" if device == "cuda" else "cpu",
+        devices=1,
+        batch_size=spec.batch_size,
+        early_stopping=True,
+        early_stopping_monitor="elbo_validation",
+        early_stopping_patience=spec.patience,
+        check_val_every_n_epoch=1,
+        datasplitter_kwargs={
+            "external_indexing": [np.asarray(train), np.asarray(valid), np.array([], dtype=int)]
+        },
+        plan_kwargs={
+            "lr": spec.learning_rate,
+            "eps": 1e-7,
+            "weight_decay": 0.0,
+            "n_epochs_kl_warmup": None,
+        },
+        callbacks=[best],
+        enable_progress_bar=False,
+    )
+    try:
+        model.train(**settings)
+        finite = all(np.isfinite(row["valid_elbo"]) for row in best.history)
+    except ValueError as error:
+        if "found invalid values" not in str(error):  # what torch.distributions says of NaN
+            raise
+        finite = False
+        model.is_trained_ = True
+        best.keep(math.nan, math.nan)
+    model.module.load_state_dict(best.state)
+    model.module.eval()
+    embedding = model.get_latent_representation().astype(np.float32)
+    result = FitResult("ok" if finite else "diverged", best.history, best.epoch)
+    weights = {name: value.cpu() for name, value in best.state.items()}
+    return Trained(result, weights, embedding)
+
+
+def _best_state_callback(module: Module, progress: Callable[[Row], None]):
+    """Return a Lightning callback that keeps the weights of the best validation ELBO in memory."""
+    import time
+
+    from lightning.pytorch.callbacks import Callback
+
+    def copy_state() -> dict[str, Tensor]:
+        return {name: value.detach().clone() for name, value in module.state_dict().items()}
+
+    class BestState(Callback):
+        def __init__(self) -> None:
+            self.history: list[Row] = []
+            self.epoch, self.loss, self.state = 0, math.inf, copy_state()
+            self.start = time.monotonic()
+
+        # scvi-tools logs both as mean negative ELBOs per cell; training's comes after validation's.
+        def on_train_epoch_end(self, trainer, pl_module) -> None:
+            metrics = trainer.callback_metrics
+            loss = float(metrics["elbo_validation"])
+            self.keep(-float(metrics.get("elbo_train", math.nan)), -loss)
+            if loss < self.loss:
+                self.epoch, self.loss = len(self.history), loss
+                self.state = copy_state()
+            progress(self.history[-1])
+
+        def keep(self, train_elbo: float, valid_elbo: float) -> None:
+            """Append an epoch to the history."""
+            now = time.monotonic()
+            self.history.append(
+                {
+                    "epoch": len(self.history) + 1,
+                    "train_elbo": train_elbo,
+                    "valid_elbo": valid_elbo,
+                    "utilized_clusters": 0,
+                    "seconds": now - self.start,
+                }
+            )
+            self.start = now
+
+    return BestState()

@@ -1,0 +1,117 @@
+"""What a schema cannot say: keys that need or exclude each other, names of nothing."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from vmm.benchmark.config.messages import hint, shown
+from vmm.benchmark.grid import tuned_datasets, tuned_keys
+from vmm.data.download import is_url
+from vmm.data.registry import SOURCES
+
+KIND_OF_EXPERIMENT = {
+    "batch_size": "images",
+    "elbo_surgery": "images",
+    "image_clustering": "images",
+    "cells": "cells",
+}
+ORIGINS = ("source", "path", "url")
+
+
+def contradictions(config: dict[str, Any]) -> Iterator[str]:
+    """Say what a schema cannot: keys that need or exclude each other, names of nothing."""
+    for name, dataset in config["datasets"].items():
+        yield from _dataset_contradictions(name, dataset)
+    for name, experiment in config["experiments"].items():
+        if name in KIND_OF_EXPERIMENT:
+            yield from _unfit_datasets(config, name, experiment["datasets"])
+    yield from _shared_models(config["experiments"])
+    if list(config["experiments"]) == ["tuning"] and not tuned_datasets(config):
+        yield (
+            "experiments.tuning has nothing to do: no cell data set leaves batch_size or "
+            "prior_learning_ratio to it; leave one of them out, or add another experiment"
+        )
+    cells = config["experiments"].get("cells", {"datasets": []})
+    for name in cells["datasets"]:
+        dataset = config["datasets"].get(name)
+        if dataset is None or dataset["kind"] != "cells" or "tuning" in config["experiments"]:
+            continue
+        if absent := tuned_keys(dataset):
+            yield (
+                f"datasets.{name} lacks {' and '.join(absent)}, and experiments has no 'tuning' "
+                "to find what fits; give one or the other"
+            )
+
+
+def without_origin(config: dict[str, Any]) -> Iterator[str]:
+    """Say which data sets come from nowhere."""
+    datasets = config.get("datasets")
+    for name, dataset in datasets.items() if isinstance(datasets, dict) else ():
+        if not isinstance(dataset, dict):
+            continue
+        source = dataset.get("source")
+        if isinstance(source, str) and source not in SOURCES:
+            advice = hint(source, list(SOURCES), "built in are")
+            yield f"datasets.{name}.source is {source!r}, which is not built in; {advice}"
+        elif not any(dataset.get(key) for key in ORIGINS):
+            yield (
+                f"datasets.{name} has neither path nor url, and {name!r} is not built in; "
+                + hint(name, list(SOURCES), "built in are")
+            )
+
+
+def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]:
+    source = dataset["source"]
+    built_in = SOURCES.get(source)
+    origins = [key for key in ORIGINS if dataset[key]]
+    if len(origins) > 1 and not (built_in and built_in.user_supplied):
+        yield f"datasets.{name} has {' and '.join(origins)}; give only one of them"
+        return
+    if built_in and dataset["kind"] != built_in.kind:
+        yield (
+            f"datasets.{name}.kind is {dataset['kind']!r}, but {source} is a set of "
+            f"{built_in.kind}; leave the key out"
+        )
+    if dataset["url"] and not is_url(dataset["url"]):
+        yield (
+            f"datasets.{name}.url is {shown(dataset['url'])}, but must be an address that starts "
+            "with http:// or https://; a file on this machine goes by path"
+        )
+    if dataset["url"] and not dataset["sha256"]:
+        yield f"datasets.{name} has a url but lacks sha256, the checksum of the file"
+    if dataset["kind"] == "cells" and not source and not dataset["label_key"]:
+        yield f"datasets.{name} lacks label_key, the column of obs with the cell type"
+    keys = [dataset.get(key) for key in ("batch_key", "label_key")]
+    if keys[0] is not None and keys[0] == keys[1]:
+        yield (
+            f"datasets.{name}.batch_key and label_key both name {keys[0]!r}; batches must be "
+            "something else than cell types"
+        )
+    for key in ("matrix", "cells"):
+        if dataset.get(key) and not (built_in and built_in.user_supplied):
+            yield f"datasets.{name}.{key} is for split_seq only; your own data go by path or url"
+
+
+def _unfit_datasets(config: dict[str, Any], experiment: str, names: list[str]) -> Iterator[str]:
+    kind, datasets = KIND_OF_EXPERIMENT[experiment], config["datasets"]
+    where = f"experiments.{experiment}.datasets"
+    if not names:
+        yield f"experiments.{experiment} needs {kind}, but datasets has none; leave it out"
+    for name in names:
+        if name not in datasets:
+            advice = hint(name, list(datasets), "datasets has")
+            yield f"{where} names {name!r}, which is not under datasets; {advice}"
+        elif datasets[name]["kind"] != kind:
+            yield f"{where} names {name!r}, a set of {datasets[name]['kind']}; it needs {kind}"
+
+
+def _shared_models(experiments: dict[str, Any]) -> Iterator[str]:
+    if {"batch_size", "image_clustering"} <= experiments.keys():
+        for key in ("max_epochs", "patience"):
+            one, other = (experiments[name][key] for name in ("batch_size", "image_clustering"))
+            if one != other:
+                yield (
+                    f"experiments.batch_size.{key} is {one}, but image_clustering has {other} and "
+                    "shares models with it; give it in image_clustering only"
+                )

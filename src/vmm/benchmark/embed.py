@@ -1,0 +1,60 @@
+"""The job of methods that embed cells without training."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterable
+from pathlib import Path
+
+import torch
+
+from vmm.benchmark.baselines.pca import pca, principal_components
+from vmm.benchmark.job import Job
+from vmm.benchmark.jobs import machine, write_latent
+from vmm.benchmark.setting import CHOSEN
+from vmm.data.containers import load
+from vmm.io import write_json
+from vmm.lazy import resolve
+from vmm.numerics.seeds import seed_of
+
+
+def embed_cells(
+    data_path: str | Path,
+    methods: Iterable[str],
+    trials: Iterable[int],
+    folder_of: Callable[[str, int], str | Path],
+    seed: int = 0,
+) -> None:
+    """Embed a cell data set by methods that do not train, for all trials in one process.
+
+    A method that needs batches has nothing to do in single-batch data: its folder then holds the
+    plain principal components and the status says so.
+
+    Parameters
+    ----------
+    data_path : path
+    methods : iterable of str
+        Short names of methods of cells that do not train.
+    trials : iterable of int
+    folder_of : callable
+        Maps method and trial to the folder that gets latent.npz and run.json.
+    seed : int
+    """
+    data = load(data_path)
+    components = principal_components(data)
+    for method in methods:
+        for trial in trials:
+            start = time.monotonic()
+            job = Job("cells", data.name, method, CHOSEN, trial)
+            single = data.n_batches == 1 and job.record.needs_batches
+            embed = pca if single else resolve(job.record.made_by)
+            embedding = embed(components, data, seed_of(seed, trial, method))
+            folder = Path(folder_of(method, trial))
+            write_latent(folder, {"embedding": embedding})
+            run = {
+                "status": "n/a: single batch" if single else "ok",
+                "seconds": round(time.monotonic() - start, 3),
+                **machine(torch.device("cpu")),
+                "spec": {**job.row, "seed": seed},
+            }
+            write_json(folder / "run.json", run)

@@ -1,0 +1,211 @@
+"""Tidy rows of metrics: made, checked, read, written and gathered.
+
+A row says what one metric of one job is: ``dataset, model, prior, setting, trial, metric, value,
+status``. The status is ``ok``, ``n/a: <reason>``, ``diverged`` or ``failed``; the value is there
+exactly when the status is ``ok``, and is finite. Floats are written by ``repr``, so that the same
+numbers give the same bytes and reading returns them exactly.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import chain
+from pathlib import Path
+
+import pandas as pd
+
+from vmm.benchmark.names import CLUSTERING_METRICS, ELBO_METRICS, INTEGRATION_METRICS, ROW_COLUMNS
+from vmm.errors import InputError
+from vmm.io import atomic, read_table
+
+JOB_COLUMNS = ["dataset", "model", "prior", "setting", "trial"]
+"""The columns that name the job which a row belongs to."""
+
+NOT_FINITE = "n/a: not a finite number"
+
+METRICS = {
+    "clustering": CLUSTERING_METRICS,
+    "elbo_surgery": ELBO_METRICS,
+    "integration": INTEGRATION_METRICS,
+}
+"""What is measured, by the file that it is gathered in."""
+
+_METRIC_ORDER = {metric: place for place, metric in enumerate(chain(*METRICS.values()))}
+
+Score = float | tuple[float | None, str]
+
+
+def rows_from_scores(job: Mapping, scores: Mapping[str, Score], status: str = "ok") -> pd.DataFrame:
+    """Turn the scores of one job into tidy rows.
+
+    Parameters
+    ----------
+    job : mapping
+        ``dataset``, ``model``, ``prior``, ``setting`` and ``trial``; other entries are ignored.
+    scores : mapping
+        Metric to its value, or to the pair of its value (or None) and its status.
+    status : str
+        The status of the bare values.
+
+    Returns
+    -------
+    pandas.DataFrame
+        One row a metric, in the order of `scores`. A value that is not finite is left out and its
+        status says so.
+    """
+    rows = []
+    for metric, score in scores.items():
+        value, state = score if isinstance(score, tuple) else (score, status)
+        if state == "ok" and (value is None or not math.isfinite(value)):
+            state = NOT_FINITE
+        rows.append({**_job(job), "metric": metric, "value": value if state == "ok" else None})
+        rows[-1]["status"] = state
+    return validate_rows(pd.DataFrame(rows, columns=ROW_COLUMNS))
+
+
+def diverged_rows(job: Mapping, metrics: Sequence[str], status: str = "diverged") -> pd.DataFrame:
+    """Return the rows of a job without results: one a metric, without a value.
+
+    Parameters
+    ----------
+    job : mapping
+        ``dataset``, ``model``, ``prior``, ``setting`` and ``trial``.
+    metrics : sequence of str
+        What would have been measured.
+    status : str
+        ``diverged``, ``failed`` or ``n/a: <reason>``.
+    """
+    return rows_from_scores(job, {metric: (None, status) for metric in metrics})
+
+
+def validate_rows(rows: pd.DataFrame, where: str = "the rows") -> pd.DataFrame:
+    """Check tidy rows and give their columns the types and order that the other stages expect.
+
+    Raises
+    ------
+    InputError
+        If a column is missing or unknown, a trial is not an integer, a status is unknown, a value
+        is there without the status ``ok`` or the other way round, a value is not finite, or two
+        rows speak of the same metric of the same job.
+    """
+    if sorted(rows.columns) != sorted(ROW_COLUMNS):
+        raise InputError(
+            f"{where} have the columns {', '.join(map(str, rows.columns))} "
+            f"where {', '.join(ROW_COLUMNS)} are expected"
+        )
+    rows = rows[ROW_COLUMNS].reset_index(drop=True)
+    try:
+        rows = rows.assign(trial=rows["trial"].astype("int64"), value=rows["value"].astype(float))
+    except (TypeError, ValueError) as error:
+        raise InputError(f"{where} have a trial or value that is not a number: {error}") from error
+    for column in ROW_COLUMNS:
+        if column not in ("trial", "value"):
+            rows[column] = rows[column].astype(str)
+    _check(rows, ~rows["status"].map(_known_status).astype(bool), where, "an unknown status")
+    _check(rows, rows["status"].eq("ok") & rows["value"].isna(), where, "status ok without a value")
+    _check(rows, rows["status"].ne("ok") & rows["value"].notna(), where, "a value that is not ok")
+    _check(rows, rows["value"].abs().eq(math.inf), where, "an infinite value")
+    _check(rows, rows.duplicated([*JOB_COLUMNS, "metric"]), where, "the same metric twice")
+    return rows
+
+
+def concatenate_rows(frames: Iterable[pd.DataFrame], where: str = "the rows") -> pd.DataFrame:
+    """Join rows of many jobs in an order that does not depend on the order of the parts.
+
+    Sorted by data set, model, prior, setting and trial, then in the order of the names.
+
+    Raises
+    ------
+    InputError
+        As :func:`validate_rows`.
+    """
+    frames = list(frames)
+    empty = pd.DataFrame(columns=ROW_COLUMNS)
+    rows = pd.concat(frames, ignore_index=True) if frames else empty
+    rows = validate_rows(rows, where)
+    place = rows["metric"].map(lambda metric: _METRIC_ORDER.get(metric, len(_METRIC_ORDER)))
+    order = rows.assign(place=place).sort_values([*JOB_COLUMNS, "place", "metric"]).index
+    return rows.loc[order].reset_index(drop=True)
+
+
+def read_rows(path: str | Path) -> pd.DataFrame:
+    """Read a CSV file of tidy rows.
+
+    Raises
+    ------
+    InputError
+        If the file is absent or its rows are not valid; the message names it.
+    """
+    text = read_table(path, dtype=str, keep_default_na=False)
+    if "value" in text:
+        text["value"] = text["value"].replace("", None)
+    return validate_rows(text, str(path))
+
+
+def write_rows(rows: pd.DataFrame, path: str | Path) -> None:
+    """Write tidy rows as CSV, whole or not at all, floats by ``repr``."""
+    text = validate_rows(rows).assign(value=lambda frame: frame["value"].map(format_float))
+    with atomic(path) as temporary:
+        text.to_csv(temporary, index=False, lineterminator="\n")
+
+
+def gather_rows(paths: Iterable[str | Path]) -> pd.DataFrame:
+    """Read the rows of many parts and join them as :func:`concatenate_rows` does."""
+    return concatenate_rows([read_rows(path) for path in paths], "the gathered rows")
+
+
+def check_jobs(rows: pd.DataFrame, jobs: Iterable[Mapping], metrics: str, where: str) -> None:
+    """Check that no row of any job is missing, as in a file that was cut between two lines.
+
+    Parameters
+    ----------
+    rows : DataFrame
+        Tidy rows.
+    jobs : iterable of mapping
+        ``dataset``, ``model``, ``prior``, ``setting`` and ``trial`` of each.
+    metrics : {"clustering", "elbo_surgery", "integration"}
+        What each must have.
+    where : str
+        The file, for the message.
+
+    Raises
+    ------
+    InputError
+        If a row is missing.
+    """
+    there = set(rows[[*JOB_COLUMNS, "metric"]].itertuples(index=False, name=None))
+    for job in jobs:
+        names = [job[column] for column in JOB_COLUMNS]
+        for metric in METRICS[metrics]:
+            if (*names, metric) not in there:
+                raise InputError(
+                    f"{where} is not complete (no {metric} of {' / '.join(map(str, names))}); "
+                    "remove it and start again, then it is made anew."
+                )
+
+
+def format_float(value: float | None) -> str:
+    """Return the shortest text that reads back as exactly this float; empty for none or NaN."""
+    return "" if value is None or math.isnan(value) else repr(float(value))
+
+
+def _job(job: Mapping) -> dict:
+    missing = [column for column in JOB_COLUMNS if column not in job]
+    if missing:
+        raise InputError(f"a job lacks {', '.join(missing)}: {dict(job)}")
+    return {column: job[column] for column in JOB_COLUMNS}
+
+
+def _known_status(status: str) -> bool:
+    return status in ("ok", "diverged", "failed") or (
+        status.startswith("n/a: ") and len(status) > len("n/a: ")
+    )
+
+
+def _check(rows: pd.DataFrame, wrong: pd.Series, where: str, what: str) -> None:
+    """Raise InputError with the first row for which `wrong` holds."""
+    if wrong.any():
+        first = rows[wrong].iloc[0]
+        fields = ", ".join(f"{column} {first[column]}" for column in ROW_COLUMNS)
+        raise InputError(f"{where} have {what}: {fields}")

@@ -1,0 +1,134 @@
+"""What a training job needs to know, and nothing that its model does not use.
+
+A specification goes to jobs as plain values (:meth:`Spec.plain`): Snakemake compares these to
+decide what runs again, and ``run.json`` keeps them.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields, replace
+from typing import Any, Literal, Self
+
+from vmm.benchmark.job import Job
+from vmm.benchmark.setting import Setting
+from vmm.models.records import MODELS, Networks
+
+TUNED_KEYS = ("batch_size", "prior_learning_ratio")
+"""Keys of a cell data set that tuning may give."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class PriorSpec:
+    """A prior of ours.
+
+    Attributes
+    ----------
+    name : str
+        A key of :data:`vmm.priors.records.PRIORS`.
+    n_components : int, optional
+        K, where it has components.
+    options : dict
+        Of its class.
+    """
+
+    name: str
+    n_components: int | None = None
+    options: Mapping[str, Any] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Spec:
+    """A model of the grid and how it is trained.
+
+    Attributes
+    ----------
+    job : Job
+    seed : int
+    networks : ImageNetworks or CellNetworks
+    learning_rate : float
+        γ₁.
+    batch_size : int, optional
+        M; None if tuning is to give it.
+    max_epochs, patience : int
+    monitor : {"elbo", "unmerged_nmi"}
+    ours : PriorSpec, optional
+        The prior, if the model is one of ours.
+    prior_learning_ratio : float, optional
+        γ₂ / γ₁, where the prior is fitted by Empirical Bayes; None if tuning is to give it.
+    precision : str, optional
+        Of the matrix products, if the model is one of ours.
+    """
+
+    job: Job
+    seed: int
+    networks: Networks
+    learning_rate: float
+    batch_size: int | None
+    max_epochs: int
+    patience: int
+    monitor: Literal["elbo", "unmerged_nmi"]
+    ours: PriorSpec | None = None
+    prior_learning_ratio: float | None = None
+    precision: str | None = None
+
+    @property
+    def has_ratio(self) -> bool:
+        """Whether a prior learning ratio means something to the model."""
+        record = self.job.record.prior_record
+        return record is not None and record.empirical_bayes
+
+    def with_choice(self, choice: Mapping[str, Any]) -> Self:
+        """Return the specification with what tuning chose, where that was left to it.
+
+        Parameters
+        ----------
+        choice : mapping
+            Content of ``tuning/<dataset>.json``.
+        """
+        given = {key: choice[key] for key in TUNED_KEYS if getattr(self, key) is None}
+        if not self.has_ratio:
+            given.pop("prior_learning_ratio", None)
+        return replace(self, **given)
+
+    def at_ratio(self, ratio: float) -> Self:
+        """Return the specification of a step of tuning, with a setting of its own."""
+        setting = Setting(batch_size=self.batch_size, ratio=ratio)
+        return replace(self, job=replace(self.job, setting=setting), prior_learning_ratio=ratio)
+
+    def plain(self) -> dict[str, Any]:
+        """Return plain values: what names the job first; what does not apply is left out."""
+        names = {"kind": self.job.kind, "method": self.job.method, **self.job.row}
+        own = asdict(self) | {"networks": _plain(asdict(self.networks))}
+        del own["job"]
+        return names | _plain(own)
+
+    @classmethod
+    def of(cls, plain: Mapping[str, Any]) -> Self:
+        """Return the specification of plain values."""
+        own = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
+        names = [plain[key] for key in ("kind", "dataset", "method")]
+        networks = {
+            key: tuple(value) if isinstance(value, list) else value
+            for key, value in plain["networks"].items()
+        }
+        own |= {
+            "job": Job(*names, Setting.parse(plain["setting"]), plain["trial"]),
+            "networks": MODELS[plain["kind"]].networks(**networks),
+            "batch_size": plain.get("batch_size"),
+            "ours": PriorSpec(**plain["ours"]) if "ours" in plain else None,
+        }
+        return cls(**own)
+
+
+def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return lists for tuples, and leave out what is None."""
+    return {
+        key: _plain(value)
+        if isinstance(value, Mapping)
+        else list(value)
+        if isinstance(value, tuple)
+        else value
+        for key, value in values.items()
+        if value is not None
+    }

@@ -1,1 +1,0 @@
-"""Figures: pure functions from tidy rows and arrays to a matplotlib figure, and one saver."""

@@ -1,6 +1,0 @@
-"""Metrics: clustering, ELBO surgery, integration, and the paired tests between methods.
-
-Modules are imported one by one (``from vmm.metrics.clustering import clustering_scores``), because
-their dependencies differ in weight: `rows` and `significance` need pandas and scipy, `clustering`
-scikit-learn, `elbo_surgery` torch, `integration` scib-metrics with jax.
-"""

@@ -1,0 +1,135 @@
+"""Data sets that live on the device: a batch is an index."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vmm.data.containers import CellData, ImageData
+
+SLICE = 4096
+"""Rows converted at once: bounds memory, changes no result."""
+
+
+class CellBatch(NamedTuple):
+    """A batch of n cells.
+
+    Attributes
+    ----------
+    counts : torch.Tensor, shape (n, G)
+        Counts as floats; only pseudo-inputs have fractional ones.
+    covariates : torch.Tensor, shape (n, B)
+        One-hot batch.
+    """
+
+    counts: Tensor
+    covariates: Tensor
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+
+class ImageTensors:
+    """Images on the device.
+
+    Parameters
+    ----------
+    pixels : array, shape (N, D)
+        ``uint8`` in 0…255 (kept so; scaled batch by batch) or floats in [−1, 1].
+    device : str or torch.device
+    """
+
+    def __init__(self, pixels: np.ndarray, device: str | torch.device = "cpu"):
+        dtype = torch.uint8 if pixels.dtype == np.uint8 else torch.float32
+        self.pixels = torch.as_tensor(np.ascontiguousarray(pixels)).to(device, dtype)
+
+    def __len__(self) -> int:
+        return len(self.pixels)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the data are."""
+        return self.pixels.device
+
+    def total(self) -> float:
+        """Return the sum of all pixels: tells data sets apart."""
+        return _total(self.pixels)
+
+    def batch(self, index: Tensor) -> Tensor:
+        """Return the images of `index` (n,), shape (n, D), in [−1, 1]."""
+        pixels = self.pixels[index]
+        return pixels.float() / 127.5 - 1 if pixels.dtype == torch.uint8 else pixels
+
+
+class CellTensors:
+    """Counts on the device, in the smallest type that holds them.
+
+    Parameters
+    ----------
+    counts : scipy.sparse matrix or array, shape (N, G)
+        Non-negative integers. The command line and the benchmark accept no others; others are kept
+        as floats.
+    batch : array of int, shape (N,)
+        Batch of each cell, 0…B−1.
+    n_batches : int
+        Number B of batches.
+    device : str or torch.device
+    """
+
+    def __init__(
+        self, counts, batch: np.ndarray, n_batches: int, device: str | torch.device = "cpu"
+    ):
+        dtype = _smallest_type(counts)
+        # The dense matrix exists only in its final type.
+        dense = torch.empty(counts.shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
+        for start in range(0, counts.shape[0], SLICE):
+            block = counts[start : start + SLICE]
+            block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
+            dense[start : start + SLICE] = torch.from_numpy(block.astype(dtype))
+        self.counts = dense.to(device)
+        self.codes = torch.as_tensor(batch, dtype=torch.long, device=device)
+        self.n_batches = n_batches
+        self._one_hot = torch.eye(n_batches, device=device)
+
+    def __len__(self) -> int:
+        return len(self.counts)
+
+    @property
+    def device(self) -> torch.device:
+        """Where the data are."""
+        return self.counts.device
+
+    def total(self) -> float:
+        """Return the sum of all counts: tells data sets apart."""
+        return _total(self.counts)
+
+    def batch(self, index: Tensor) -> CellBatch:
+        """Return the cells of `index` (n,)."""
+        return CellBatch(self.counts[index].float(), self._one_hot[self.codes[index]])
+
+
+def _total(values: Tensor) -> float:
+    """Sum in float64; of all values at once, PyTorch would make a copy of eight bytes each."""
+    return sum(float(rows.sum(dtype=torch.float64)) for rows in values.split(SLICE))
+
+
+def _smallest_type(counts) -> type[np.generic]:
+    values = counts.data if hasattr(counts, "toarray") else np.asarray(counts)
+    if values.dtype.kind == "f" and not (np.mod(values, 1) == 0).all():
+        return np.float32
+    largest, least = (values.max(), values.min()) if values.size else (0, 0)
+    fits = (d for d in (np.uint8, np.int16) if least >= 0 and largest <= np.iinfo(d).max)
+    return next(fits, np.float32)
+
+
+Tensors = ImageTensors | CellTensors
+
+
+def to_tensors(data: CellData | ImageData, device: str | torch.device) -> Tensors:
+    """Put a prepared data set on the device."""
+    if isinstance(data, CellData):
+        return CellTensors(data.counts, data.batch, data.n_batches, device)
+    return ImageTensors(data.x, device)

@@ -1,0 +1,1 @@
+"""Densities, likelihoods of counts and matrix products: pure functions of tensors."""

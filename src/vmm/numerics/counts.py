@@ -1,0 +1,210 @@
+"""Log-likelihoods of counts, in the parametrisation of scVI.
+
+References
+----------
+.. [1] Lopez et al., "Deep generative modeling for single-cell transcriptomics",
+   Nature Methods 15 (2018).
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+import torch.nn.functional as F
+from torch import Tensor
+
+from vmm.numerics.closed_form import map_at_once
+
+TINY = 1e-30
+
+
+def nb_log_prob(x: Tensor, mean: Tensor, inverse_dispersion: Tensor) -> Tensor:
+    """Negative binomial log-probability with variance μ + μ²/θ.
+
+    Parameters
+    ----------
+    x, mean : torch.Tensor, shape (..., G)
+        Counts and their mean μ ≥ 0.
+    inverse_dispersion : torch.Tensor, shape (G,) or (..., G)
+        θ > 0.
+
+    Returns
+    -------
+    torch.Tensor, shape (..., G)
+    """
+    return nb_log_prob_from_logs(
+        x, mean.clamp_min(TINY).log(), inverse_dispersion.clamp_min(TINY).log()
+    )
+
+
+def nb_log_prob_from_logs(x: Tensor, log_mean: Tensor, log_inverse_dispersion: Tensor) -> Tensor:
+    """As :func:`nb_log_prob`, from log μ and log θ: exact where either is tiny or huge."""
+    log_odds = log_mean - log_inverse_dispersion
+    theta = log_inverse_dispersion.exp()
+    log_coefficient = torch.lgamma(x + theta) - torch.lgamma(theta) - torch.lgamma(x + 1)
+    return log_coefficient - theta * F.softplus(log_odds) - x * F.softplus(-log_odds)
+
+
+def zinb_log_prob(
+    x: Tensor, mean: Tensor, inverse_dispersion: Tensor, dropout_logits: Tensor
+) -> Tensor:
+    """Zero-inflated negative binomial log-probability.
+
+    Parameters
+    ----------
+    x, mean, dropout_logits : torch.Tensor, shape (..., G)
+        Counts, mean μ of the negative binomial, and logits of the probability of a dropout.
+    inverse_dispersion : torch.Tensor, shape (G,) or (..., G)
+        θ > 0.
+
+    Returns
+    -------
+    torch.Tensor, shape (..., G)
+    """
+    return zinb_log_prob_from_logs(
+        x,
+        mean.clamp_min(TINY).log(),
+        inverse_dispersion.clamp_min(TINY).log(),
+        dropout_logits,
+    )
+
+
+def zinb_log_prob_from_logs(
+    x: Tensor, log_mean: Tensor, log_inverse_dispersion: Tensor, dropout_logits: Tensor
+) -> Tensor:
+    """As :func:`zinb_log_prob`, from log μ and log θ."""
+    log_nb = nb_log_prob_from_logs(x, log_mean, log_inverse_dispersion)
+    # log(σ(l) + σ(−l) e^{nb}) and log σ(−l) + nb share −softplus(−l).
+    inflated = torch.where(x == 0, F.softplus(log_nb - dropout_logits), log_nb - dropout_logits)
+    return inflated - F.softplus(-dropout_logits)
+
+
+def count_log_likelihood(
+    x: Tensor,
+    log_mean: Tensor,
+    log_inverse_dispersion: Tensor,
+    dropout_logits: Tensor | None = None,
+) -> Tensor:
+    """Sum over genes of the (zero-inflated) negative binomial log-probability, for training.
+
+    Equal to the sum of :func:`nb_log_prob_from_logs`, or of :func:`zinb_log_prob_from_logs` where
+    there are dropout logits, with first derivatives in closed form: log-gamma and digamma, which
+    cost the most, are evaluated only where there are counts.
+
+    Parameters
+    ----------
+    x : torch.Tensor, shape (n, G)
+        Counts; they get no gradient.
+    log_mean : torch.Tensor, shape (n, G)
+        log μ.
+    log_inverse_dispersion : torch.Tensor, shape (G,)
+        log θ.
+    dropout_logits : torch.Tensor, shape (n, G), optional
+
+    Returns
+    -------
+    torch.Tensor, shape (n,)
+    """
+    log_theta = log_inverse_dispersion.unsqueeze(-2)
+    return _CountLogLikelihood.apply(x, log_mean, log_theta, dropout_logits)[0]
+
+
+class _CountLogLikelihood(torch.autograd.Function):
+    """Σ_g log p(x_g): value and derivatives together, so that both share what is expensive.
+
+    With d = log μ − log θ and C = log Γ(x+θ) − log Γ(θ) − log x!, the negative binomial is
+    nb = C + x d − (x + θ) softplus(d); the zero-inflated one, with logits l, is
+    softplus(nb − l) − softplus(−l) at x = 0 and nb − l − softplus(−l) elsewhere.
+
+    Shapes are (..., n, G), of log θ (..., 1, G): under `torch.func.vmap` the mapped dimension is
+    one more in front.
+    """
+
+    @staticmethod
+    def forward(x, log_mean, log_theta, logits):
+        theta = log_theta.exp()
+        log_odds = log_mean - log_theta
+        soft, share = F.softplus(log_odds), log_odds.sigmoid()
+        negative = None if logits is None else -logits
+        terms = _terms_of_zeros(theta, soft, share, negative)
+        replace = _replace_found if x.device.type == "cpu" else _replace_everywhere
+        gammas = torch.lgamma(theta), torch.digamma(theta)
+        terms = replace(terms, x, theta, *gammas, log_odds, soft, share, negative)
+        log_prob, by_mean, by_theta, weight = terms
+        if negative is None:
+            return log_prob.sum(-1), by_mean, by_theta, None
+        log_prob -= F.softplus(negative)
+        return log_prob.sum(-1), by_mean, by_theta, negative.sigmoid_().sub_(weight)
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        _, *derivatives = output
+        ctx.set_materialize_grads(False)  # or zeros would be made for each derivative
+        ctx.mark_non_differentiable(*(value for value in derivatives if value is not None))
+        ctx.save_for_backward(*derivatives)
+
+    @staticmethod
+    def backward(ctx, grad, *_):
+        if grad is None:  # as `torch.autograd.gradcheck` tries
+            return None, None, None, None
+        by_mean, by_theta, by_logits = ctx.saved_tensors
+        column = grad.unsqueeze(-1)
+        grad_logits = None if by_logits is None else column * by_logits
+        return None, column * by_mean, column.mT @ by_theta, grad_logits
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        return map_at_once(_CountLogLikelihood, info, in_dims, inputs)
+
+
+def _terms_of_zeros(theta, soft, share, negative):
+    """Return, for x = 0: log p, its derivatives by log μ and by log θ, and the weight of nb in it.
+
+    log p lacks −softplus(−l); `soft` and `share` are softplus(d) and σ(d), `negative` is −l.
+    """
+    log_prob, by_mean = -theta * soft, -theta * share
+    by_theta = log_prob - by_mean
+    if negative is None:
+        return log_prob, by_mean, by_theta, None
+    log_prob += negative
+    weight = log_prob.sigmoid()
+    return F.softplus(log_prob), by_mean.mul_(weight), by_theta.mul_(weight), weight
+
+
+def _terms_of_counts(count, theta, lgamma, digamma, log_odds, soft, share, negative):
+    """Return the same for x > 0, where all derivatives of nb have weight 1.
+
+    `lgamma` and `digamma` are those of θ.
+    """
+    total = count + theta
+    coefficient = torch.lgamma(total) - lgamma - torch.lgamma(count + 1)
+    log_prob = coefficient + count * (log_odds - soft) - theta * soft
+    by_mean = torch.addcmul(count, total, share, value=-1)
+    by_theta = torch.addcmul(-theta * soft, theta, torch.digamma(total) - digamma) - by_mean
+    if negative is None:
+        return log_prob, by_mean, by_theta, None
+    return log_prob + negative, by_mean, by_theta, torch.ones_like(count)
+
+
+def _replace_found(terms, x, *inputs):
+    """Replace the terms where there are counts. On the CPU: most entries are 0."""
+    # NumPy finds them five times as fast as `Tensor.nonzero`.
+    place = torch.from_numpy(np.flatnonzero(x.bool().numpy()))
+
+    def at_counts(value):
+        return value if value is None else value.expand_as(x).reshape(-1).index_select(0, place)
+
+    for term, new in zip(terms, _terms_of_counts(*map(at_counts, (x, *inputs))), strict=True):
+        if term is not None:
+            term.view(-1).scatter_(0, place, new)
+    return terms
+
+
+def _replace_everywhere(terms, x, *inputs):
+    """Do the same on a GPU, where log-gamma is cheap and the search would wait for the device."""
+    counted = x.bool()
+    new = _terms_of_counts(x, *inputs)
+    return tuple(
+        None if zero is None else torch.where(counted, count, zero)
+        for zero, count in zip(terms, new, strict=True)
+    )

@@ -1,0 +1,247 @@
+"""Which method to use on a set of cells: what the tests of Tables 3 and 4 say, in sentences."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping, Sequence
+from os import PathLike
+from pathlib import Path
+from typing import Any
+
+import pandas as pd
+
+from vmm.benchmark.metrics.significance import THRESHOLD
+from vmm.io import write_json
+from vmm.paper.labels import dataset_label
+from vmm.paper.tables.build import Jobs, build_table
+from vmm.paper.tables.html import template
+from vmm.paper.tables.write import write_text
+
+FEW_TRIALS = 5
+"""With fewer trials a sentence warns that a test finds only large differences."""
+INTEGRATION, CLUSTERING = "integration", "clustering"
+SCORES = {INTEGRATION: ["Total", "Bio conservation"], CLUSTERING: ["NMI (unmerged)"]}
+"""What decides; the second where the first is not defined (one batch)."""
+NUMBERS = {INTEGRATION: 4, CLUSTERING: 3}
+"""Tables whose tests decide."""
+
+RECOMMENDATION_HTML = """\
+{% for dataset, parts in result.items() %}
+<section class="vmm-recommendation">
+<h3>{{ labels[dataset] }}</h3>
+{% for part in parts.values() %}
+<p>{{ part.sentence }}</p>
+{% endfor %}
+</section>
+{% endfor %}
+"""
+
+
+def recommend(
+    rows: Mapping[int, pd.DataFrame],
+    jobs: Mapping[int, Jobs],
+    descriptions: Mapping[str, Mapping[str, Any]],
+    partial: bool = False,
+) -> dict[str, dict[str, Any]]:
+    """Say for each cell data set which method integrates best, and which clusters best.
+
+    Parameters
+    ----------
+    rows : mapping
+        3 and 4 to the tidy rows of these tables (clustering, integration); others are ignored.
+    jobs : mapping
+        3 and 4 to their grids, as for :func:`vmm.paper.tables.build_table`; either may be left out.
+    descriptions : mapping
+        Data set to the content of ``data/<dataset>.json``.
+    partial : bool
+        Whether to use what there is where a grid is not complete.
+
+    Returns
+    -------
+    dict
+        Data set to ``integration`` and ``clustering``, each with
+
+        - ``score``: "Total", or "Bio conservation" where there is one batch; "NMI (unmerged)",
+        - ``best``: label of the method with the best mean (None if none has a value), its
+          ``model``, ``prior``, ``setting`` and ``mean``, its number of trials with a value ``n``,
+          and that of the grid, ``n_trials``,
+        - ``not_significantly_worse``, ``significantly_worse``: by the paired t-test, p > 0.05 or
+          not; ``not_tested``: too few trials in common with the best; ``without_value``; each a
+          list of mappings with method, model, prior, setting, n, mean, p, p_holm,
+        - ``sentence``: the same in words.
+
+    Raises
+    ------
+    InputError
+        As :func:`vmm.paper.tables.build_table`.
+    """
+    result: dict[str, dict[str, Any]] = {}
+    for part, number in NUMBERS.items():
+        grid = list(jobs.get(number, ()))
+        if not grid:
+            continue
+        table = build_table(number, rows[number], grid, descriptions, partial)
+        for dataset, tests in table.tests.groupby("dataset", sort=False):
+            about = descriptions.get(str(dataset), {})
+            trials = len({job["trial"] for job in grid if job["dataset"] == dataset})
+            result.setdefault(str(dataset), {})[part] = _judge(part, tests, trials, about)
+    return result
+
+
+def recommendation_html(result: Mapping[str, Mapping[str, Any]]) -> str:
+    """Return the sentences as HTML, a ``<section>`` a data set."""
+    labels = {dataset: dataset_label(dataset) for dataset in result}
+    return template(RECOMMENDATION_HTML).render(result=result, labels=labels)
+
+
+def write_recommendation(
+    result: Mapping[str, Mapping[str, Any]], stem: str | PathLike
+) -> list[Path]:
+    """Write ``<stem>.json`` and ``<stem>.html`` (a fragment), each whole or not at all."""
+    path = Path(f"{stem}.json")
+    write_json(path, result)
+    return [path, write_text(recommendation_html(result), stem, ".html")]
+
+
+# Judgement -----------------------------------------------------------------------------------
+
+
+def _judge(
+    part: str, tests: pd.DataFrame, trials: int, description: Mapping[str, Any]
+) -> dict[str, Any]:
+    """Return the judgement on one data set, with its sentence."""
+    score, tests = _decisive(SCORES[part], tests)
+    entries = [(_entry(row), row["status"], row["p"]) for row in tests.to_dict("records")]
+    best = next((entry for entry, status, _ in entries if status == "best"), None)
+    judged: dict[str, Any] = {
+        "score": score,
+        "best": best["method"] if best else None,
+        "model": best["model"] if best else None,
+        "prior": best["prior"] if best else None,
+        "setting": best["setting"] if best else None,
+        "mean": best["mean"] if best else None,
+        "n": best["n"] if best else 0,
+        "n_trials": trials,
+        "not_significantly_worse": [
+            e for e, status, p in entries if status == "tested" and p > THRESHOLD
+        ],
+        "significantly_worse": [
+            e for e, status, p in entries if status == "tested" and p <= THRESHOLD
+        ],
+        "not_tested": [e for e, status, _ in entries if _untested(status) and e["n"]],
+        "without_value": [e for e, _, _ in entries if e["n"] == 0],
+    }
+    return judged | {"sentence": _sentence(part, judged, description)}
+
+
+def _decisive(scores: Sequence[str], tests: pd.DataFrame) -> tuple[str, pd.DataFrame]:
+    """Return the first score that any method has, and its tests, the best mean first."""
+    for score in scores:
+        chosen = tests[tests["metric"] == score]
+        if chosen["n"].any():
+            break
+    return score, chosen.sort_values("mean", ascending=False, kind="stable")
+
+
+def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
+    names = {key: row[key] for key in ("method", "model", "prior", "setting")}
+    numbers = {key: _number(row[key]) for key in ("mean", "p", "p_holm")}
+    return names | {"n": int(row["n"])} | numbers
+
+
+def _number(value: float) -> float | None:
+    return None if math.isnan(value) else float(value)
+
+
+def _untested(status: str) -> bool:
+    return status.startswith("not tested")
+
+
+# Words ---------------------------------------------------------------------------------------
+
+
+def _sentence(part: str, judged: Mapping[str, Any], description: Mapping[str, Any]) -> str:
+    """Return a few sentences a biologist understands."""
+    if judged["best"] is None:
+        return f"No method has a value of {judged['score']}, so nothing can be recommended."
+    sentences = [_verdict(part, judged), _meaning(part, judged, description)]
+    if judged["n"] < judged["n_trials"]:
+        sentences.append(
+            f"{judged['best']} has a score in {judged['n']} of {judged['n_trials']} trials only: "
+            "see why the others have none before choosing it."
+        )
+    if judged["without_value"]:
+        sentences.append(f"Without a score: {_listed(judged['without_value'], means=False)}.")
+    return " ".join(sentences)
+
+
+def _verdict(part: str, judged: Mapping[str, Any]) -> str:
+    """Say who is best, and how sure that is."""
+    n, best = judged["n"], judged["best"]
+    trials = "one trial" if n == 1 else f"{n} trials"
+    subject = f"{best} has the {'only' if _alone(judged) else 'highest'} {judged['score']}"
+    subject += f" ({judged['mean']:.3f}, {'' if n == 1 else 'mean of '}{trials})"
+    if _alone(judged):
+        return f"{subject}: there is no other method to compare it with."
+    close, worse = judged["not_significantly_worse"], judged["significantly_worse"]
+    untested = judged["not_tested"]
+    if not close and not worse:
+        return (
+            f"{subject}, before {_listed(untested[:1])}, but a test needs at least two trials "
+            "that both methods share, so no significance can be claimed: run more trials before "
+            "relying on the order."
+        )
+    text = _tie(subject, close) if close else _win(part, judged)
+    if untested:
+        text += f" Too few trials to test: {_listed(untested)}."
+    if n < FEW_TRIALS:
+        text += f" With only {trials} the test finds large differences only."
+    return text
+
+
+def _tie(subject: str, close: Sequence[Mapping[str, Any]]) -> str:
+    choice = "either" if len(close) == 1 else f"any of these {len(close) + 1}"
+    return (
+        f"{subject}, but {_listed(close)} {'is' if len(close) == 1 else 'are'} not significantly "
+        f"worse (paired t-test over trials, p > {THRESHOLD:g}): {choice} is a reasonable choice."
+    )
+
+
+def _win(part: str, judged: Mapping[str, Any]) -> str:
+    does = "integrates" if part == INTEGRATION else "clusters"
+    rest = "all others that could be tested" if judged["not_tested"] else "every other method"
+    return (
+        f"{judged['best']} {does} these cells best: its {judged['score']} ({judged['mean']:.3f}, "
+        f"mean of {judged['n']} trials) is significantly higher than that of {rest} (paired "
+        f"t-tests over trials, p ≤ {THRESHOLD:g}); next is "
+        f"{_listed(judged['significantly_worse'][:1])}."
+    )
+
+
+def _alone(judged: Mapping[str, Any]) -> bool:
+    others = ("not_significantly_worse", "significantly_worse", "not_tested")
+    return not any(judged[key] for key in others)
+
+
+def _meaning(part: str, judged: Mapping[str, Any], description: Mapping[str, Any]) -> str:
+    """Say what the score measures."""
+    if part == CLUSTERING:
+        return (
+            "The score is the agreement of the clusters with the annotated cell types, 1 if they "
+            "coincide; too many clusters cost agreement."
+        )
+    if judged["score"] == "Total":
+        return (
+            "The score weighs the mixing of batches (0.4) and the preservation of the annotated "
+            "cell types (0.6)."
+        )
+    why = "there is one batch" if description.get("n_batches") == 1 else "no Total is defined"
+    return (
+        f"The score is the preservation of the annotated cell types alone, since {why}, so "
+        "nothing is said about the mixing of batches."
+    )
+
+
+def _listed(entries: Sequence[Mapping[str, Any]], means: bool = True) -> str:
+    texts = [e["method"] + (f" ({e['mean']:.3f})" if means else "") for e in entries]
+    return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)

@@ -1,0 +1,173 @@
+"""What a reader must know is missing: everything whose status is not ok, grouped by reason."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any, NamedTuple
+
+import pandas as pd
+
+from vmm.benchmark import grid
+from vmm.benchmark.job import JOB_COLUMNS, Job
+from vmm.paper.labels import is_tuning, method_label
+from vmm.paper.report.contents import expected_files
+from vmm.paper.report.folder import RunFolder
+
+SINGLE = ("diverged", "failed")
+"""Statuses that speak of one model; a reason why something does not apply speaks of many."""
+
+
+class Gap(NamedTuple):
+    """A line of the problems.
+
+    Attributes
+    ----------
+    status : str
+        ``missing``, ``diverged`` or ``failed``.
+    reason : str
+        Why, if known.
+    dataset : str
+    what : str
+        Methods and settings concerned.
+    trials : str
+        Trials concerned, such as ``0–2, 5``.
+    n : int
+        Of models.
+    log : str
+        Path of a log to look into, if any.
+    """
+
+    status: str
+    reason: str
+    dataset: str
+    what: str
+    trials: str
+    n: int
+    log: str = ""
+
+
+class Absence(NamedTuple):
+    """All values that are not there for the same reason."""
+
+    reason: str
+    datasets: list[str]
+    methods: str
+    metrics: str
+    n: int
+
+
+def model_gaps(run: RunFolder) -> list[Gap]:
+    """Return the models that are not there, and those whose training was not ok."""
+    found: dict[tuple, list[Job]] = {}
+    for job in run.jobs:
+        made = run.runs.get(job.folder, {"status": "missing"})
+        if made["status"] in (*SINGLE, "missing"):
+            key = (job.dataset, job.method, job.setting, made["status"])
+            found.setdefault(key, []).append(job)
+    gaps = [_model_gap(run, status, jobs) for (*_, status), jobs in found.items()]
+    return gaps + _tuning_gaps(run) + _unscored(run)
+
+
+def _model_gap(run: RunFolder, status: str, jobs: list[Job]) -> Gap:
+    first = jobs[0]
+    log = next((log for log in map(run.log, jobs) if run.has(log)), "")
+    if status != "missing":
+        epochs = [run.runs[job.folder].get("epochs", "?") for job in jobs]
+        reason = f"after {_listed(epochs)} epochs"
+    else:
+        reason = f"not finished; its log ends: {run.last_line(log)}" if log else "has not run"
+    label = method_label(first.model, first.prior, str(first.setting))
+    trials = ranges(job.trial for job in jobs)
+    return Gap(status, reason, first.dataset, label, trials, len(jobs), log)
+
+
+def _tuning_gaps(run: RunFolder) -> list[Gap]:
+    gaps = []
+    for name in grid.tuned_datasets(run.config):
+        steps = [
+            step
+            for step in grid.ladders(run.config, name)
+            if not run.has(f"tuning/{name}.json")
+            and not run.has(f"tuning/{name}/b{step.batch_size}_trial_{step.trial}.json")
+        ]
+        if steps:
+            what = f"tuning at batch size {_listed(step.batch_size for step in steps)}"
+            trials = ranges(step.trial for step in steps)
+            gaps.append(Gap("missing", "not finished", name, what, trials, len(steps)))
+    failed: dict[tuple[str, str], list[tuple[str, int]]] = {}
+    for made in run.runs.values():
+        spec = made["spec"]
+        if made["status"] in SINGLE and is_tuning(spec["setting"]):
+            key = (spec["dataset"], made["status"])
+            failed.setdefault(key, []).append((spec["setting"], spec["trial"]))
+    for (name, status), of in failed.items():
+        what = f"tuning at {_listed(setting for setting, _ in of)}"
+        gaps.append(Gap(status, "", name, what, ranges(trial for _, trial in of), len(of)))
+    return gaps
+
+
+def absences(run: RunFolder) -> list[Absence]:
+    """Return the metrics without a value, by reason, but for those of models that diverged."""
+    if not run.rows:
+        return []
+    rows = pd.concat([frame.assign(file=name) for name, frame in run.rows.items()])
+    rows = rows[rows["status"].ne("ok") & ~rows["status"].isin(SINGLE)]
+    found = []
+    for status, of in rows.groupby("status"):
+        keys = of[["model", "prior", "setting"]].drop_duplicates().itertuples(index=False)
+        metrics = [f"{name}: {_listed(part['metric'])}" for name, part in of.groupby("file")]
+        found.append(
+            Absence(
+                status.removeprefix("n/a: "),
+                list(dict.fromkeys(of["dataset"])),
+                _listed(method_label(*key) for key in keys),
+                "; ".join(metrics),
+                len(of),
+            )
+        )
+    return found
+
+
+def _unscored(run: RunFolder) -> list[Gap]:
+    config = run.config
+    needed = {
+        "clustering": grid.clustering_jobs(config) + grid.leiden_jobs(config),
+        "integration": grid.experiment_jobs(config, "cells"),
+        "elbo_surgery": grid.experiment_jobs(config, "elbo_surgery"),
+    }
+    columns = list(JOB_COLUMNS)
+    gaps = []
+    for name, jobs in needed.items():
+        rows = run.rows.get(name)
+        there = set() if rows is None else set(rows[columns].itertuples(index=False, name=None))
+        absent: dict[str, list[Job]] = {}
+        for job in jobs:
+            if tuple(job.row.values()) not in there:
+                absent.setdefault(job.dataset, []).append(job)
+        for dataset, lost in absent.items():
+            what = (
+                f"{name}: {_listed(method_label(j.model, j.prior, str(j.setting)) for j in lost)}"
+            )
+            trials = ranges(job.trial for job in lost)
+            gaps.append(Gap("missing", "not scored", dataset, what, trials, len(lost)))
+    return gaps
+
+
+def missing_files(run: RunFolder) -> list[str]:
+    """Return the files that the page of the complete run shows and that are not there."""
+    return [name for name in expected_files(run.config) if not run.has(name)]
+
+
+def ranges(numbers: Iterable[int]) -> str:
+    """Return numbers as ranges: ``0–2, 5``."""
+    parts: list[list[int]] = []
+    for number in sorted({int(number) for number in numbers}):
+        if parts and number == parts[-1][-1] + 1:
+            parts[-1].append(number)
+        else:
+            parts.append([number])
+    return ", ".join(str(p[0]) if len(p) == 1 else f"{p[0]}–{p[-1]}" for p in parts)
+
+
+def _listed(values: Iterable[Any]) -> str:
+    return ", ".join(dict.fromkeys(map(str, values)))

@@ -1,0 +1,1 @@
+"""Figures of arrays: style, colours, legends, scatter, curves."""

@@ -1,0 +1,172 @@
+"""Legends drawn by hand, in inches, so that they fit whatever the number of categories."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from itertools import accumulate
+from typing import TYPE_CHECKING
+
+from vmm.plots.clusters import Cluster
+from vmm.plots.style import MUTED, SMALL, shorten, text_width
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+PITCH = 0.125
+"""Height of an entry."""
+HEADING = 0.19
+"""Height of a heading."""
+SWATCH = 0.075
+INDENT = 0.13
+"""From the left of an entry to its text."""
+COLUMN_GAP = 0.08
+NUMBER = 0.17
+"""Width of a cell type's number."""
+NARROWEST, WIDEST = 1.35, 2.10
+"""Limits of the width of a column of legends."""
+ALL_SWATCHES = 0.95
+"""Limit of the width of all methods' swatches together."""
+
+
+def inches(axes: Axes, width: float, height: float) -> Axes:
+    """Give `axes` coordinates in inches, y downwards, and hide its frame."""
+    axes.set(xlim=(0, width), ylim=(height, 0))
+    axes.set_axis_off()
+    return axes
+
+
+def cluster_columns(clusters: Mapping[str, Sequence[Cluster]]) -> dict[str, float]:
+    """Width of each method's column of swatches: as its cell type with most clusters needs.
+
+    Together they leave the names of the cell types most of the legend.
+    """
+    most = {name: max((c.rank + 1 for c in of), default=0) for name, of in clusters.items()}
+    needed = {name: min(max(0.06 + n * (SWATCH + 0.015), 0.32), 0.55) for name, n in most.items()}
+    scale = min(1.0, ALL_SWATCHES / max(sum(needed.values()), ALL_SWATCHES))
+    return {name: width * scale for name, width in needed.items()}
+
+
+def legend_width(
+    batches: Sequence[str], types: Sequence[str], clusters: Mapping[str, Sequence[Cluster]]
+) -> float:
+    """Width of a column with both legends in which their names fit, within limits."""
+    for_types = (
+        max(text_width(name, SMALL) for name in types)
+        + INDENT
+        + NUMBER
+        + 0.05
+        + sum(cluster_columns(clusters).values())
+    )
+    for_batches = max(text_width(name, SMALL) for name in batches) + INDENT
+    return min(max(for_types, for_batches, NARROWEST), WIDEST)
+
+
+def batch_legend_columns(names: Sequence[str], width: float) -> int:
+    """Columns of the legend of batches: two where there are many and their names are short."""
+    room = (width - COLUMN_GAP) / 2 - INDENT
+    widest = max(text_width(name, SMALL) for name in names)
+    return 2 if len(names) > 4 and widest <= room * 1.15 else 1
+
+
+def batch_legend_height(n: int, columns: int) -> float:
+    """Height in inches of the legend of `n` batches."""
+    return HEADING + PITCH * -(-n // columns)
+
+
+def draw_batch_legend(
+    axes: Axes, y: float, colours: Mapping[str, str], width: float, columns: int
+) -> float:
+    """Draw heading and entries of the batches from `y` down; return where it ends."""
+    y = _heading(axes, y, "Batch" if len(colours) > 1 else "Batch (one)")
+    rows = -(-len(colours) // columns)
+    step = (width + COLUMN_GAP) / columns
+    for i, (name, colour) in enumerate(colours.items()):
+        x, at = (i // rows) * step, y + (i % rows) * PITCH
+        _swatch(axes, x, at, colour, gid=f"legend:batch:{name}")
+        _entry(axes, x + INDENT, at, name, step - COLUMN_GAP - INDENT)
+    return y + rows * PITCH
+
+
+def type_legend_height(n: int) -> float:
+    """Height in inches of the legend of `n` cell types."""
+    return HEADING + PITCH * n
+
+
+def draw_type_legend(
+    axes: Axes,
+    y: float,
+    colours: Mapping[str, str],
+    width: float,
+    clusters: Mapping[str, Sequence[Cluster]],
+) -> float:
+    """Draw the numbered cell types, and beside each the clusters named after it.
+
+    Parameters
+    ----------
+    axes
+        In inches (see :func:`inches`).
+    y
+        Where to begin.
+    colours
+        Of the cell types, in their order.
+    width
+        Of the whole legend.
+    clusters
+        ``{row label: clusters}`` of the rows that have clusters; a column each.
+
+    Returns
+    -------
+    float
+        Where the legend ends.
+    """
+    widths = cluster_columns(clusters)
+    room = width - sum(widths.values())
+    starts = accumulate(widths.values(), initial=room)
+    columns = dict(zip(widths, starts, strict=False))
+    for name, x in columns.items():
+        title = shorten(name, widths[name] - 0.03, 5.2)
+        axes.text(x, y + HEADING / 2, title, fontsize=5.2, color=MUTED, va="center")
+    y = _heading(axes, y, "Cell type")
+    for i, (name, colour) in enumerate(colours.items()):
+        at = y + i * PITCH
+        _swatch(axes, 0, at, colour, gid=f"legend:type:{name}")
+        number = axes.text(INDENT + 0.09, at + PITCH / 2, str(i + 1), fontsize=SMALL - 0.5)
+        number.set(ha="right", va="center", fontweight="bold")
+        _entry(axes, INDENT + 0.13, at, name, room - INDENT - NUMBER)
+        for method, x in columns.items():
+            of_type = [c for c in clusters[method] if c.label == i]
+            _cluster_swatches(axes, x, at, of_type, widths[method] - 0.04)
+    return y + len(colours) * PITCH
+
+
+def _cluster_swatches(
+    axes: Axes, x: float, y: float, clusters: Sequence[Cluster], width: float
+) -> None:
+    if not clusters:
+        axes.text(x + 0.01, y + PITCH / 2, "–", fontsize=5, color=MUTED, va="center")
+        return
+    step = min(SWATCH + 0.015, width / len(clusters))
+    for cluster in clusters:
+        side = min(SWATCH, step)
+        _swatch(axes, x + cluster.rank * step, y, cluster.colour, "legend:cluster", side)
+
+
+def _heading(axes: Axes, y: float, text: str) -> float:
+    axes.text(0, y + HEADING / 2, text, fontsize=SMALL + 0.5, fontweight="bold", va="center")
+    return y + HEADING
+
+
+def _entry(axes: Axes, x: float, y: float, name: str, width: float) -> None:
+    """Write a name, smaller and then cut where it is too long."""
+    size = SMALL
+    while size > 5 and text_width(name, size) > width:
+        size -= 0.25
+    shown = shorten(name, width, size)
+    axes.text(x, y + PITCH / 2, shown, fontsize=size, va="center", parse_math=False)
+
+
+def _swatch(axes: Axes, x: float, y: float, colour: str, gid: str, width: float = SWATCH) -> None:
+    from matplotlib.patches import Rectangle
+
+    top = y + (PITCH - SWATCH) / 2
+    axes.add_patch(Rectangle((x, top), width, SWATCH, facecolor=colour, linewidth=0, gid=gid))

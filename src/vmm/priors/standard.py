@@ -1,0 +1,30 @@
+"""The prior N(0, I) of the original VAE."""
+
+from __future__ import annotations
+
+import torch
+from torch import Tensor
+
+from vmm.numerics.gaussians import LOG_2PI, Normal
+from vmm.priors.base import Encode, Prior
+
+
+class StandardNormal(Prior):
+    """The prior N(0, I); its KL is analytic."""
+
+    def log_prob(self, z: Tensor, encode: Encode | None = None) -> Tensor:
+        """Return log N(z; 0, I), shape (N,)."""
+        return -0.5 * (z.square().sum(-1) + self.latent_dim * LOG_2PI)
+
+    def kl(self, q: Normal, z: Tensor, encode: Encode | None = None) -> Tensor:
+        """Return the exact KL(q ‖ N(0, I)), shape (N,)."""
+        cross_entropy = 0.5 * (q.second_moment() + self.latent_dim * LOG_2PI)
+        return cross_entropy - q.entropy()
+
+    def log_weights(self) -> Tensor:
+        """Return log 1 of the only component, shape (1,)."""
+        return torch.zeros(1)
+
+    def moments(self, encode: Encode | None = None) -> tuple[Tensor, Tensor]:
+        """Return 0, shape (1, p), and I, shape (1, p, p)."""
+        return torch.zeros(1, self.latent_dim), torch.eye(self.latent_dim).unsqueeze(0)

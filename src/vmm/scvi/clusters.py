@@ -1,0 +1,176 @@
+"""Clusters of cells: assignment, names and uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING
+
+import numpy as np
+import pandas as pd
+import torch
+
+from vmm.models.base import encode_once
+from vmm.scvi.part import ModelPart
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+
+class ClusterMixin(ModelPart):
+    """Which cluster a cell belongs to, and how surely.
+
+    Clusters are named "0", "1", … by descending number of training cells. Components of the prior
+    that no cell is assigned to come last, by descending weight.
+    """
+
+    def _require_clusters(self) -> None:
+        """Refuse what needs clusters from an untrained model or one without any."""
+        if not self.module.prior.n_components:
+            raise ValueError(
+                "prior='normal' has no clusters; use prior='vmm', 'gmm' or 'vampprior', or cluster "
+                "the latent representation."
+            )
+        self._check_if_trained(warn=False)
+
+    def _order_clusters(self) -> None:
+        """Sort components by their number of cells, and name them."""
+        prior = self.module.prior
+        if not prior.n_components:
+            return
+        self.cluster_order_ = np.arange(prior.n_components)
+        probabilities = self._cluster_probabilities()
+        sizes = np.bincount(probabilities.argmax(1), minlength=prior.n_components)
+        weights = prior.log_weights().detach().cpu().numpy()
+        self.cluster_order_ = np.lexsort((-weights, -sizes))
+        self.cluster_names_ = [str(rank) for rank in range(prior.n_components)]
+
+    @torch.inference_mode()
+    def _cluster_probabilities(
+        self,
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        batch_size: int | None = None,
+        n_samples: int = 0,
+    ) -> np.ndarray:
+        """Return q(c|x), shape (n, K), columns in the order of names.
+
+        At the mean of q(z|x), or averaged over `n_samples` samples of it.
+        """
+        adata = self._validate_anndata(adata)
+        networks, parts = self.module.networks, []
+        encode = encode_once(networks)
+        for tensors in self._make_data_loader(adata, indices, batch_size=batch_size):
+            q = networks.posterior(self.module.batch(tensors))
+            if n_samples:
+                points = q.rsample(torch.randn(n_samples, *q.mean.shape, device=q.mean.device))
+            else:
+                points = q.mean[None]
+            log_probs = networks.prior.cluster_log_probs(points.flatten(0, 1), encode)
+            parts.append(log_probs.exp().reshape(*points.shape[:2], -1).mean(0))
+        return torch.cat(parts).cpu().numpy()[:, self.cluster_order_]
+
+    @property
+    def cluster_names(self) -> list[str]:
+        """Names of all K components, those that training cells are assigned to first.
+
+        Empty before training, and for the prior N(0, I).
+        """
+        return list(self.cluster_names_ or [])
+
+    def rename_clusters(self, names: Mapping[str, str]) -> None:
+        """Give clusters names of your own, such as cell types; they are saved with the model.
+
+        Parameters
+        ----------
+        names : mapping
+            ``{present name: new name}`` of some or all clusters.
+        """
+        self._require_clusters()
+        if unknown := [name for name in names if name not in self.cluster_names]:
+            raise ValueError(f"There is no cluster named {unknown[0]!r}.")
+        renamed = [str(names.get(name, name)) for name in self.cluster_names]
+        if len(set(renamed)) < len(renamed):
+            twice = next(name for name in renamed if renamed.count(name) > 1)
+            raise ValueError(f"Two clusters would be named {twice!r}; names must differ.")
+        self.cluster_names_ = renamed
+
+    def predict(
+        self,
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        soft: bool = False,
+        batch_size: int | None = None,
+    ) -> pd.Categorical | pd.DataFrame:
+        """Assign cells to clusters.
+
+        Parameters
+        ----------
+        adata : anndata.AnnData, optional
+            The model's own by default. New cells must have the same genes and come from batches
+            that the model knows; for others see :meth:`load_query_data`.
+        indices : sequence of int, optional
+            Cells to use.
+        soft : bool
+            Whether to return probabilities.
+        batch_size : int, optional
+            Cells at once; bounds memory, changes no result.
+
+        Returns
+        -------
+        pandas.Categorical of length n
+            The most probable cluster of each cell. Categories are the clusters that occur, largest
+            (in training) first.
+        pandas.DataFrame, shape (n, K)
+            With `soft`: q(c|x) at the mean of q(z|x), rows summing to one.
+        """
+        self._require_clusters()
+        probabilities = self._cluster_probabilities(adata, indices, batch_size)
+        if soft:
+            cells = (self.adata if adata is None else adata).obs_names
+            cells = cells if indices is None else cells[indices]
+            return pd.DataFrame(probabilities, cells, self.cluster_names)
+        codes = probabilities.argmax(1)
+        present, codes = np.unique(codes, return_inverse=True)
+        return pd.Categorical.from_codes(codes, [self.cluster_names[rank] for rank in present])
+
+    def get_cluster_uncertainty(
+        self,
+        adata: AnnData | None = None,
+        indices: Sequence[int] | None = None,
+        n_samples: int = 0,
+        batch_size: int | None = None,
+    ) -> pd.DataFrame:
+        """Say how sure the assignment of each cell is.
+
+        Parameters
+        ----------
+        adata, indices, batch_size
+            As for :meth:`predict`.
+        n_samples : int
+            0: of the probabilities that :meth:`predict` gives. Else they are averaged over so many
+            samples of q(z|x), which adds the uncertainty about z.
+
+        Returns
+        -------
+        pandas.DataFrame, shape (n, 5)
+            cluster, its probability, second (the next most probable cluster), second_probability,
+            and the entropy of q(c|x) in nats (0: certain).
+        """
+        self._require_clusters()
+        probabilities = self._cluster_probabilities(adata, indices, batch_size, n_samples)
+        order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
+        best = np.take_along_axis(probabilities, order, axis=1)
+        names = np.array(self.cluster_names, dtype=object)
+        second = order.shape[1] - 1  # one component only: itself
+        cells = (self.adata if adata is None else adata).obs_names
+        safe = np.maximum(probabilities, np.finfo(np.float32).tiny)
+        return pd.DataFrame(
+            {
+                "cluster": names[order[:, 0]],
+                "probability": best[:, 0],
+                "second": names[order[:, second]],
+                "second_probability": best[:, second],
+                "entropy": -(probabilities * np.log(safe)).sum(1),
+            },
+            index=cells if indices is None else cells[indices],
+        )

@@ -1,0 +1,213 @@
+"""What the mixins of scvi-tools know of a model: a thin adapter around our networks and prior."""
+
+from __future__ import annotations
+
+import math
+from typing import Any
+
+import torch
+import torch.nn.functional as F
+from scvi.distributions import NegativeBinomial, ZeroInflatedNegativeBinomial
+from scvi.module._constants import MODULE_KEYS
+from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
+from torch import Tensor
+from torch.distributions import Normal
+
+from scvi import REGISTRY_KEYS
+from vmm.models.base import encode_once
+from vmm.models.count_vae import CountVAE
+from vmm.models.tensors import CellBatch
+from vmm.numerics.gaussians import DiagonalNormal
+
+TensorDict = dict[str, Tensor]
+
+
+class Module(BaseModuleClass):
+    """:class:`vmm.models.count_vae.CountVAE` with the signature of ``scvi.module.VAE``.
+
+    Always in evaluation mode: :mod:`vmm.training` trains the networks without it. Noise comes from
+    torch's global generator, as in scvi-tools (``scvi.settings.seed``).
+
+    Parameters
+    ----------
+    networks : vmm.models.count_vae.CountVAE
+        With its prior.
+    """
+
+    def __init__(self, networks: CountVAE):
+        super().__init__()
+        self.networks = networks
+        self.eval()
+
+    @property
+    def gene_likelihood(self) -> str:
+        """The likelihood, "zinb" or "nb"."""
+        return self.networks.likelihood
+
+    @property
+    def prior(self):
+        """The prior, of :mod:`vmm.priors`."""
+        return self.networks.prior
+
+    @auto_move_data
+    def batch(self, tensors: TensorDict) -> CellBatch:
+        """Return a minibatch of scvi-tools as one of ours."""
+        codes = tensors[REGISTRY_KEYS.BATCH_KEY].long().squeeze(-1)
+        return CellBatch(
+            tensors[REGISTRY_KEYS.X_KEY].float(),
+            F.one_hot(codes, self.networks.n_batches).float(),
+        )
+
+    def _get_inference_input(self, tensors: TensorDict, **kwargs) -> TensorDict:
+        return {
+            MODULE_KEYS.X_KEY: tensors[REGISTRY_KEYS.X_KEY],
+            MODULE_KEYS.BATCH_INDEX_KEY: tensors[REGISTRY_KEYS.BATCH_KEY],
+        }
+
+    def _get_generative_input(
+        self, tensors: TensorDict, inference_outputs: dict[str, Any], **kwargs
+    ) -> TensorDict:
+        return {
+            MODULE_KEYS.Z_KEY: inference_outputs[MODULE_KEYS.Z_KEY],
+            MODULE_KEYS.LIBRARY_KEY: inference_outputs[MODULE_KEYS.LIBRARY_KEY],
+            MODULE_KEYS.BATCH_INDEX_KEY: tensors[REGISTRY_KEYS.BATCH_KEY],
+        }
+
+    @auto_move_data
+    def inference(self, x: Tensor, batch_index: Tensor, n_samples: int = 1) -> dict[str, Any]:
+        """Return q(z|x), samples of it, and the log library size.
+
+        Parameters
+        ----------
+        x : torch.Tensor, shape (n, G)
+        batch_index : torch.Tensor, shape (n, 1)
+        n_samples : int
+            S samples of z: shape (S, n, p); (n, p) for one.
+        """
+        batch = self.batch({REGISTRY_KEYS.X_KEY: x, REGISTRY_KEYS.BATCH_KEY: batch_index})
+        q = self.networks.posterior(batch)
+        qz = Normal(q.mean, q.scale, validate_args=False)
+        library = batch.counts.sum(-1, keepdim=True).clamp_min(1).log()
+        if n_samples > 1:
+            library = library.expand(n_samples, *library.shape)
+        return {
+            MODULE_KEYS.Z_KEY: qz.sample((n_samples,)) if n_samples > 1 else qz.sample(),
+            MODULE_KEYS.QZ_KEY: qz,
+            MODULE_KEYS.QL_KEY: None,
+            MODULE_KEYS.LIBRARY_KEY: library,
+        }
+
+    @auto_move_data
+    def generative(
+        self, z: Tensor, library: Tensor, batch_index: Tensor, transform_batch: int | None = None
+    ) -> dict[str, Any]:
+        """Return the distribution of the counts given z.
+
+        Parameters
+        ----------
+        z : torch.Tensor, shape (..., n, p)
+        library : torch.Tensor, shape (..., n, 1)
+            Log library size.
+        batch_index : torch.Tensor, shape (n, 1)
+        transform_batch : int, optional
+            Batch to decode all cells in, instead of their own.
+        """
+        if transform_batch is not None:
+            batch_index = torch.full_like(batch_index, transform_batch)
+        codes = batch_index.long().squeeze(-1)
+        covariates = F.one_hot(codes, self.networks.n_batches).float()
+        return {MODULE_KEYS.PX_KEY: self.count_distribution(z, covariates, library.squeeze(-1))}
+
+    def count_distribution(
+        self, z: Tensor, covariates: Tensor, log_library: Tensor
+    ) -> NegativeBinomial:
+        """Return p(x|z, s), shape (..., n, G), for one-hot batches (n, B)."""
+        flat = z.reshape(-1, z.shape[-1])
+        covariates = covariates.expand(*z.shape[:-1], -1).reshape(len(flat), -1)
+        log_mean, dropout = self.networks.decode(flat, covariates, flat.new_ones(len(flat)))
+        scale = log_mean.exp().reshape(*z.shape[:-1], -1)
+        common = {
+            "mu": scale * log_library.exp().unsqueeze(-1),
+            "theta": self.networks.log_inverse_dispersion.exp(),
+            "scale": scale,
+            "validate_args": False,
+        }
+        if dropout is None:
+            return NegativeBinomial(**common)
+        return ZeroInflatedNegativeBinomial(zi_logits=dropout.reshape(scale.shape), **common)
+
+    def loss(
+        self,
+        tensors: TensorDict,
+        inference_outputs: dict[str, Any],
+        generative_outputs: dict[str, Any],
+        kl_weight: float = 1.0,
+    ) -> LossOutput:
+        """Return −log p(x|z) and KL(q ‖ p) under our prior; of each sample where there are many."""
+        batch = self.batch(tensors)
+        z = inference_outputs[MODULE_KEYS.Z_KEY]
+        qz = inference_outputs[MODULE_KEYS.QZ_KEY]
+        # Not by the distribution of scvi-tools, which adds 1e-8 here and there: as in training.
+        reconstruction = -self._log_likelihood(batch, z)
+        q = DiagonalNormal(qz.loc, qz.scale)
+        encode = encode_once(self.networks)
+        samples = z.reshape(-1, *qz.loc.shape)
+        kl = torch.stack([self.prior.kl(q, sample, encode) for sample in samples])
+        kl = kl.reshape(z.shape[:-1])
+        return LossOutput(
+            loss=(reconstruction + kl_weight * kl).mean(),
+            reconstruction_loss=reconstruction,
+            kl_local={MODULE_KEYS.KL_Z_KEY: kl},
+        )
+
+    def _log_likelihood(self, batch: CellBatch, z: Tensor) -> Tensor:
+        """Return log p(x|z), shape (..., n), for `z` of shape (..., n, p)."""
+        flat = z.reshape(-1, z.shape[-1])
+        n_samples = len(flat) // len(batch)
+        counts, covariates = (part.repeat(n_samples, 1) for part in batch)
+        return self.networks.log_likelihood(CellBatch(counts, covariates), flat).reshape(
+            z.shape[:-1]
+        )
+
+    @torch.inference_mode()
+    def sample(
+        self,
+        tensors: TensorDict,
+        n_samples: int = 1,
+        generative_kwargs: dict[str, Any] | None = None,
+    ) -> Tensor:
+        """Return samples of p(x̂|x), (n, G), or (n, G, S) for S > 1 of them."""
+        _, outputs = self.forward(
+            tensors,
+            inference_kwargs={"n_samples": n_samples},
+            generative_kwargs=generative_kwargs,
+            compute_loss=False,
+        )
+        counts = outputs[MODULE_KEYS.PX_KEY].sample()
+        return (counts.permute(1, 2, 0) if n_samples > 1 else counts).cpu()
+
+    @torch.inference_mode()
+    def marginal_ll(
+        self,
+        tensors: TensorDict,
+        n_mc_samples: int,
+        return_mean: bool = False,
+        n_mc_samples_per_pass: int = 1,
+    ) -> float | Tensor:
+        """Estimate log p(x) by importance sampling from q(z|x), with our prior.
+
+        log 1/S Σ_s p(x|z_s) p(z_s) / q(z_s|x), shape (n,), or its mean.
+        """
+        batch = self.batch(tensors)
+        q = self.networks.posterior(batch)
+        encode = encode_once(self.networks)
+        terms = []
+        for start in range(0, n_mc_samples, n_mc_samples_per_pass):
+            n_samples = min(n_mc_samples_per_pass, n_mc_samples - start)
+            z = q.rsample(torch.randn(n_samples, *q.mean.shape, device=q.mean.device))
+            flat = z.reshape(-1, z.shape[-1])
+            log_prior = self.prior.log_prob(flat, encode).reshape(z.shape[:-1])
+            log_joint = self._log_likelihood(batch, z) + log_prior
+            terms.append((log_joint - q.log_prob(z)).logsumexp(0))
+        log_prob = torch.stack(terms).logsumexp(0) - math.log(n_mc_samples)
+        return float(log_prob.mean()) if return_mean else log_prob.cpu()

@@ -1,0 +1,99 @@
+"""Clusters described: size, certainty, markers, batches, most typical cells."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+
+from vmm.scvi.mixture import MixtureMixin
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+LEAST_EXPRESSED = 0.1
+"""A marker has counts in at least this part of its cluster's cells."""
+
+
+class SummaryMixin(MixtureMixin):
+    """A table of the clusters."""
+
+    def get_cluster_summary(
+        self,
+        adata: AnnData | None = None,
+        n_markers: int = 5,
+        n_cells: int = 3,
+        **de_options: Any,
+    ) -> pd.DataFrame:
+        """Describe the clusters that cells are assigned to.
+
+        Parameters
+        ----------
+        adata : anndata.AnnData, optional
+            The model's own by default.
+        n_markers : int
+            Marker genes of each cluster against all other cells; 0 saves the time, which is about
+            that of :meth:`differential_expression` for each cluster.
+        n_cells : int
+            Most probable cells of each cluster.
+        **de_options
+            Of :meth:`differential_expression`, such as ``delta`` or ``batch_correction``.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each cluster, largest (in training) first:
+
+            - n_cells, fraction: cells assigned to it;
+            - mean_probability: of those cells, to be in it;
+            - weight: π of the prior's component;
+            - label, label_fraction: the most frequent known label and its part of the cells, where
+              the data have the column that ``labels_key`` named;
+            - markers: genes, separated by commas;
+            - most_probable_cells: their names, separated by commas;
+            - ``<batch_key>: <batch>``: part of the cluster's cells from each batch.
+        """
+        self._require_clusters()
+        adata = self._validate_anndata(adata)
+        probabilities = self._cluster_probabilities(adata)
+        assigned = probabilities.argmax(1)
+        weights = self.get_prior_parameters()["weights"]
+        labels_key, batch_key = self.get_setup_arg("labels_key"), self.get_setup_arg("batch_key")
+        rows, names = [], self.cluster_names
+        for cluster in np.unique(assigned):
+            member, belongs = assigned == cluster, probabilities[:, cluster]
+            row = {
+                "cluster": names[cluster],
+                "n_cells": int(member.sum()),
+                "fraction": float(member.mean()),
+                "mean_probability": float(belongs[member].mean()),
+                "weight": float(weights[cluster]),
+            }
+            if labels_key in adata.obs:
+                shares = adata.obs.loc[member, labels_key].value_counts(normalize=True)
+                row |= {"label": shares.index[0], "label_fraction": shares.iloc[0]}
+            if n_markers:
+                row["markers"] = ", ".join(self._markers(adata, member, n_markers, de_options))
+            typical = np.flatnonzero(member)[np.argsort(-belongs[member], kind="stable")[:n_cells]]
+            row["most_probable_cells"] = ", ".join(adata.obs_names[typical])
+            if batch_key:
+                shares = adata.obs.loc[member, batch_key].value_counts(normalize=True)
+                for batch in self._batch_names():
+                    row[f"{batch_key}: {batch}"] = float(shares.get(batch, 0.0))
+            rows.append(row)
+        return pd.DataFrame(rows).set_index("cluster")
+
+    def _markers(
+        self, adata: AnnData, member: np.ndarray, n_markers: int, options: dict[str, Any]
+    ) -> list[str]:
+        """Return genes that are higher in the members than in all other cells, surest first."""
+        if member.all():
+            return []
+        table = self.differential_expression(
+            adata, idx1=member, **{"mode": "change", "silent": True} | options
+        )
+        higher = table["lfc_mean"] > 0
+        table = table[higher & (table["non_zeros_proportion1"] >= LEAST_EXPRESSED)]
+        table = table.sort_values(["proba_de", "lfc_mean"], ascending=False)
+        return list(table.index[:n_markers])

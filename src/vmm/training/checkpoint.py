@@ -1,0 +1,53 @@
+"""Trainings written to a file between epochs, and continued from it."""
+
+from __future__ import annotations
+
+import logging
+import warnings
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from vmm.errors import InputError
+from vmm.io import read_tensors, write_tensors
+
+if TYPE_CHECKING:
+    from vmm.training.loop import Trainer
+
+log = logging.getLogger(__name__)
+
+
+def save_checkpoint(trainers: list[Trainer], path: Path) -> None:
+    """Write a checkpoint of trainings, whole or not at all."""
+    fingerprints = [trainer.fingerprint for trainer in trainers]
+    states = [trainer.state() for trainer in trainers]
+    write_tensors(path, {"fingerprint": fingerprints, "trainings": states})
+
+
+def resume(trainers: list[Trainer], path: Path) -> None:
+    """Continue from `path` if it holds a checkpoint of these very trainings."""
+    fingerprint = [trainer.fingerprint for trainer in trainers]
+    saved = _read_checkpoint(path, fingerprint, trainers[0].data.device)
+    if saved is None:
+        return
+    for trainer, state in zip(trainers, saved["trainings"], strict=True):
+        trainer.restore(state)
+    epochs = max(len(trainer.history) for trainer in trainers)
+    log.info("%s: resumed after epoch %d", path, epochs)
+
+
+def _read_checkpoint(
+    path: Path, fingerprint: list[dict[str, Any]], device
+) -> dict[str, Any] | None:
+    """Return the checkpoint, or None if there is none or (with a warning) it is not usable."""
+    if not path.exists():
+        return None
+    try:
+        saved = read_tensors(path, device)
+    except InputError as error:
+        saved, reason = {}, str(error.__cause__).partition("\n")[0]
+    else:
+        reason = "it is of another training"
+    if isinstance(saved, dict) and saved.get("fingerprint") == fingerprint:
+        return saved
+    warnings.warn(f"{path}: checkpoint not used, training starts anew; {reason}", stacklevel=4)
+    return None

@@ -1,0 +1,81 @@
+"""What a trained model says of its data: ELBO, embedding, clusters."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vmm.models.base import LatentVariableModel, encode_once
+from vmm.models.tensors import Tensors
+
+EVALUATION_ROWS = 1024
+"""Images or cells evaluated at once: bounds memory, changes no result."""
+
+
+@torch.no_grad()
+def evaluate(
+    model: LatentVariableModel,
+    data: Tensors,
+    index: np.ndarray | Tensor,
+    seed: int = 0,
+    kl_weight: float = 1.0,
+) -> tuple[float, np.ndarray | None]:
+    """Return the mean ELBO (nats) and the clusters (n,) of the rows of `index`.
+
+    The noise depends on `seed` only, so that epochs are compared with the same noise.
+    """
+    generator = torch.Generator(data.device).manual_seed(seed)
+    encode = encode_once(model)
+    total, clusters = 0.0, []
+    for rows in torch.as_tensor(index, device=data.device).split(EVALUATION_ROWS):
+        batch = data.batch(rows)
+        noise = torch.randn((len(rows), model.latent_dim), generator=generator, device=data.device)
+        q = model.posterior(batch)
+        z = q.rsample(noise)
+        elbo = model.log_likelihood(batch, z)
+        if kl_weight:
+            elbo = elbo - kl_weight * model.prior.kl(q, z, encode)
+        total += elbo.double().sum()
+        if model.prior.n_components:
+            point = z if model.cluster_by_sample else q.mean
+            clusters.append(model.prior.cluster_log_probs(point, encode).argmax(-1))
+    assignment = torch.cat(clusters).cpu().numpy() if clusters else None
+    return float(total) / len(index), assignment
+
+
+@torch.no_grad()
+def embed(
+    model: LatentVariableModel, data: Tensors, seed: int = 0, sample: bool | None = None
+) -> tuple[np.ndarray, np.ndarray | None]:
+    """Return the means of q(z|x) and the cluster probabilities of all rows.
+
+    Parameters
+    ----------
+    model : LatentVariableModel
+    data : ImageTensors or CellTensors
+    seed : int
+        Of the noise, where clusters are those of a sample.
+    sample : bool, optional
+        Whether cluster probabilities are those of a sample of z or of its mean; by default as the
+        paper's published code: a sample for images, the mean for cells.
+
+    Returns
+    -------
+    embedding : array of float32, shape (N, p)
+    cluster_probs : array of float32, shape (N, K), or None
+        None where the prior does not cluster.
+    """
+    generator = torch.Generator(data.device).manual_seed(seed)
+    sample = model.cluster_by_sample if sample is None else sample
+    encode = encode_once(model)
+    means, probabilities = [], []
+    for rows in torch.arange(len(data), device=data.device).split(EVALUATION_ROWS):
+        q = model.posterior(data.batch(rows))
+        means.append(q.mean)
+        if model.prior.n_components:
+            noise = torch.randn(q.mean.shape, generator=generator, device=data.device)
+            point = q.rsample(noise) if sample else q.mean
+            probabilities.append(model.prior.cluster_log_probs(point, encode).exp())
+    embedding = torch.cat(means).cpu().numpy()
+    return embedding, torch.cat(probabilities).cpu().numpy() if probabilities else None

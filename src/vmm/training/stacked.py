@@ -1,0 +1,260 @@
+"""Trials trained at once: their parameters stacked, each step one call for all.
+
+Small models spend their time on calls, not on arithmetic. The parameters of the trials, which have
+the same shapes, are stacked in a new first dimension, and `torch.func.vmap` maps the losses of
+:mod:`vmm.models` over it; Adam works element by element, so on stacks as on single parameters. Each
+trial keeps its own split, order of batches, noise, early stopping and best state, and comes to
+what it would alone, up to rounding. A trial that is over leaves the stack.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.func import functional_call, vmap
+from torch.utils._pytree import tree_map
+
+from vmm.errors import InputError
+from vmm.models.base import LatentVariableModel, Noise
+from vmm.models.networks import matrix_products, with_stackable_layers
+from vmm.models.tensors import Tensors
+from vmm.training.cuda_graph import captured
+from vmm.training.loop import CHECKPOINT_SECONDS, Trainer, fit, mean_elbo, train_until_finished
+from vmm.training.settings import FitResult, Row, Settings
+from vmm.training.steps import adam, take_step
+
+MOMENTS = ("exp_avg", "exp_avg_sq")
+
+
+def fit_stacked(
+    models: Sequence[LatentVariableModel],
+    data: Tensors,
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    settings: Sequence[Settings],
+    labels: np.ndarray | None = None,
+    checkpoint: str | Path | None = None,
+    checkpoint_seconds: float = CHECKPOINT_SECONDS,
+    progress: Sequence[Callable[[Row], None]] | None = None,
+) -> list[FitResult]:
+    """Train several models at once, each as :func:`vmm.training.loop.fit` would.
+
+    Parameters
+    ----------
+    models : sequence of LatentVariableModel
+        T models of the same shape, on the device of `data`.
+    data : ImageTensors or CellTensors
+        Of all of them.
+    splits : sequence of (array of int, array of int)
+        Rows to train and to validate on, for each model; equally many to train on.
+    settings : sequence of Settings
+        For each model; they differ in nothing but the seed.
+    labels, checkpoint, checkpoint_seconds
+        See :func:`vmm.training.loop.fit`. One checkpoint holds all trainings.
+    progress : sequence of callable, optional
+        One for each model.
+
+    Returns
+    -------
+    list of FitResult
+        Where trainings ran together, each epoch's seconds are shared out evenly.
+
+    Raises
+    ------
+    InputError
+        If one model cannot be trained, or they cannot be trained at once.
+    """
+    trainers = [
+        Trainer(model, data, *split, own, labels)
+        for model, split, own in zip(models, splits, settings, strict=True)
+    ]
+    _check_alike(trainers)
+    together = _Together()
+    train_until_finished(trainers, together.train, checkpoint, checkpoint_seconds, progress)
+    together.part()
+    return [trainer.result() for trainer in trainers]
+
+
+def fit_all(
+    models: Sequence[LatentVariableModel],
+    data: Tensors,
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    settings: Sequence[Settings],
+    labels: np.ndarray | None = None,
+    checkpoint: str | Path | None = None,
+    progress: Sequence[Callable[[Row], None]] | None = None,
+) -> list[FitResult]:
+    """Train one model alone, by :func:`vmm.training.fit`, or several at once."""
+    if len(models) > 1:
+        return fit_stacked(models, data, splits, settings, labels, checkpoint, progress=progress)
+    show = None if progress is None else progress[0]
+    return [fit(models[0], data, *splits[0], settings[0], labels, checkpoint, progress=show)]
+
+
+def _check_alike(trainers: list[Trainer]) -> None:
+    """Refuse trainings that are not alike."""
+
+    def what_is_shared(trainer: Trainer) -> dict[str, Any]:
+        return {
+            "settings": replace(trainer.settings, seed=0),
+            "number of training rows": len(trainer.train_rows),
+            "model's parameters": [
+                (name, v.shape) for name, v in trainer.model.state_dict().items()
+            ],
+        }
+
+    first, *others = map(what_is_shared, trainers)
+    for trial, other in enumerate(others, 1):
+        for what in (key for key in first if first[key] != other[key]):
+            raise InputError(
+                f"training {trial} of those to train at once differs from the first in its {what}; "
+                "train it by itself"
+            )
+
+
+class _Together:
+    """Trainers that train as one stack, which is made anew when one of them is finished."""
+
+    def __init__(self) -> None:
+        self.stack: Stack | None = None
+
+    def train(self, trainers: list[Trainer]) -> list[float]:
+        """Train for one epoch; return the mean ELBOs."""
+        if len(trainers) == 1:
+            self.part()
+            return [trainers[0].train()]
+        if self.stack is None or self.stack.trainers != trainers:
+            self.part()
+            self.stack = Stack(trainers)
+        return self.stack.train()
+
+    def part(self) -> None:
+        """Give each trainer tensors of its own."""
+        if self.stack is not None:
+            self.stack.part()
+            self.stack = None
+
+
+class StackedModel:
+    """Models of the same shape as one: each loss is that of all T of them.
+
+    The models' own parameters and buffers become views of the stacked ones.
+
+    Parameters
+    ----------
+    models : list of LatentVariableModel
+
+    Attributes
+    ----------
+    tensors : dict of torch.Tensor
+        Stacked parameters and buffers (T, ...) by their names in a model.
+    """
+
+    def __init__(self, models: list[LatentVariableModel]):
+        self.models = models
+        self.skeleton = with_stackable_layers(models[0])
+        self.tensors: dict[str, Tensor] = {}
+        states = [model.state_dict(keep_vars=True) for model in models]
+        for name, first in states[0].items():
+            own = [state[name] for state in states]
+            stacked = torch.stack([tensor.detach() for tensor in own])
+            for tensor, view in zip(own, stacked.unbind(), strict=True):
+                tensor.data = view
+            self.tensors[name] = stacked.requires_grad_(first.requires_grad)
+
+    def elbo(
+        self, batch: Any, noise: Noise, training: bool = False, kl_weight: float = 1.0
+    ) -> Tensor:
+        """Return the ELBOs, shape (T, n); batch and noise have a first dimension T too."""
+        return self._map(
+            lambda model, *inputs: model.elbo(*inputs, training, kl_weight), batch, noise
+        )
+
+    def prior_loss(self, batch: Any, noise: Tensor) -> Tensor:
+        """Return the losses of the Empirical Bayes step, shape (T,)."""
+        return self._map(lambda model, *inputs: model.prior_loss(*inputs), batch, noise)
+
+    def _map(self, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+        """Return function(model, *inputs) of each model and its part of the inputs."""
+
+        def one(tensors: dict[str, Tensor], *inputs: Any) -> Tensor:
+            return functional_call(self.skeleton, tensors, (function, *inputs))
+
+        return vmap(one)(self.tensors, *inputs)
+
+    def named(self, parameters: list[Tensor]) -> list[Tensor]:
+        """Return the stacks that parameters of the first model are in."""
+        names = {id(value): name for name, value in self.models[0].named_parameters()}
+        return [self.tensors[names[id(parameter)]] for parameter in parameters]
+
+    def part(self) -> None:
+        """Give each model tensors of its own."""
+        for model in self.models:
+            for tensor in model.state_dict(keep_vars=True).values():
+                tensor.data = tensor.detach().clone()
+
+
+class Stack:
+    """Trainers whose models and optimizers are stacked.
+
+    Parameters
+    ----------
+    trainers : list of Trainer
+        After equally many epochs.
+    """
+
+    def __init__(self, trainers: list[Trainer]):
+        self.trainers, self.settings = trainers, trainers[0].settings
+        self.model = StackedModel([trainer.model for trainer in trainers])
+        by_step = zip(*(trainer.optimizers for trainer in trainers), strict=True)
+        self.optimizers = [self._stacked(own) for own in by_step]
+        device = trainers[0].data.device
+        self.step = captured(self._step, device) if self.settings.cuda_graph else self._step
+
+    def _stacked(self, own: tuple[torch.optim.Adam, ...]) -> torch.optim.Adam:
+        """Return one Adam for the stacks; the moments of the trials' own become views."""
+        groups = [optimizer.param_groups[0] for optimizer in own]
+        parameters = self.model.named(groups[0]["params"])
+        optimizer = adam(parameters, groups[0]["lr"], groups[0]["eps"])
+        by_parameter = zip(*(group["params"] for group in groups), strict=True)
+        for stacked, singles in zip(parameters, by_parameter, strict=True):
+            states = [one.state[single] for one, single in zip(own, singles, strict=True)]
+            step = states[0].get("step", torch.zeros((), device=stacked.device)).clone()
+            optimizer.state[stacked] = {"step": step}
+            for moment in MOMENTS:
+                none_yet = torch.zeros_like(singles[0])
+                joint = torch.stack([state.get(moment, none_yet) for state in states])
+                optimizer.state[stacked][moment] = joint
+                for state, view in zip(states, joint.unbind(), strict=True):
+                    state |= {"step": step, moment: view}
+        return optimizer
+
+    def train(self) -> list[float]:
+        """Train for one epoch; return the mean ELBO of each trial."""
+        with matrix_products(self.model.skeleton, self.settings.precision):
+            return mean_elbo(self.step, self.draws()).tolist()
+
+    def draws(self) -> Iterator[tuple[Tensor, Noise]]:
+        """Draw an epoch: rows (T, M) and noise of each step, stacked."""
+        for drawn in zip(*(trainer.draws() for trainer in self.trainers), strict=True):
+            yield tree_map(lambda *own: torch.stack(own), *drawn)
+
+    def _step(self, rows: Tensor, noise: Noise) -> Tensor:
+        flat = self.trainers[0].data.batch(rows.flatten())
+        batch = tree_map(lambda values: values.unflatten(0, rows.shape), flat)
+        return take_step(self.model, self.optimizers, batch, noise, self.settings.kl_weight)
+
+    def part(self) -> None:
+        """Give each trainer tensors of its own; of the optimizers only to those that go on."""
+        self.model.part()
+        for trainer in self.trainers:
+            for optimizer in trainer.optimizers:
+                if trainer.finished:
+                    optimizer.state.clear()
+                for state in optimizer.state.values():
+                    state.update({key: value.clone() for key, value in state.items()})

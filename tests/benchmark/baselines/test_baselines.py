@@ -1,0 +1,122 @@
+"""Embeddings without training: PCA by hand, and corrections that correct."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+import scipy.sparse
+from vmm.benchmark.baselines.embeddings import (
+    baseline_embedding,
+    harmony,
+    principal_components,
+    scanorama,
+)
+
+from vmm.data import CellData
+from vmm.errors import InputError
+
+
+def make_cells(n: int = 240, n_genes: int = 40, shift: float = 0.0, seed: int = 0) -> CellData:
+    """Return three types in two batches, in random order; `shift` is the batch effect."""
+    rng = np.random.default_rng(seed)
+    labels, batch = rng.integers(0, 3, n), rng.integers(0, 2, n)
+    rates = 5 * np.exp(rng.normal(size=(3, n_genes)))
+    effect = np.exp(shift * rng.normal(size=(2, n_genes)))
+    counts = rng.poisson(rates[labels] * effect[batch]).astype(np.int32)
+    counts[:, -1] = 0
+    return CellData(
+        name="cells",
+        counts=scipy.sparse.csr_matrix(counts),
+        batch=batch.astype(np.int64),
+        batch_names=["a", "b"],
+        labels=labels.astype(np.int64),
+        label_names=["T", "B", "NK"],
+        genes=np.array([f"gene{g}" for g in range(n_genes)]),
+        cells=np.array([f"cell{i}" for i in range(n)]),
+    )
+
+
+def components_by_hand(data: CellData) -> np.ndarray:
+    """Normalise to 10 000, log1p, unit variance, clip at 10, centre; scores by SVD."""
+    x = data.counts.toarray().astype(np.float64)
+    x = np.log1p(x / x.sum(1, keepdims=True) * 1e4)
+    deviation = x.std(0, ddof=1)
+    x = (x - x.mean(0)) / np.where(deviation == 0, 1, deviation)
+    x = np.minimum(x, 10)
+    x = x - x.mean(0)
+    u, s, _ = np.linalg.svd(x, full_matrices=False)
+    return u * s
+
+
+def same_batch_share(embedding: np.ndarray, data: CellData, n_neighbors: int = 15) -> float:
+    """Return the mean share of a cell's neighbours that are of its batch (½ when mixed)."""
+    distance = ((embedding[:, None] - embedding[None]) ** 2).sum(-1)
+    np.fill_diagonal(distance, np.inf)
+    nearest = np.argsort(distance, 1)[:, :n_neighbors]
+    return float((data.batch[nearest] == data.batch[:, None]).mean())
+
+
+def same_type_share(embedding: np.ndarray, data: CellData, n_neighbors: int = 15) -> float:
+    """Return the mean share of a cell's neighbours that are of its type."""
+    distance = ((embedding[:, None] - embedding[None]) ** 2).sum(-1)
+    np.fill_diagonal(distance, np.inf)
+    nearest = np.argsort(distance, 1)[:, :n_neighbors]
+    return float((data.labels[nearest] == data.labels[:, None]).mean())
+
+
+def test_principal_components_by_hand():
+    data = make_cells()
+    ours = principal_components(data)
+    assert ours.dtype == np.float32 and ours.shape == (240, 39)
+    expected = components_by_hand(data)[:, :10]
+    sign = np.sign((ours[:, :10] * expected).sum(0))
+    np.testing.assert_allclose(ours[:, :10] * sign, expected, rtol=1e-2, atol=1e-2)
+
+
+def test_at_most_fifty_components():
+    assert principal_components(make_cells(n=120, n_genes=90)).shape == (120, 50)
+    assert principal_components(make_cells(n=20, n_genes=90)).shape == (20, 19)
+
+
+def test_principal_components_do_not_change_the_data():
+    data = make_cells()
+    before = data.counts.copy()
+    principal_components(data)
+    assert (data.counts != before).nnz == 0
+
+
+@pytest.mark.parametrize("correct", [harmony, scanorama])
+def test_a_batch_effect_is_corrected_and_types_are_kept(correct):
+    data = make_cells(shift=0.3)
+    components = principal_components(data)[:, :20]
+    assert same_batch_share(components, data) > 0.7
+    corrected = correct(components, data, seed=0)
+    assert corrected.shape == components.shape and corrected.dtype == np.float32
+    assert same_batch_share(corrected, data) < 0.6
+    assert same_type_share(corrected, data) > 0.95, "rows are in the data's order"
+
+
+@pytest.mark.parametrize("seed", [3, 2**32 - 1])
+@pytest.mark.parametrize("method", ["pca", "harmony", "scanorama"])
+def test_same_seed_same_embedding(method, seed):
+    """Also for seeds of 32 bits, which `vmm.models.build.seed_of` gives."""
+    data = make_cells(shift=0.5)
+    components = principal_components(data)
+    before = components.copy()
+    first = baseline_embedding(method, data, components, seed=seed)
+    second = baseline_embedding(method, data, components, seed=seed)
+    np.testing.assert_array_equal(first, second)
+    np.testing.assert_array_equal(components, before)
+    assert first.dtype == np.float32
+
+
+def test_pca_is_the_components():
+    data = make_cells()
+    components = principal_components(data)
+    np.testing.assert_array_equal(baseline_embedding("pca", data, components), components)
+
+
+def test_unknown_baseline():
+    data = make_cells()
+    with pytest.raises(InputError, match="combat"):
+        baseline_embedding("combat", data, np.zeros((240, 2), np.float32))

@@ -1,0 +1,62 @@
+"""From models' folders to tidy rows: what has a score, and what says why it has none."""
+
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from vmm.benchmark.evaluation import evaluate_clustering, evaluate_leiden
+from vmm.benchmark.names import CLUSTERING_METRICS
+from vmm.data import CellData
+from vmm.io import write_json
+
+LABELS = np.repeat([0, 1], [30, 20])
+
+
+@pytest.fixture
+def folder(tmp_path, monkeypatch):
+    """Return a function that makes a model's folder; its embedding keeps the classes apart."""
+    cells = CellData(
+        name="cells",
+        counts=csr_matrix(np.ones((50, 3), dtype=np.int32)),
+        batch=np.zeros(50, dtype=np.int64),
+        batch_names=["one"],
+        labels=LABELS,
+        label_names=["a", "b"],
+        genes=np.array(["x", "y", "z"]),
+        cells=np.arange(50).astype(str),
+    )
+    monkeypatch.setattr("vmm.benchmark.evaluation.load", lambda path: cells)
+
+    def make(method: str, status: str = "ok", probabilities: bool = True):
+        path = tmp_path / method
+        path.mkdir()
+        noise = np.random.default_rng(0).normal(size=(50, 2))
+        arrays = {"embedding": noise + 30.0 * LABELS[:, None]}
+        if probabilities:
+            arrays["cluster_probs"] = np.eye(3)[1 + LABELS]
+        np.savez(path / "latent.npz", **arrays)
+        spec = {"dataset": "cells", "model": method, "prior": "none", "setting": "chosen"}
+        write_json(path / "run.json", {"status": status, "spec": spec | {"trial": 0}})
+        return path
+
+    return make
+
+
+def test_clusters_of_models_that_have_none_are_passed_over(folder):
+    rows = evaluate_clustering([folder("one"), folder("two", probabilities=False)], "data.npz")
+    assert set(rows["model"]) == {"one"}
+    scores = rows.set_index("metric")["value"]
+    assert scores["Utilized clusters"] == 2
+    assert scores["NMI (unmerged)"] == pytest.approx(1)
+
+
+def test_leiden_scores_every_embedding_under_its_own_setting(folder):
+    folders = [folder("one"), folder("two", probabilities=False), folder("three", "diverged")]
+    rows = evaluate_leiden(folders, "data.npz", resolution=0.1)
+    assert set(rows["setting"]) == {"leiden"}
+    assert set(rows["metric"]) == set(CLUSTERING_METRICS)
+    found = rows[rows["metric"] == "NMI (unmerged)"].set_index("model")
+    assert found.loc["two", "value"] == pytest.approx(1)
+    assert found["status"].to_dict() == {"one": "ok", "two": "ok", "three": "diverged"}
+    accuracy = rows[(rows["metric"] == "Accuracy") & (rows["model"] == "one")]["status"]
+    assert accuracy.item().startswith("n/a: ")

@@ -1,0 +1,286 @@
+"""From configurations to jobs: the counts of the paper, settings, what a job is told."""
+
+from __future__ import annotations
+
+from collections import Counter
+from pathlib import Path
+
+import pytest
+
+from vmm.benchmark import grid
+from vmm.benchmark.config import complete, load
+from vmm.benchmark.grid import Job, Ladder
+from vmm.benchmark.methods.records import METHODS
+
+ROOT = Path(__file__).resolve().parents[2]
+CELLS = ["cortex", "pbmc", "lung_atlas", "split_seq"]
+
+
+@pytest.fixture(scope="module")
+def paper() -> dict:
+    return load(ROOT / "config" / "config.yaml")
+
+
+def small(datasets: dict, **experiments) -> dict:
+    given = {"run": "x", "trials": 2, "seed": 3, "n_components": 8, "datasets": datasets}
+    return complete(given | ({"experiments": experiments} if experiments else {}))
+
+
+# ------------------------------------------------------------------------- counts of the paper
+
+
+def test_image_models_of_the_paper(paper):
+    """180: Figure 1 has 80, of which Table 2 uses 20; Table 1 has 40, Table 2 60 more."""
+    jobs = {
+        name: set(grid.experiment_jobs(paper, name))
+        for name in ("batch_size", "elbo_surgery", "image_clustering")
+    }
+    assert {name: len(these) for name, these in jobs.items()} == {
+        "batch_size": 80,
+        "elbo_surgery": 40,
+        "image_clustering": 80,
+    }
+    assert len(jobs["batch_size"] & jobs["image_clustering"]) == 20
+    assert len(jobs["image_clustering"] - jobs["batch_size"]) == 60
+    assert not jobs["elbo_surgery"] & (jobs["batch_size"] | jobs["image_clustering"])
+    images = [job for job in grid.training_jobs(paper) if job.kind == "images"]
+    assert len(images) == len(set(images)) == len(set.union(*jobs.values())) == 180
+
+
+def test_cell_models_of_the_paper(paper):
+    """160 models, 120 embeddings by three baselines, 60 ladders of tuning."""
+    cells = [job for job in grid.training_jobs(paper) if job.kind == "cells"]
+    assert len(cells) == len(set(cells)) == 160
+    each = Counter((job.dataset, job.method) for job in cells)
+    methods = ["scvi_tools", "normal", "gmm", "vmm"]
+    assert each == {(dataset, method): 10 for dataset in CELLS for method in methods}
+    baselines = Counter(job.method for job in grid.baseline_jobs(paper))
+    assert baselines == {"pca": 40, "harmony": 40, "scanorama": 40}
+    assert grid.tuned_datasets(paper) == CELLS
+    assert [len(grid.ladders(paper, dataset)) for dataset in CELLS] == [15] * 4
+
+
+def test_what_is_clustered_in_the_paper(paper):
+    """Figure 1 and Table 2: 140 image models; Table 3: GMM and VMM of four data sets."""
+    jobs = grid.clustering_jobs(paper)
+    assert len(jobs) == len(set(jobs))
+    assert Counter(job.kind for job in jobs) == {"images": 140, "cells": 80}
+    assert {job.method for job in jobs if job.kind == "cells"} == {"gmm", "vmm"}
+    assert {job.method for job in jobs if job.kind == "images"} == {
+        "vampprior",
+        "vade",
+        "gmm",
+        "vmm",
+    }
+
+
+def test_rows_of_the_papers_tables(paper):
+    """Table 3 also has Leiden's clusters of all seven embeddings."""
+    jobs = {number: grid.table_jobs(paper, number) for number in (1, 2, 3, 4)}
+    assert {number: len(set(these)) for number, these in jobs.items()} == {
+        1: 40,
+        2: 80,
+        3: 4 * 10 * (2 + 7),
+        4: 4 * 10 * 7,
+    }
+    settings = Counter(job.setting for job in jobs[3])
+    assert settings == {"chosen": 80, "leiden": 280}
+    assert grid.row_of(jobs[4][0]) == {
+        "dataset": "cortex",
+        "model": "scvi-tools",
+        "prior": "StandardNormal",
+        "setting": "chosen",
+        "trial": 0,
+    }
+
+
+def test_leiden_left_out():
+    given = {"pbmc68k": {"batch_size": 8, "prior_learning_ratio": 1}}
+    config = small(given, cells={"leiden_resolution": None, "methods": ["normal", "vmm"]})
+    assert grid.leiden_jobs(config) == []
+    assert {job.method for job in grid.table_jobs(config, 3)} == {"vmm"}
+    assert [grid.table_jobs(config, number) for number in (1, 2)] == [[], []]
+
+
+def test_table_1_is_fashion_mnist_stopped_by_its_elbo(paper):
+    jobs = grid.experiment_jobs(paper, "elbo_surgery")
+    assert {(job.dataset, job.setting) for job in jobs} == {("fashion_mnist", "b256-elbo")}
+    spec = grid.spec(jobs[0], paper)
+    assert (spec["monitor"], spec["max_epochs"], spec["patience"]) == ("elbo", 500, 20)
+
+
+def test_no_two_jobs_share_a_folder(paper):
+    jobs = [*grid.training_jobs(paper), *grid.baseline_jobs(paper)]
+    assert len({job.folder for job in jobs}) == len(jobs) == 460
+
+
+def test_every_method_of_the_grid_has_a_name(paper):
+    for job in [*grid.training_jobs(paper), *grid.baseline_jobs(paper)]:
+        assert METHODS[job.kind][job.method][:2] == (job.model, job.prior)
+
+
+# ---------------------------------------------------------------------------------- tuning
+
+
+def test_ladders_of_the_paper(paper):
+    """Ascending ratios; the small ones only where the learning rate is 1e-3 or more."""
+    ladders = grid.ladders(paper, "cortex")
+    assert ladders[:3] == [
+        Ladder("cortex", 0, 128, (1.0, 2.5, 5.0, 10.0)),
+        Ladder("cortex", 0, 256, (1.0, 2.5, 5.0, 10.0)),
+        Ladder("cortex", 0, 512, (1.0, 2.5, 5.0, 10.0)),
+    ]
+    assert {ladder.trial for ladder in ladders} == {0, 1, 2, 3, 4}
+    slow = (0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0)
+    assert {ladder.ratios for ladder in grid.ladders(paper, "lung_atlas")} == {slow}
+    assert {ladder.ratios for ladder in grid.ladders(paper, "split_seq")} == {slow}
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ({}, [(64, (1.0, 5.0)), (128, (1.0, 5.0))]),
+        ({"batch_size": 32}, [(32, (1.0, 5.0))]),
+        ({"prior_learning_ratio": 2}, [(64, (2.0,)), (128, (2.0,))]),
+        ({"learning_rate": 1e-3}, [(64, (0.5, 1.0, 5.0)), (128, (0.5, 1.0, 5.0))]),
+        ({"learning_rate": 2e-3, "prior_learning_ratio": 2}, [(64, (2.0,)), (128, (2.0,))]),
+        ({"batch_size": 32, "prior_learning_ratio": 2}, None),
+    ],
+)
+def test_only_what_is_not_given_is_tuned(given, expected):
+    tuning = {
+        "trials": 1,
+        "batch_sizes": [128, 64],
+        "prior_learning_ratios": [5, 1],
+        "slow_ratios": [0.5, 1],
+    }
+    config = small({"pbmc68k": given}, tuning=tuning, cells={})
+    if expected is None:
+        assert grid.tuned_datasets(config) == []
+    else:
+        assert grid.tuned_datasets(config) == ["pbmc68k"]
+        ladders = grid.ladders(config, "pbmc68k")
+        assert [(ladder.batch_size, ladder.ratios) for ladder in ladders] == expected
+
+
+def test_only_cells_that_are_used_are_tuned():
+    both = {"pbmc68k": {}, "pbmc68k_replicates": {}, "digits": {}}
+    config = small(both, tuning={}, cells={"datasets": ["pbmc68k"]})
+    assert grid.tuned_datasets(config) == ["pbmc68k"]
+    assert grid.tuned_datasets(small(both, tuning={})) == ["pbmc68k", "pbmc68k_replicates"]
+    given = {"pbmc68k": {"batch_size": 8, "prior_learning_ratio": 1}}
+    assert grid.tuned_datasets(small(given, cells={})) == []
+
+
+def test_specification_of_tuning(paper):
+    """The folder of a step says what the step adds to it."""
+    ladder = grid.ladders(paper, "lung_atlas")[1]
+    spec = grid.ladder_spec(ladder, paper)
+    assert (spec["batch_size"], spec["trial"]) == (256, 0)
+    assert "setting" not in spec and "prior_learning_ratio" not in spec
+    assert (spec["model"], spec["prior"]) == ("scVI", "VampPriorMixture")
+    assert (spec["max_epochs"], spec["patience"], spec["monitor"]) == (10_000, 100, "elbo")
+    assert grid.tuning_setting(256, 2.5) == "b256-r2.5"
+    assert grid.tuning_setting(256, 10.0) == "b256-r10"
+
+
+def test_the_choice_fills_only_what_was_tuned():
+    tuned = {"batch_size": 64, "prior_learning_ratio": 2.5, "criterion": "Total"}
+    open_, given = {"batch_size": None, "prior_learning_ratio": None}, {"batch_size": 16}
+    assert grid.with_choice({"x": 1} | open_, tuned) == {
+        "x": 1,
+        "batch_size": 64,
+        "prior_learning_ratio": 2.5,
+    }
+    assert grid.with_choice(open_ | given, tuned) == {
+        "batch_size": 16,
+        "prior_learning_ratio": 2.5,
+    }
+
+
+# ------------------------------------------------------------------------------ specifications
+
+
+def test_specification_of_an_image_model():
+    images = {"digits": {"n_latent": 3, "hidden": [20, 9], "vade_clusters": 4, "batch_size": 32}}
+    config = small(
+        images,
+        batch_size={"batch_sizes": [16, 32]},
+        image_clustering={"max_epochs": 6, "patience": 5},
+    )
+    spec = grid.spec(Job("images", "digits", "vade", "b32-nmi", 1), config)
+    assert spec == {
+        "dataset": "digits",
+        "method": "vade",
+        "model": "VaDE",
+        "prior": "GaussianMixture",
+        "setting": "b32-nmi",
+        "trial": 1,
+        "seed": 3,
+        "n_components": 4,
+        "latent_dim": 3,
+        "hidden": [20, 9],
+        "learning_rate": 1e-4,
+        "batch_size": 32,
+        "prior_learning_ratio": 1,
+        "max_epochs": 6,
+        "patience": 5,
+        "monitor": "unmerged_nmi",
+        "precision": "float32",
+        "responsibility_gradient": True,
+        "concentration_prior": "inverse_gamma",
+        "wishart_scale": "paper",
+        "train_pseudo_inputs": True,
+    }
+    vmm = grid.spec(Job("images", "digits", "vmm", "b16-nmi", 0), config)
+    assert (vmm["batch_size"], vmm["n_components"]) == (16, 8)
+
+
+def test_specification_of_a_cell_model():
+    config = small({"pbmc68k": {"batch_size": 64, "likelihood": "nb"}}, tuning={}, cells={})
+    spec = grid.spec(Job("cells", "pbmc68k", "gmm", "chosen", 0), config)
+    assert (spec["batch_size"], spec["prior_learning_ratio"]) == (64, None)
+    assert (spec["likelihood"], spec["n_layers"], spec["n_hidden"]) == ("nb", 1, 128)
+    assert "hidden" not in spec and "vade_clusters" not in spec
+
+
+def test_batch_sizes_alone():
+    """Figure 1 without Table 2 has its own length."""
+    config = small({"digits": {}}, batch_size={"batch_sizes": [8], "max_epochs": 4})
+    (first, _) = grid.training_jobs(config)
+    assert first == Job("images", "digits", "vmm", "b8-nmi", 0)
+    assert grid.spec(first, config)["max_epochs"] == 4
+    assert grid.clustering_jobs(config) == grid.training_jobs(config)
+    assert grid.experiment_jobs(config, "cells") == []
+
+
+@pytest.mark.parametrize(
+    ("experiments", "expected"),
+    [
+        ({"cells": {"methods": ["normal", "vmm"]}}, ({"n_components": 8}, {})),
+        ({"cells": {"methods": ["scvi_tools", "gmm"]}}, ({}, {})),
+        (
+            {"image_clustering": {"methods": ["gmm"]}, "cells": {"methods": ["vampprior"]}},
+            ({"n_components": 8}, {}),
+        ),
+        ({"image_clustering": {"methods": ["vade"]}}, ({}, {"vade_clusters": 3})),
+    ],
+)
+def test_rows_to_start_from(experiments, expected):
+    """Pseudo-inputs and the clusters of VaDE need training rows; N(0, I) and the GMM none."""
+    given = {"batch_size": 8, "prior_learning_ratio": 1}
+    config = small({"pbmc68k": given, "digits": {"vade_clusters": 3}}, **experiments)
+    assert grid.starts(config, "pbmc68k") == expected[0]
+    assert grid.starts(config, "digits") == expected[1]
+
+
+def test_rows_to_start_from_in_tuning():
+    """It trains the VMM, whatever is trained afterwards."""
+    config = small({"pbmc68k": {}}, tuning={}, cells={"methods": ["normal"]})
+    assert grid.starts(config, "pbmc68k") == {"n_components": 8}
+
+
+def test_the_preparation_depends_on_the_data_alone():
+    config = small({"m": {"path": "x.h5ad", "label_key": "t", "n_latent": 3, "batch_size": 4}})
+    settings = grid.data_settings(config["datasets"]["m"])
+    assert settings == {"kind": "cells", "path": "x.h5ad", "label_key": "t"}

@@ -1,0 +1,3 @@
+from figure_checks import fits, row
+
+__all__ = ["fits", "row"]

@@ -1,0 +1,221 @@
+"""Cells, bold print, footnotes and tests of a table."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pytest
+from scipy import stats
+
+from vmm.benchmark.names import BATCH_METRICS
+from vmm.errors import InputError
+from vmm.paper.tables import build_table
+
+NMI = "NMI (unmerged)"
+VMM = [0.90, 0.92, 0.91, 0.89, 0.93]
+GMM = [0.85, 0.86, 0.88, 0.84, 0.86]
+CLOSE = [0.91, 0.90, 0.92, 0.88, 0.92]
+
+
+def cells_of(table, metric, block=0):
+    return {row.label: row.cells[metric] for row in table.blocks[block].rows}
+
+
+def statistics_of(table, metric):
+    return table.tests[table.tests["metric"] == metric].set_index("method")
+
+
+def test_best_and_not_significantly_worse_are_bold(case):
+    rows, jobs = case(
+        2,
+        {
+            ("mnist", "vampprior", NMI): CLOSE,
+            ("mnist", "gmm", NMI): GMM,
+            ("mnist", "vmm", NMI): VMM,
+        },
+    )
+    table = build_table(2, rows, jobs, {"mnist": {"n_images": 70000, "n_types": 10}})
+    cells = cells_of(table, NMI)
+    assert list(cells) == ["VampPrior", "GMM", "VMM"]
+    assert {label for label, cell in cells.items() if cell.bold} == {"VampPrior", "VMM"}
+    assert cells["VMM"].text == "0.910 ± 0.02"
+    assert table.blocks[0].heading == "MNIST (70,000 images, 10 classes)"
+    tests = statistics_of(table, NMI)
+    for label, values in (("VampPrior", CLOSE), ("GMM", GMM)):
+        expected = stats.ttest_rel(values, VMM)
+        assert tests.loc[label, "p"] == pytest.approx(expected.pvalue, rel=1e-9)
+        assert tests.loc[label, "t"] == pytest.approx(expected.statistic, rel=1e-9)
+        low, high = expected.confidence_interval()
+        assert tests.loc[label, "ci_low"] == pytest.approx(low, rel=1e-9)
+        assert tests.loc[label, "ci_high"] == pytest.approx(high, rel=1e-9)
+        assert tests.loc[label, "compared_with"] == "VMM"
+        assert tests.loc[label, "n_pairs"] == 5
+        assert tests.loc[label, "sd"] == pytest.approx(np.std(values, ddof=1))
+    # Holm by hand: the smaller of two p doubled, the other at least as large.
+    small = tests.loc["GMM", "p"]
+    assert small < tests.loc["VampPrior", "p"]
+    assert tests.loc["GMM", "p_holm"] == pytest.approx(2 * small)
+    assert tests.loc["VampPrior", "p_holm"] == pytest.approx(
+        max(2 * small, tests.loc["VampPrior", "p"])
+    )
+
+
+def test_the_p_of_one_half_is_computed_by_hand(case):
+    # Differences 1, -1, 2 over 100: mean 2/3, sd sqrt(7/3), t = (2/3)/(sqrt(7/3)/sqrt(3)).
+    a, b = [0.51, 0.49, 0.52], [0.50, 0.50, 0.50]
+    rows, jobs = case(2, {("mnist", "gmm", NMI): b, ("mnist", "vmm", NMI): a})
+    tests = statistics_of(build_table(2, rows, jobs, {}), NMI)
+    t = -(2 / 3) / math.sqrt(7 / 9)
+    assert tests.loc["GMM", "t"] == pytest.approx(t)
+    # Student's t with two degrees of freedom has the closed form 1/2 + t / (2 sqrt(2 + t²)).
+    assert tests.loc["GMM", "p"] == pytest.approx(1 - abs(t) / math.sqrt(2 + t * t))
+
+
+def test_lower_divergence_is_better_and_information_is_never_bold(case):
+    kl = "KL(q(z)||p(z))"
+    rows, jobs = case(
+        1,
+        {
+            ("mnist", "normal", kl): [18.8, 18.9, 18.7],
+            ("mnist", "vampprior", kl): [41.3, 41.5, 41.4],
+            ("mnist", "normal", "I[z;n]"): [9.2, 9.2, 9.2],
+            ("mnist", "vampprior", "I[z;n]"): [1.0, 1.0, 1.0],
+        },
+    )
+    table = build_table(1, rows, jobs, {})
+    assert cells_of(table, kl)["N(0, I)"].bold
+    assert not cells_of(table, kl)["VampPrior"].bold
+    assert not any(cell.bold for cell in cells_of(table, "I[z;n]").values())
+    tests = statistics_of(table, "I[z;n]")
+    assert set(tests["status"]) == {"not tested: neither direction is better"}
+    assert tests["p"].isna().all()
+    assert "I[z;n]: not tested." in table.caption
+    assert cells_of(table, kl)["N(0, I)"].text == "18.8 ± 0.10"
+
+
+def test_leiden_rows_take_part_in_bold_below_the_rule(case):
+    rows, jobs = case(
+        3,
+        {
+            ("pbmc", "vmm", NMI): [0.7, 0.71, 0.72],
+            ("pbmc", "pca", NMI, "leiden"): [0.8, 0.8, 0.8],
+            ("pbmc", "normal", NMI, "leiden"): [0.75, 0.74, 0.75],
+        },
+    )
+    description = {"n_cells": 11990, "n_batches": 2, "n_types": 9}
+    table = build_table(3, rows, jobs, {"pbmc": description})
+    assert [(row.label, row.baseline) for row in table.blocks[0].rows] == [
+        ("VMM", False),
+        ("Leiden on N(0, I)", True),
+        ("Leiden on PCA", True),
+    ]
+    assert [cell.bold for cell in cells_of(table, NMI).values()] == [False, False, True]
+    assert table.blocks[0].heading == "PBMC (11,990 cells, 2 batches, 9 cell types)"
+
+
+def test_single_batch_is_not_zero(case):
+    statuses = dict.fromkeys(["Batch correction", "Total", *BATCH_METRICS], "n/a: single batch")
+    rows, jobs = case(
+        4,
+        {
+            ("cortex", "scvi_tools", "Bio conservation"): [0.66, 0.67],
+            ("cortex", "vmm", "Bio conservation"): [0.73, 0.74],
+            ("cortex", "pca", "Bio conservation"): [0.70, 0.70],
+        },
+        statuses=statuses,
+    )
+    table = build_table(4, rows, jobs, {"cortex": {"n_cells": 3005, "n_batches": 1, "n_types": 7}})
+    total = cells_of(table, "Total")
+    assert {cell.text for cell in total.values()} == {"n/a"}
+    assert not any(cell.bold for cell in total.values())
+    assert table.footnotes == {"a": "single batch"}
+    assert {cell.mark for cell in total.values()} == {"a"}
+    bio = cells_of(table, "Bio conservation")
+    assert bio["VMM"].text == "0.7350 ± 0.0071"
+    assert bio["VMM"].mark == ""
+    assert table.blocks[0].heading == "cortex (3,005 cells, 1 batch, 7 cell types)"
+    assert [row.label for row in table.blocks[0].rows] == ["scvi-tools N(0, I)", "VMM", "PCA"]
+
+
+def test_diverged_trials_are_counted_and_explained(case):
+    rows, jobs = case(
+        2,
+        {
+            ("mnist", "gmm", NMI): ["diverged"] * 4,
+            ("mnist", "vmm", NMI): [0.9, "diverged", 0.92, "failed"],
+            ("mnist", "vade", NMI): [0.8, 0.81, 0.79, 0.8],
+        },
+    )
+    table = build_table(2, rows, jobs, {})
+    cells = cells_of(table, NMI)
+    assert cells["GMM"].text == "diverged"
+    assert cells["VMM"].text == "0.910 ± 0.01 (n=2)"
+    assert table.footnotes[cells["VMM"].mark] == (
+        "2 of 4 trials have a value: 1 diverged, 1 failed"
+    )
+    assert table.footnotes[cells["GMM"].mark] == "0 of 4 trials have a value: 4 diverged"
+    tests = statistics_of(table, NMI)
+    assert tests.loc["VaDE", ["n", "n_pairs"]].tolist() == [4, 2]
+    expected = stats.ttest_rel([0.8, 0.79], [0.9, 0.92]).pvalue
+    assert tests.loc["VaDE", "p"] == pytest.approx(expected)
+    assert tests.loc["GMM", "status"] == "not tested: no trial has a value"
+
+
+def test_one_trial_prints_the_value_alone(case):
+    rows, jobs = case(2, {("mnist", "gmm", NMI): [0.8], ("mnist", "vmm", NMI): [0.9]})
+    table = build_table(2, rows, jobs, {})
+    cells = cells_of(table, NMI)
+    assert [(cell.text, cell.bold) for cell in cells.values()] == [
+        ("0.800", False),
+        ("0.900", True),
+    ]
+    assert "no test is possible" in table.notes[0]
+    assert "one trial" in table.caption
+
+
+def test_equal_methods_are_all_bold(case):
+    rows, jobs = case(2, {("mnist", "gmm", NMI): [0.8, 0.9], ("mnist", "vmm", NMI): [0.8, 0.9]})
+    assert all(cell.bold for cell in cells_of(build_table(2, rows, jobs, {}), NMI).values())
+
+
+def test_incomplete_grid(case, job):
+    rows, jobs = case(2, {("mnist", "gmm", NMI): [0.8, 0.9], ("mnist", "vmm", NMI): [0.8, 0.9]})
+    jobs += [job("mnist", "vmm", 2), job("mnist", "vampprior", 0), job("mnist", "vade", 0)]
+    jobs += [job("fashion_mnist", "vmm", 0)]
+    with pytest.raises(InputError) as raised:
+        build_table(2, rows, jobs, {})
+    message = str(raised.value)
+    assert "4 of the 8 cells of its grid" in message
+    assert "mnist / VAE / VampPriorMixture / b256-nmi / trial 2" in message
+    assert "fashion_mnist" not in message and "…" in message
+    table = build_table(2, rows, jobs, {}, partial=True)
+    cells = cells_of(table, NMI)
+    assert cells["VampPrior"].text == ""
+    assert cells["VampPrior"].mark == ""
+    vmm = next(row for row in table.blocks[0].rows if row.label == "VMM")
+    assert (vmm.printed_label, cells["VMM"].text) == ("VMM (n=2)", "0.850 ± 0.07")
+    assert table.footnotes[vmm.mark] == "2 of 3 trials have a value: 1 absent"
+    assert table.notes == ["Incomplete: 4 of 8 models of the grid have results."]
+    assert len(table.blocks) == 2
+
+
+def test_a_missing_metric_is_a_missing_cell(case):
+    rows, jobs = case(2, {("mnist", "vmm", NMI): [0.8, 0.9]})
+    with pytest.raises(InputError, match="1 of the 2 cells"):
+        build_table(2, rows[~((rows["trial"] == 1) & (rows["metric"] == NMI))], jobs, {})
+
+
+def test_rows_beyond_the_grid_are_ignored(case):
+    rows, jobs = case(
+        2, {("mnist", "vmm", NMI): [0.8, 0.9], ("mnist", "vmm", NMI, "b512-nmi"): [0.1, 0.2]}
+    )
+    table = build_table(2, rows, [job for job in jobs if job["setting"] == "b256-nmi"], {})
+    assert len(table.blocks[0].rows) == 1
+    assert cells_of(table, NMI)["VMM"].mean == pytest.approx(0.85)
+
+
+def test_no_jobs(case):
+    rows, _ = case(2, {("mnist", "vmm", NMI): [0.8]})
+    with pytest.raises(InputError, match="grid is empty"):
+        build_table(2, rows, [], {})

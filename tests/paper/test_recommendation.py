@@ -1,0 +1,152 @@
+"""Sentences on which method to use."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+
+from vmm.paper.recommendation import recommend, recommendation_html, write_recommendation
+
+NMI = "NMI (unmerged)"
+TWO = {"my_cells": {"n_cells": 500, "n_batches": 2, "n_types": 5}}
+BEST = [0.80, 0.81, 0.79, 0.82, 0.80, 0.81]
+WORSE = [0.70, 0.71, 0.70, 0.71, 0.69, 0.72]
+CLOSE = [0.81, 0.80, 0.80, 0.81, 0.80, 0.80]
+
+
+def integration(case, values, descriptions=TWO, **kwargs):
+    rows, jobs = case(4, {("my_cells", m, "Total"): v for m, v in values.items()}, **kwargs)
+    return recommend({4: rows}, {4: jobs}, descriptions)["my_cells"]["integration"]
+
+
+def names(entries):
+    return [entry["method"] for entry in entries]
+
+
+def test_clear_winner(case):
+    result = integration(case, {"vmm": BEST, "normal": WORSE, "harmony": [0.6] * 6})
+    assert (result["score"], result["best"], result["n"]) == ("Total", "VMM", 6)
+    assert names(result["significantly_worse"]) == ["N(0, I)", "Harmony"]
+    assert result["not_significantly_worse"] == []
+    assert result["sentence"].startswith(
+        "VMM integrates these cells best: its Total (0.805, mean of 6 trials) is significantly "
+        "higher than that of every other method (paired t-tests over trials, p ≤ 0.05); next is "
+        "N(0, I) (0.705). The score weighs the mixing of batches"
+    )
+    assert "only" not in result["sentence"]
+
+
+def test_tie(case):
+    result = integration(case, {"vmm": BEST, "gmm": CLOSE, "normal": WORSE})
+    assert names(result["not_significantly_worse"]) == ["GMM"]
+    assert names(result["significantly_worse"]) == ["N(0, I)"]
+    assert (
+        "VMM has the highest Total (0.805, mean of 6 trials), but GMM (0.803) is not significantly "
+        "worse (paired t-test over trials, p > 0.05): either is a reasonable choice."
+    ) in result["sentence"]
+    three = integration(case, {"vmm": BEST, "gmm": CLOSE, "harmony": CLOSE})
+    assert "are not significantly worse" in three["sentence"]
+    assert "any of these 3 is a reasonable choice" in three["sentence"]
+
+
+def test_few_trials_are_called_few(case):
+    result = integration(case, {"vmm": BEST[:3], "gmm": CLOSE[:3]})
+    assert "With only 3 trials the test finds large differences only." in result["sentence"]
+
+
+def test_one_trial_claims_nothing(case):
+    result = integration(case, {"vmm": [0.8], "gmm": [0.1], "normal": [0.2]})
+    assert result["best"] == "VMM"
+    assert names(result["not_tested"]) == ["N(0, I)", "GMM"]
+    assert result["significantly_worse"] == result["not_significantly_worse"] == []
+    assert "(0.800, one trial), before N(0, I) (0.200)" in result["sentence"]
+    assert "no significance can be claimed" in result["sentence"]
+    assert "significantly higher" not in result["sentence"]
+
+
+def test_one_method(case):
+    result = integration(case, {"vmm": BEST})
+    assert "there is no other method to compare it with" in result["sentence"]
+
+
+def test_single_batch_uses_bio_conservation(case):
+    result = integration(
+        case,
+        {"vmm": ["n/a: single batch"] * 2, "gmm": ["n/a: single batch"] * 2},
+        {"my_cells": {"n_batches": 1}},
+    )
+    assert result["score"] == "Bio conservation"
+    assert "since there is one batch" in result["sentence"]
+    assert result["best"] == "GMM", "the first of equals, in the order of the table"
+    assert names(result["not_significantly_worse"]) == ["VMM"]
+
+
+def test_diverged_methods_are_named(case):
+    result = integration(case, {"vmm": BEST, "gmm": ["diverged"] * 6})
+    assert names(result["without_value"]) == ["GMM"]
+    assert result["sentence"].endswith("Without a score: GMM.")
+
+
+def test_a_winner_that_often_diverged_is_called_so(case):
+    result = integration(case, {"vmm": [0.9, *["diverged"] * 5], "gmm": CLOSE})
+    assert (result["best"], result["n"], result["n_trials"]) == ("VMM", 1, 6)
+    assert "VMM has a score in 1 of 6 trials only" in result["sentence"]
+    assert "no significance can be claimed" in result["sentence"]
+
+
+def test_no_values(case):
+    statuses = {"Bio conservation": "diverged"}
+    result = integration(case, {"vmm": ["diverged"] * 2}, statuses=statuses)
+    assert result["best"] is None
+    assert "nothing can be recommended" in result["sentence"]
+
+
+def test_clustering_counts_leiden_rows(case):
+    rows, jobs = case(
+        3,
+        {
+            ("my_cells", "vmm", NMI): WORSE,
+            ("my_cells", "pca", NMI, "leiden"): [0.9] * 6,
+            ("my_cells", "gmm", NMI, "leiden"): [0.8] * 6,
+        },
+    )
+    result = recommend({3: rows}, {3: jobs}, TWO)
+    assert list(result["my_cells"]) == ["clustering"]
+    clustering = result["my_cells"]["clustering"]
+    assert (clustering["best"], clustering["setting"]) == ("Leiden on PCA", "leiden")
+    # Neither of two baselines varies: their constant difference has p = 0.
+    assert names(clustering["significantly_worse"]) == ["Leiden on GMM", "VMM"]
+    assert clustering["significantly_worse"][0]["p"] == 0
+    assert "clusters these cells best" in clustering["sentence"]
+
+
+@pytest.mark.parametrize("dataset", ["my_cells", "<b>&"])
+def test_write(case, dataset, tmp_path):
+    rows, jobs = case(4, {(dataset, "vmm", "Total"): BEST, (dataset, "gmm", "Total"): WORSE})
+    result = recommend({4: rows}, {4: jobs}, {})
+    paths = write_recommendation(result, tmp_path / "recommendation")
+    assert [path.name for path in paths] == ["recommendation.json", "recommendation.html"]
+    assert json.loads(paths[0].read_text()) == result
+    html = paths[1].read_text()
+    assert html == recommendation_html(result)
+    assert "<b>" not in html
+    assert html.count("<p>") == 1
+    assert "VMM integrates these cells best" in html
+
+
+def test_data_sets_stand_apart(case):
+    rows, jobs = case(
+        4,
+        {
+            ("a", "vmm", "Total"): BEST,
+            ("a", "gmm", "Total"): WORSE,
+            ("b", "vmm", "Total"): WORSE,
+            ("b", "gmm", "Total"): BEST,
+        },
+    )
+    result = recommend({4: rows}, {4: jobs}, {})
+    assert {name: part["integration"]["best"] for name, part in result.items()} == {
+        "a": "VMM",
+        "b": "GMM",
+    }

@@ -1,0 +1,195 @@
+"""The captured step: recorded by a stand-in for CUDA graphs that runs on the CPU."""
+
+from __future__ import annotations
+
+from contextlib import contextmanager
+from dataclasses import replace
+
+import pytest
+import torch
+from dispatch import Tape, observed
+from trainings import (
+    KINDS,
+    PRIORS,
+    SETTINGS,
+    TRAIN,
+    VALID,
+    assert_same,
+    make_data,
+    make_model,
+    run,
+    snapshot,
+    without_seconds,
+)
+
+import vmm.numerics.counts
+import vmm.training
+import vmm.training.cuda_graph
+from vmm.training.cuda_graph import WARM_UP, CapturedStep, captured
+
+
+@pytest.fixture(autouse=True)
+def as_on_a_gpu(monkeypatch):
+    """Evaluate counts as on a GPU: with no search for those that are not 0."""
+    monkeypatch.setattr(
+        vmm.numerics.counts, "_replace_found", vmm.numerics.counts._replace_everywhere
+    )
+
+
+@pytest.fixture
+def tapes(monkeypatch) -> list[Tape]:
+    """Let trainings record on tapes; return these."""
+    made: list[Tape] = []
+
+    def on_tape(step, device):
+        made.append(Tape())
+        return CapturedStep(step, made[-1])
+
+    monkeypatch.setattr(vmm.training, "captured", on_tape)
+    return made
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_replayed_training_is_the_training(kind, prior, tapes):
+    """Weights, running statistics and history, to the bit; all steps but the first replayed."""
+    expected, history = run(kind, prior)
+    model, result = run(kind, prior, replace(SETTINGS, cuda_graph=True))
+    assert_same(snapshot(model), snapshot(expected))
+    assert without_seconds(result) == without_seconds(history)
+    steps = SETTINGS.max_epochs * (len(TRAIN) // SETTINGS.batch_size)
+    assert [tape.replays for tape in tapes] == [steps - WARM_UP]
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_less_precise_products_are_recorded_too(kind, tapes):
+    settings = replace(SETTINGS, precision="bf16")
+    expected, _ = run(kind, "vmm", settings)
+    model, _ = run(kind, "vmm", replace(settings, cuda_graph=True))
+    assert tapes[0].replays > 0
+    assert_same(snapshot(model), snapshot(expected))
+
+
+def test_a_resumed_training_records_anew(tapes, tmp_path):
+    """Optimizers and statistics then lie elsewhere in memory."""
+    settings = replace(SETTINGS, cuda_graph=True)
+    expected, _ = run("cells", "vmm", settings)
+
+    class Killed(Exception):
+        pass
+
+    def kill(row):
+        if row["epoch"] == 3:
+            raise Killed
+
+    options = {"checkpoint": tmp_path / "checkpoint.pt", "checkpoint_seconds": 0.0}
+    with pytest.raises(Killed):
+        run("cells", "vmm", settings, progress=kill, **options)
+    model, _ = run("cells", "vmm", settings, **options)
+    assert len(tapes) == 3
+    assert_same(snapshot(model), snapshot(expected))
+
+
+def test_recording_changes_nothing_and_replays_read_new_values():
+    state = torch.zeros(3)
+
+    def step(rows, noise):
+        state.add_(rows + noise["latent"])
+        return state.sum()
+
+    tape = Tape()
+    replayed = CapturedStep(step, tape)
+    seen = [float(replayed(torch.full((3,), i), {"latent": torch.ones(3)})) for i in range(6)]
+    assert seen == [3, 9, 18, 30, 45, 63]
+    assert tape.replays == 6 - WARM_UP
+
+
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        (lambda x: x * float(x.sum()), "cannot be recorded"),
+        (lambda x: x[x > 0], "cannot be recorded"),
+        (lambda x: x + torch.randn(3), "draws numbers"),
+    ],
+)
+def test_what_cannot_be_recorded_is_noticed(wrong, message):
+    """The stand-in refuses what a CUDA graph refuses, or would silently freeze."""
+    step = CapturedStep(lambda rows, noise: wrong(rows), Tape())
+    for _ in range(WARM_UP):
+        step(torch.ones(3), {})
+    with pytest.raises(AssertionError, match=message):
+        step(torch.ones(3), {})
+
+
+def test_a_replayed_step_starts_few_operators(tapes):
+    """Drawing noise and copying it: what Python still has to start, besides the replay."""
+    counts = {}
+    for graph in (False, True):
+        data, _ = make_data("cells")
+        settings = replace(SETTINGS, cuda_graph=graph)
+        trainer = vmm.training.loop.Trainer(
+            make_model("cells", "vmm"), data, TRAIN, VALID, settings, None
+        )
+        for _ in range(WARM_UP + 1):
+            trainer.step(trainer.train_rows[:20], trainer.draw_noise(20))
+        if graph:
+            tapes[0].replay = trainer.step.replay = lambda: None
+        with observed() as seen:
+            trainer.step(trainer.train_rows[:20], trainer.draw_noise(20))
+        counts[graph] = len(seen.all)
+    assert counts[True] < 15
+    assert counts[False] > 20 * counts[True]
+
+
+def test_how_cuda_is_called(monkeypatch):
+    """Warm-up and recording on one stream, which waits for the current one and is waited for."""
+    calls = []
+
+    class Stream:
+        def __init__(self, device, name="side"):
+            self.device, self.name = device, name
+
+        def wait_stream(self, other):
+            calls.append(f"{self.name} waits for {other.name}")
+
+    class Graph:
+        def replay(self):
+            calls.append("replay")
+
+    @contextmanager
+    def on(stream):
+        calls.append(f"on {stream.name} of {stream.device}")
+        yield
+        calls.append("off")
+
+    @contextmanager
+    def recording(graph, stream):
+        calls.append(f"recording on {stream.name}")
+        yield
+        calls.append("recorded")
+
+    fakes = {"Stream": Stream, "CUDAGraph": Graph, "graph": recording, "stream": on}
+    fakes["current_stream"] = lambda device: Stream(device, "current")
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+
+    def step(rows):
+        calls.append("step")
+        return rows.sum()
+
+    replayed = captured(step, torch.device("cuda:1"))
+    for _ in range(WARM_UP):
+        assert float(replayed(torch.ones(2))) == 2
+    around = ["side waits for current", "on side of cuda:1", "step", "off"]
+    assert calls == [*around, "current waits for side"] * WARM_UP
+    calls.clear()
+    for _ in range(2):
+        replayed(torch.ones(2))
+    assert calls == ["recording on side", "step", "recorded", "replay", "replay"]
+
+
+def test_on_the_cpu_the_step_stays_as_it_is():
+    def step(rows, noise):
+        return rows
+
+    assert captured(step, torch.device("cpu")) is step
