@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 import scipy.sparse
+
 from vmm.benchmark.baselines.embeddings import (
     baseline_embedding,
     harmony,
     principal_components,
     scanorama,
 )
-
 from vmm.data import CellData
 from vmm.errors import InputError
 
