@@ -9,8 +9,14 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from trainings import KINDS, PRIORS, make_data, make_model, noise_for
 
-from vmm.models.networks import Linear, linear, matrix_products
-from vmm.numerics.products import without_onednn
+from vmm.models.networks import (
+    HiddenLayer,
+    Linear,
+    linear,
+    matrix_products,
+    with_stackable_layers,
+)
+from vmm.numerics.products import affine, stackable_affine, without_onednn
 
 aten = torch.ops.aten
 LAYOUT = {"aten::t", "aten::transpose.int", "aten::detach", "aten::alias", "aten::_to_copy"}
@@ -141,3 +147,40 @@ def test_layers_stack(precision):
             alone = torch.func.grad(loss)(dict(layer.named_parameters()), x[i])
             for name, gradient in alone.items():
                 torch.testing.assert_close(stacked[name][i], gradient, rtol=1e-2, atol=1e-2)
+
+
+@pytest.mark.parametrize("training", [True, False])
+def test_hidden_layers_stack(training):
+    """Under torch.func: values, derivatives and running statistics are those of the layer alone."""
+    layers = [HiddenLayer(5, 4, 0.1, torch.Generator().manual_seed(s)).double() for s in range(3)]
+    generator = torch.Generator().manual_seed(3)
+    for layer in layers:
+        for name, value in layer.norm.named_buffers():
+            if name.startswith("running"):
+                value.copy_(torch.rand(4, generator=generator) + 0.5)
+    x = 2 + torch.randn(3, 7, 5, generator=generator, dtype=torch.float64)
+    parameters, buffers = torch.func.stack_module_state(layers)
+    before = buffers["norm.running_mean"].clone()
+    skeleton = with_stackable_layers(layers[0])
+
+    def output(state, inputs):
+        return torch.func.functional_call(skeleton, state, (inputs, training))
+
+    stacked = torch.func.vmap(output)((parameters | buffers), x)
+    weight = torch.linspace(-1, 2, 28, dtype=torch.float64).reshape(7, 4)
+    by = torch.autograd.grad((stacked.square() * weight).sum(), list(parameters.values()))
+    for i, layer in enumerate(layers):
+        alone = layer(x[i], training)
+        torch.testing.assert_close(stacked[i], alone, rtol=1e-11, atol=1e-11)
+        gradients = torch.autograd.grad((alone.square() * weight).sum(), list(layer.parameters()))
+        for mine, other in zip(by, gradients, strict=True):
+            torch.testing.assert_close(mine[i], other, rtol=1e-11, atol=1e-11)
+        for name, value in layer.named_buffers():
+            torch.testing.assert_close(buffers[name][i], value, rtol=1e-11, atol=1e-11)
+    assert torch.equal(before, buffers["norm.running_mean"]) != training
+
+
+def test_the_model_itself_keeps_its_layers():
+    layer = HiddenLayer(5, 4, 0.1)
+    copy = with_stackable_layers(layer)
+    assert copy.linear.affine is stackable_affine and layer.linear.affine is affine

@@ -13,7 +13,6 @@ from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import HiddenLayer, linear
 from vmm.models.records import CellNetworks
 from vmm.models.tensors import CellBatch, CellTensors
-from vmm.numerics.closed_form import ClosedForm
 from vmm.numerics.counts import TINY, count_log_likelihood
 from vmm.numerics.gaussians import MIN_SCALE, DiagonalNormal, inverse_softplus
 
@@ -146,27 +145,13 @@ class CountVAE(LatentVariableModel):
         """Return g(u): counts by softplus − 1, batch by softmax; (K, G + B) unconstrained."""
         # The encoder takes log1p(counts) = log(softplus): exact also where the count nears −1.
         raw_counts, raw_covariates = pseudo_inputs.split([self.n_genes, self.n_batches], -1)
-        log_counts = _LogSoftplus.value(raw_counts)
+        log_counts = F.softplus(raw_counts).clamp_min(TINY).log()
         return self._encode(log_counts, raw_covariates.softmax(-1), training=False, noise=None)
 
     def initial_pseudo_inputs(self, batch: CellBatch) -> Tensor:
         """Return pseudo-inputs with the cells' counts and an even mixture of batches."""
         counts = inverse_softplus(batch.counts + 1)
         return torch.cat([counts, torch.zeros_like(batch.covariates)], -1)
-
-
-class _LogSoftplus(ClosedForm):
-    """log softplus(x), and its derivative σ(x) / softplus(x) for the backward pass."""
-
-    @staticmethod
-    def forward(x):
-        soft = F.softplus(x).clamp_min_(TINY)
-        derivative = x.sigmoid().div_(soft)
-        return soft.log_(), derivative
-
-    @staticmethod
-    def gradients(ctx, grad, derivative):
-        return grad * derivative
 
 
 def _hidden_layers(

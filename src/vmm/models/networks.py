@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import pairwise
@@ -10,7 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from vmm.numerics.products import Precision, affine
+from vmm.numerics.products import Precision, affine, stackable_affine
 
 
 class Linear(nn.Linear):
@@ -43,6 +44,15 @@ def matrix_products(model: nn.Module, precision: Precision) -> Iterator[None]:
             layer.precision = "float32"
 
 
+def with_stackable_layers(model: nn.Module) -> nn.Module:
+    """Return a copy of a model whose linear layers take few operators under `torch.func.vmap`."""
+    model = copy.deepcopy(model)
+    for module in model.modules():
+        if isinstance(module, Linear):
+            module.affine = stackable_affine
+    return model
+
+
 def linear(n_in: int, n_out: int, generator: torch.Generator | None) -> Linear:
     """Return a linear layer with Glorot-uniform weights and zero biases."""
     layer = nn.utils.skip_init(Linear, n_in, n_out)
@@ -70,8 +80,6 @@ class HiddenLayer(nn.Module):
     generator : torch.Generator, optional
     """
 
-    batch_norm = staticmethod(F.batch_norm)
-
     def __init__(
         self, n_in: int, n_out: int, dropout: float, generator: torch.Generator | None = None
     ):
@@ -92,7 +100,7 @@ class HiddenLayer(nn.Module):
             Uniform numbers in [0, 1): a unit is kept where they reach the dropout probability.
         """
         norm = self.norm
-        hidden = self.batch_norm(
+        hidden = F.batch_norm(
             self.linear(x),
             norm.running_mean,
             norm.running_var,

@@ -13,7 +13,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vmm.numerics.closed_form import ClosedForm
+from vmm.numerics.closed_form import map_at_once
 
 TINY = 1e-30
 
@@ -106,10 +106,10 @@ def count_log_likelihood(
     torch.Tensor, shape (n,)
     """
     log_theta = log_inverse_dispersion.unsqueeze(-2)
-    return _CountLogLikelihood.value(x, log_mean, log_theta, dropout_logits)
+    return _CountLogLikelihood.apply(x, log_mean, log_theta, dropout_logits)[0]
 
 
-class _CountLogLikelihood(ClosedForm):
+class _CountLogLikelihood(torch.autograd.Function):
     """Σ_g log p(x_g): value and derivatives together, so that both share what is expensive.
 
     With d = log μ − log θ and C = log Γ(x+θ) − log Γ(θ) − log x!, the negative binomial is
@@ -137,10 +137,24 @@ class _CountLogLikelihood(ClosedForm):
         return log_prob.sum(-1), by_mean, by_theta, negative.sigmoid_().sub_(weight)
 
     @staticmethod
-    def gradients(ctx, grad, by_mean, by_theta, by_logits):
+    def setup_context(ctx, inputs, output):
+        _, *derivatives = output
+        ctx.set_materialize_grads(False)  # or zeros would be made for each derivative
+        ctx.mark_non_differentiable(*(value for value in derivatives if value is not None))
+        ctx.save_for_backward(*derivatives)
+
+    @staticmethod
+    def backward(ctx, grad, *_):
+        if grad is None:  # as `torch.autograd.gradcheck` tries
+            return None, None, None, None
+        by_mean, by_theta, by_logits = ctx.saved_tensors
         column = grad.unsqueeze(-1)
         grad_logits = None if by_logits is None else column * by_logits
         return None, column * by_mean, column.mT @ by_theta, grad_logits
+
+    @staticmethod
+    def vmap(info, in_dims, *inputs):
+        return map_at_once(_CountLogLikelihood, info, in_dims, inputs)
 
 
 def _terms_of_zeros(theta, soft, share, negative):

@@ -13,9 +13,6 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vmm.numerics.closed_form import ClosedForm
-from vmm.numerics.products import product
-
 LOG_2PI = math.log(2 * math.pi)
 MIN_SCALE = 1e-5
 """Added to the softplus of a scale or of the diagonal of a Cholesky factor."""
@@ -148,54 +145,14 @@ def whitened_log_prob(z: Tensor, mean: Tensor, whitening: Tensor, log_det: Tenso
     -------
     torch.Tensor, shape (N, K)
     """
-    quadratic = _WhitenedDistances.value(z, mean, whitening)
-    return torch.add(log_det - 0.5 * z.shape[-1] * LOG_2PI, quadratic, alpha=-0.5)
-
-
-class _WhitenedDistances(ClosedForm):
-    """‖W_j z_i − W_j m_j‖², shape (N, K)."""
-
-    keeps_inputs = True
-
-    @staticmethod
-    def forward(z, mean, whitening):
-        return distances(z, mean, whitening)
-
-    @staticmethod
-    def gradients(ctx, grad, *saved):
-        return gradients_by_distances(grad, *saved, ctx.needs_input_grad[0])
-
-
-def distances(z: Tensor, mean: Tensor, whitening: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    """Return ‖W_j z_i − W_j m_j‖², shape (N, K), and what its derivatives need.
-
-    The whitened points lie in memory as (N, p, K), component beside component: sums over p then run
-    along whole rows, and the products have shapes that BLAS is fast at.
-    """
-    offset = (whitening @ mean.unsqueeze(-1)).squeeze(-1).mT.flatten(-2)
-    columns = whitening.transpose(-3, -1).flatten(-2)
-    white = product(z, columns, -offset).unflatten(-1, mean.shape[:-3:-1])
-    return white.square().sum(-2), white, columns
-
-
-def gradients_by_distances(
-    grad: Tensor,
-    z: Tensor,
-    mean: Tensor,
-    whitening: Tensor,
-    white: Tensor,
-    columns: Tensor,
-    for_z: bool,
-) -> tuple[Tensor | None, Tensor, Tensor]:
-    """Return the gradients by z (if wanted), m and W of what has the gradient `grad` by them."""
-    scaled = white * (2 * grad).unsqueeze(-2)
-    total = scaled.sum(-3).mT  # (K, p)
-    scaled = scaled.flatten(-2)
-    by_z = product(columns, scaled.mT).mT if for_z else None
-    by_mean = -(total.unsqueeze(-2) @ whitening).squeeze(-2)
-    products = product(z.mT, scaled).unflatten(-1, mean.shape[:-3:-1])
-    by_whitening = products.transpose(-3, -1) - total.unsqueeze(-1) * mean.unsqueeze(-2)
-    return by_z, by_mean, by_whitening.contiguous()  # or products with it would be slow
+    n_components, latent_dim = mean.shape
+    # The whitened points lie in memory as (N, p, K), component beside component: sums over p then
+    # run along whole rows, and the products have shapes that BLAS is fast at.
+    columns = whitening.transpose(0, 2).flatten(1)
+    offset = (whitening @ mean.unsqueeze(-1)).squeeze(-1).T.flatten()
+    white = torch.addmm(-offset, z, columns).unflatten(-1, (latent_dim, n_components))
+    log_scale = log_det - 0.5 * latent_dim * LOG_2PI
+    return torch.add(log_scale, white.square().sum(-2), alpha=-0.5)
 
 
 def widened_log_prob(z: Tensor, centres: Normal, cholesky: Tensor) -> Tensor:
@@ -216,74 +173,12 @@ def widened_log_prob(z: Tensor, centres: Normal, cholesky: Tensor) -> Tensor:
     -------
     torch.Tensor, shape (N, K)
     """
-    diagonal = isinstance(centres, DiagonalNormal)
-    scale = centres.scale if diagonal else centres.scale_tril
-    return _WidenedLogProb.value(z, centres.mean, scale, cholesky)
-
-
-class _WidenedLogProb(ClosedForm):
-    """:func:`widened_log_prob` for S = T Tᵀ or diag(T²), with derivatives in closed form.
-
-    With the gradient G of the densities and G_W that of W through the distances alone,
-    ∂/∂S_j = −½ (W_jᵀ G_Wj + Σ_i G_ij I) W_jᵀ W_j, and ∂/∂Λ_j = −Λ_j⁻¹ (∂/∂S_j) Λ_j⁻¹.
-    """
-
-    keeps_inputs = True
-
-    @staticmethod
-    def forward(z, mean, scale, cholesky):
-        latent_dim, diagonal = z.shape[-1], scale.dim() == mean.dim()
-        upper = cholesky.mT
-        projected = upper * scale.unsqueeze(-2) if diagonal else upper @ scale
-        identity = torch.eye(latent_dim, dtype=z.dtype, device=z.device)
-        inflated, _ = torch.linalg.cholesky_ex(identity + projected @ projected.mT)
-        whitening = torch.linalg.solve_triangular(inflated, upper, upper=False)
-        log_scale = log_diagonal(cholesky) - log_diagonal(inflated) - 0.5 * latent_dim * LOG_2PI
-        squares, white, columns = distances(z, mean, whitening)
-        log_prob = torch.add(log_scale.unsqueeze(-2), squares, alpha=-0.5)
-        return log_prob, whitening, white, columns
-
-    @staticmethod
-    def gradients(ctx, grad, z, mean, scale, cholesky, whitening, white, columns):
-        given, for_z = (z, mean, whitening, white, columns), ctx.needs_input_grad[0]
-        by_z, by_mean, by_whitening = gradients_by_distances(-0.5 * grad, *given, for_z)
-        inner = whitening.mT @ by_whitening
-        inner.diagonal(dim1=-2, dim2=-1).add_(grad.sum(-2).unsqueeze(-1))
-        precision = whitening.mT @ whitening
-        if scale.dim() == mean.dim():
-            by_scale = -scale * (inner * precision).sum(-1)
-        else:
-            by_scale = -inner @ (precision @ scale)
-        by_cholesky = None
-        if ctx.needs_input_grad[3]:
-            # 2 (∂/∂Λ) L, with ∂/∂Λ symmetric: Λ⁻¹ inner P L⁻ᵀ = L⁻ᵀ (L⁻¹ inner P) L⁻ᵀ
-            half = torch.linalg.solve_triangular(cholesky, inner @ precision, upper=False)
-            half = torch.linalg.solve_triangular(cholesky, half.mT, upper=False)
-            by_cholesky = torch.linalg.solve_triangular(cholesky.mT, half, upper=True)
-        return by_z, by_mean, by_scale, by_cholesky
-
-
-def log_sum_exp(values: Tensor) -> Tensor:
-    """Return log Σ_j exp(x_j) over the last dimension, for finite values.
-
-    On the CPU `torch.logsumexp` takes five times as long.
-    """
-    return _LogSumExp.value(values)
-
-
-class _LogSumExp(ClosedForm):
-    """With the softmax, its derivative, from the same exponentials."""
-
-    @staticmethod
-    def forward(values):
-        largest = values.amax(-1, keepdim=True)
-        exponentials = (values - largest).exp_()
-        total = exponentials.sum(-1, keepdim=True)
-        return (largest + total.log()).squeeze(-1), exponentials.div_(total)
-
-    @staticmethod
-    def gradients(ctx, grad, softmax):
-        return grad.unsqueeze(-1) * softmax
+    projected = centres.project(cholesky)
+    identity = torch.eye(z.shape[-1], dtype=z.dtype, device=z.device)
+    inflated, _ = torch.linalg.cholesky_ex(identity + projected @ projected.mT)
+    whitening = torch.linalg.solve_triangular(inflated, cholesky.mT, upper=False)
+    log_det = log_diagonal(cholesky) - log_diagonal(inflated)
+    return whitened_log_prob(z, centres.mean, whitening, log_det)
 
 
 def log_diagonal(cholesky: Tensor) -> Tensor:

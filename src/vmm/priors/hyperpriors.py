@@ -14,8 +14,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from vmm.numerics.closed_form import ClosedForm
-from vmm.numerics.gaussians import LOG_2PI, Normal, distances, gradients_by_distances, log_diagonal
+from vmm.numerics.gaussians import LOG_2PI, Normal, log_diagonal, whitened_log_prob
 
 ConcentrationPrior = Literal["inverse_gamma", "gamma"]
 WishartScale = Literal["paper", "published_code"]
@@ -46,76 +45,34 @@ def objective(
     responsibility_gradient, concentration_prior, wishart_scale
         See :class:`vmm.priors.mixture.MixturePrior`.
     """
-    if isinstance(centres, Tensor):
-        mean, scale = centres, torch.zeros_like(cholesky)
-    else:
-        mean, scale = centres.mean, centres.scale_tril
-    switches = responsibility_gradient, concentration_prior, wishart_scale
-    return _Objective.value(z, mean, scale, cholesky, log_weights, alpha, *switches)
+    n_components, latent_dim = cholesky.shape[:2]
+    log_joint = expected_log_joint(z, centres, cholesky, log_weights)
+    responsibilities = log_joint.softmax(-1)
+    if not responsibility_gradient:
+        responsibilities = responsibilities.detach()
+    scale = wishart_scale_of(n_components, latent_dim, wishart_scale)
+    return (
+        (responsibilities * log_joint).sum()
+        + log_concentration(alpha, concentration_prior)
+        + log_dirichlet(log_weights, alpha / n_components)
+        + log_wishart(cholesky, latent_dim + 2, scale).sum()
+        + expected_log_standard_normal(centres).sum()
+    )
 
 
-class _Objective(ClosedForm):
-    """With its gradient in closed form: autograd takes some two hundred small operators for it.
+def expected_log_joint(
+    z: Tensor, centres: Tensor | Normal, cholesky: Tensor, log_weights: Tensor
+) -> Tensor:
+    """Return log ρ_ij = log π_j + E log N(z_i; μ_j, Λ_j⁻¹), shape (N, K).
 
-    Let h_ij = ∂/∂log ρ_ij, n_j = Σ_i h_ij and S_j = T_j T_jᵀ. Beside what comes through the
-    distances ‖L_jᵀ(z_i − m_j)‖² the gradient is −m_j by m_j, −(n_j Λ_j + I) T_j by T_j,
-    −n_j S_j L_j − L_j / s + (n_j + ν − p − 1) / diag(L_j) by L_j, and n_j + α/K − 1 by log π_j.
+    Parameters as those of :func:`objective`. Where the centre μ_j ~ N(m_j, S_j) is uncertain, the
+    expectation is log N(z_i; m_j, Λ_j⁻¹) − ½ tr(Λ_j S_j).
     """
-
-    @staticmethod
-    def forward(
-        z, mean, scale, cholesky, log_weights, alpha, responsibility_gradient, concentration_prior,
-        wishart_scale
-    ):  # fmt: skip
-        (n, p), upper, projected = mean.shape[-2:], cholesky.mT, cholesky.mT @ scale
-        diagonal = cholesky.diagonal(dim1=-2, dim2=-1)
-        log_scale = log_weights + diagonal.log().sum(-1) - 0.5 * p * LOG_2PI
-        log_scale = log_scale - 0.5 * projected.square().sum((-2, -1))
-        squares, *parts = distances(z, mean, upper)
-        log_joint = torch.add(log_scale.unsqueeze(-2), squares, alpha=-0.5)
-        responsibilities = log_joint.softmax(-1)
-        expected = (responsibilities * log_joint).sum(-1, keepdim=True)
-        by_joint = responsibilities
-        if responsibility_gradient:
-            by_joint = responsibilities * (1 + log_joint - expected)
-
-        concentration, dof = alpha / n, p + 2
-        s = wishart_scale_of(n, p, wishart_scale)
-        if concentration_prior == "inverse_gamma":
-            log_prior, by_alpha = log_inverse_gamma(alpha), alpha**-2 - 2 / alpha
-        else:
-            log_prior, by_alpha = -1 / alpha, alpha**-2
-        log_prior = log_prior + log_dirichlet(log_weights, concentration)
-        log_prior = log_prior + log_wishart(cholesky, dof, s).sum(-1)
-        second_moments = mean.square().sum((-2, -1)) + scale.square().sum((-3, -2, -1))
-        log_prior = log_prior - 0.5 * (second_moments + n * p * LOG_2PI)
-
-        counts = by_joint.sum(-2)
-        column, matrix = counts.unsqueeze(-1), counts.unsqueeze(-1).unsqueeze(-1)
-        by_z, by_mean, by_upper = gradients_by_distances(
-            -0.5 * by_joint, z, mean, upper, *parts, for_z=z.requires_grad
-        )
-        by_cholesky = by_upper.mT - matrix * (scale @ projected.mT) - cholesky / s
-        by_cholesky.diagonal(dim1=-2, dim2=-1).add_((column + (dof - p - 1)) / diagonal)
-        return (
-            expected.sum((-2, -1)) + log_prior,
-            by_z,
-            by_mean - mean,
-            -scale - matrix * (cholesky @ projected),
-            by_cholesky,
-            counts + (concentration - 1).unsqueeze(-1),
-            by_alpha + alpha.digamma() - concentration.digamma() + log_weights.mean(-1),
-        )
-
-    @staticmethod
-    def gradients(ctx, grad, *derivatives):
-        trials = grad.shape
-
-        def times(by):
-            if by is not None:
-                return grad.reshape(trials + (1,) * (by.dim() - len(trials))) * by
-
-        return *map(times, derivatives), None, None, None
+    log_scale = log_weights + log_diagonal(cholesky)
+    if isinstance(centres, Tensor):
+        return whitened_log_prob(z, centres, cholesky.mT, log_scale)
+    spread = centres.project(cholesky).square().sum((-2, -1))
+    return whitened_log_prob(z, centres.mean, cholesky.mT, log_scale - 0.5 * spread)
 
 
 def wishart_scale_of(n_components: int, latent_dim: int, version: WishartScale = "paper") -> float:
@@ -126,6 +83,11 @@ def wishart_scale_of(n_components: int, latent_dim: int, version: WishartScale =
     """
     exponent = {"paper": 1, "published_code": 2}[version]
     return n_components ** (exponent / latent_dim) / (latent_dim + 2)
+
+
+def log_concentration(alpha: Tensor, version: ConcentrationPrior = "inverse_gamma") -> Tensor:
+    """Return log InverseGamma(α; 1, 1), or with "gamma" log Gamma(β; 1, 1) = −β of β = 1/α."""
+    return log_inverse_gamma(alpha) if version == "inverse_gamma" else -alpha.reciprocal()
 
 
 def log_inverse_gamma(alpha: Tensor) -> Tensor:
@@ -162,3 +124,15 @@ def log_wishart(cholesky: Tensor, dof: float, scale: float) -> Tensor:
     normaliser = half * p * math.log(2 * scale) + 0.25 * p * (p - 1) * math.log(math.pi) + gammas
     trace = cholesky.square().sum((-2, -1))
     return (dof - p - 1) * log_diagonal(cholesky) - 0.5 * trace / scale - normaliser
+
+
+def expected_log_standard_normal(centres: Tensor | Normal) -> Tensor:
+    """Return E log N(μ_j; 0, I) = −½ (‖m_j‖² + tr S_j + p log 2π), shape (K,).
+
+    S_j is 0 where the centres are points (K, p).
+    """
+    if isinstance(centres, Tensor):
+        second_moment, latent_dim = centres.square().sum(-1), centres.shape[-1]
+    else:
+        second_moment, latent_dim = centres.second_moment(), centres.mean.shape[-1]
+    return -0.5 * (second_moment + latent_dim * LOG_2PI)

@@ -18,13 +18,17 @@ from vmm.numerics.gaussians import (
     Normal,
     inverse_softplus,
     log_diagonal,
-    log_sum_exp,
     positive_cholesky,
     whitened_log_prob,
     widened_log_prob,
 )
 from vmm.priors.base import Encode, Prior
-from vmm.priors.hyperpriors import ConcentrationPrior, WishartScale, objective
+from vmm.priors.hyperpriors import (
+    ConcentrationPrior,
+    WishartScale,
+    expected_log_joint,
+    objective,
+)
 
 
 class MixturePrior(Prior):
@@ -107,7 +111,7 @@ class MixturePrior(Prior):
 
     def log_prob(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return log Σ_j π_j p(z | c = j), shape (N,); equations 4 and 11 of [1]_."""
-        return log_sum_exp(self.log_weights() + self.component_log_prob(z, encode))
+        return (self.log_weights() + self.component_log_prob(z, encode)).logsumexp(-1)
 
     def expected_log_joint(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return log ρ_ij = log π_j + E log N(z_i; μ_j, Λ_j⁻¹), shape (N, K).
@@ -115,12 +119,7 @@ class MixturePrior(Prior):
         The expectation is over the uncertain centre, if it is: −½ tr(Λ_j S_j).
         """
         centres, cholesky = self.centres(encode), self.precision_cholesky()
-        if isinstance(centres, Tensor):
-            mean, spread = centres, 0.0
-        else:
-            mean, spread = centres.mean, centres.project(cholesky).square().sum((-2, -1))
-        log_scale = self.log_weights() - 0.5 * spread + log_diagonal(cholesky)
-        return whitened_log_prob(z, mean, cholesky.mT, log_scale)
+        return expected_log_joint(z, centres, cholesky, self.log_weights())
 
     def cluster_log_probs(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return the E-step's log q(c_i = j) = log softmax_j log ρ_ij, shape (N, K)."""

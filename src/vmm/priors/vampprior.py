@@ -12,7 +12,6 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vmm.numerics.gaussians import log_sum_exp
 from vmm.priors.base import Encode, Prior
 
 
@@ -41,7 +40,7 @@ class VampPrior(Prior):
 
     def log_prob(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return log 1/K Σ_j q(z; g(u_j)), shape (N,)."""
-        return log_sum_exp(self.component_log_prob(z, encode)) - math.log(self.n_components)
+        return self.component_log_prob(z, encode).logsumexp(-1) - math.log(self.n_components)
 
     def log_weights(self) -> Tensor:
         """Return log π_j = −log K, shape (K,)."""

@@ -22,8 +22,7 @@ from torch.utils._pytree import tree_map
 
 from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel, Noise
-from vmm.models.mapped import with_mapped_layers
-from vmm.models.networks import matrix_products
+from vmm.models.networks import matrix_products, with_stackable_layers
 from vmm.models.tensors import Tensors
 from vmm.training.cuda_graph import captured
 from vmm.training.loop import CHECKPOINT_SECONDS, Trainer, fit, mean_elbo, train_until_finished
@@ -158,7 +157,7 @@ class StackedModel:
 
     def __init__(self, models: list[LatentVariableModel]):
         self.models = models
-        self.skeleton = with_mapped_layers(models[0])
+        self.skeleton = with_stackable_layers(models[0])
         self.tensors: dict[str, Tensor] = {}
         states = [model.state_dict(keep_vars=True) for model in models]
         for name, first in states[0].items():
