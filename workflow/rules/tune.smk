@@ -49,10 +49,8 @@ rule evaluate_tuning:
         runtime=growing(720),
     params:
         bras=config["silhouette_batch"] == "bras",
-        metrics=scoring_of("clustering") + scoring_of("integration"),
-        code=code(
-            "evaluate_tuning.py", lambda w: modules_of("clustering") + modules_of("integration")
-        ),
+        metrics=scoring_of("tuning"),
+        code=code("evaluate_tuning.py", lambda w: modules_of("tuning")),
     script:
         "../scripts/evaluate_tuning.py"
 

@@ -47,6 +47,18 @@ def test_jobs_are_told_what_concerns_them(monkeypatch):
     assert (records.scoring_of("clustering"), records.modules_of("clustering")) == others
 
 
+def test_tuning_scores_what_its_choice_needs(monkeypatch):
+    """Another metric, of whatever family, tunes nothing anew; one that an aggregate counts does."""
+    scored = records.scored_by("tuning")
+    assert [m.name for m in scored if m.family == "clustering"] == ["Utilized clusters"]
+    assert {"Total", "Bio conservation", *parts_of("Bio conservation")} < {m.name for m in scored}
+    others = (replace(NEW, name="Purity", family="clustering"), NEW)
+    monkeypatch.setattr(records, "METRICS", (*METRICS, *others))
+    assert records.scored_by("tuning") == scored
+    monkeypatch.setattr(records, "METRICS", (*METRICS, replace(NEW, aggregated=True)))
+    assert len(records.scored_by("tuning")) == len(scored) + 1
+
+
 def test_records_import_nothing_heavy():
     heavy = ("torch", "pandas", "numpy", "scipy", "sklearn", "scib_metrics")
     code = "import sys, vmm.benchmark.metrics.records\n"

@@ -36,6 +36,8 @@ FAMILIES = ("clustering", "elbo_surgery", "integration")
 
 AGGREGATE, BATCH, BIO = "Aggregate score", "Batch correction", "Bio conservation"
 """Headings of columns. The metrics below the second and third make the aggregate of that name."""
+CLUSTERS = "Utilized clusters"
+"""The metric that tuning bounds."""
 
 _HERE = "vmm.benchmark.metrics"
 _INFINITE = (-math.inf, math.inf)
@@ -167,7 +169,7 @@ def _bio(name: str, function: str, description: str, **fields: Any) -> Metric:
 
 METRICS: tuple[Metric, ...] = (
     _clustering(
-        "Utilized clusters",
+        CLUSTERS,
         "utilized_clusters",
         "Number of clusters to which at least one observation is assigned.",
         better="neither",
@@ -380,15 +382,29 @@ def metric_named(name: str) -> Metric:
     raise InputError(f"no metric is called {name!r}")
 
 
-def modules_of(family: str) -> list[str]:
-    """Return the modules that a family's records name, on which its scores depend."""
-    return sorted({metric.function.partition(":")[0] for metric in of_family(family)})
+def scored_by(job: str) -> tuple[Metric, ...]:
+    """Return the metrics of a family, or of ``"tuning"`` those that its choice needs.
+
+    These are the number of clusters, the aggregates and what they count. A further metric is then
+    no reason to tune, and so to train, again.
+    """
+    if job != "tuning":
+        return of_family(job)
+    candidates = of_family("clustering") + of_family("integration")
+    return tuple(
+        m for m in candidates if m.name == CLUSTERS or m.aggregated or m.group == AGGREGATE
+    )
 
 
-def scoring_of(family: str) -> list[dict[str, Any]]:
-    """Return what in the records of a family decides scores, as a parameter of the scoring job."""
+def modules_of(job: str) -> list[str]:
+    """Return the modules that the records of what a job scores name: its scores depend on them."""
+    return sorted({metric.function.partition(":")[0] for metric in scored_by(job)})
+
+
+def scoring_of(job: str) -> list[dict[str, Any]]:
+    """Return what in the records of what a job scores decides the scores, as its parameter."""
     decides = ("name", "function", "needs_batches", "needs_classes", "group", "aggregated")
-    return [{key: getattr(metric, key) for key in decides} for metric in of_family(family)]
+    return [{key: getattr(metric, key) for key in decides} for metric in scored_by(job)]
 
 
 def showing_of(family: str) -> list[dict[str, Any]]:
