@@ -168,7 +168,7 @@ def test_methods_in_examples_exist():
 
 
 def test_names_of_the_api_in_the_text():
-    page = DOCS / "scvi_tools.md"
+    page = DOCS / "api.md"
     names = [re.match(r"(\w+)(?:\(.*\))?$", text) for text in code(page)]
     named = {m[1] for m in names if m and re.match(r"get_|plot_|sample_|load_|prepare_", m[1])}
     assert {"get_cluster_summary", "load_query_data", "plot_cells"} <= named

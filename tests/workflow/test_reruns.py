@@ -1,96 +1,161 @@
-"""Which edit runs which jobs again, on a run that Snakemake takes for finished: dry runs alone.
-
-No job runs: the outputs are made by hand, and ``snakemake --touch`` records how they were made.
-"""
+"""Which edit runs which jobs again, on a run that Snakemake takes for finished: dry runs alone."""
 
 from __future__ import annotations
 
-import os
 import re
-import time
 
 import pytest
-from working_copy import ROOT, Project
+from finished_run import FinishedRun, rules, tiny, trainings
+from working_copy import ROOT
 
 RULES = sorted((ROOT / "workflow" / "rules").glob("*.smk"))
 
 
 @pytest.fixture(scope="module")
-def finished(tmp_path_factory) -> Project:
-    project = Project(tmp_path_factory.mktemp("reruns") / "project")
-    project.configure((ROOT / "tests" / "workflow" / "tiny.yaml").read_text())
-    listed = project.snakemake("--summary", configfile="my.yaml")
-    assert listed.status == 0, listed.text
-    outputs = re.findall(r"^(results/\S+)\t", listed.text, re.MULTILINE)
-    assert len(outputs) > 100
-    for output in outputs:
-        path = project.folder / output
-        path.parent.mkdir(parents=True, exist_ok=True)
-        path.write_text(output)
-    touched = project.snakemake("--cores", "1", "--touch", "--forceall", configfile="my.yaml")
-    assert touched.status == 0, touched.text
-    return project
+def finished(tmp_path_factory) -> FinishedRun:
+    config = tiny(image_clustering={"methods": ["vampprior", "vade", "vmm"]})
+    return FinishedRun(tmp_path_factory.mktemp("reruns") / "project", config)
 
 
-@pytest.fixture
-def rerun(finished):
-    """Return a function that edits a file and returns the jobs that would run again, by rule."""
-    before = {}
+# What changes no result ---------------------------------------------------------------------------
 
-    def jobs(file: str, old: str = "", new: str = "") -> dict[str, int]:
-        path = finished.folder / file
-        before[path] = text = path.read_text()
-        assert old in text, f"{file} does not say {old!r}"
-        path.write_text(text.replace(old, new, 1) if old else text + new)
-        done = finished.snakemake("--dry-run", configfile="my.yaml")
-        assert done.status == 0, done.text
-        assert "missing provenance" not in done.text
-        return {name: n for name, n in done.job_counts.items() if name != "all"}
+WORDS = [
+    ("Snakefile", "", "# A comment.\n"),
+    ("workflow/scripts/train.py", "", "# A comment.\n"),
+    ("workflow/scripts/_script.py", '"""What every', '"""All that every'),
+    ("src/vmm/priors/mixture.py", '"""The two approximate', '"""Both approximate'),
+    ("src/vmm/data/download.py", "could not be had", "cannot be had"),
+    ("src/vmm/training/checkpoint.py", "checkpoint not used", "checkpoint is not used"),
+    ("src/vmm/benchmark/evaluation.py", "data_path: str | Path", "data_path: Path"),
+    ("src/vmm/paper/tables/build.py", "    raise InputError(", "    raise InputError(  # why\n"),
+]
+"""Comments, docstrings, annotations and messages of files that jobs run."""
+ELSEWHERE = [
+    ("workflow/rules/train.smk", "mem_mb=growing(6000)", "mem_mb=growing(7000)"),
+    ("src/vmm/progress.py", "", "\nBAR = 1\n"),
+    ("src/vmm/scvi/model.py", "", "\nMORE = 1\n"),
+    ("src/vmm/cli/fit.py", "", "\nMORE = 1\n"),
+    ("src/vmm/testing/metrics.py", "", "\nMORE = 1\n"),
+    ("src/vmm/benchmark/config/complete.py", "", "\nMORE = 1\n"),
+    ("src/vmm/benchmark/grid.py", "", "\nMORE = 1\n"),
+    ("src/vmm/priors/records.py", "", "\nMORE = 1\n"),
+    ("src/vmm/priors/vampprior.py", "# ", "# "),
+]
+"""Files that no job of the run imports, and records."""
 
-    yield jobs
-    for path, text in before.items():
-        path.write_text(text)
 
-
-@pytest.mark.parametrize(
-    ("file", "old", "new"),
-    [
-        ("README", "", ""),
-        ("workflow/scripts/train.py", "", "# A comment.\n"),
-        ("workflow/scripts/_script.py", '"""What every', '"""All that every'),
-        ("workflow/rules/train.smk", "mem_mb=growing(6000)", "mem_mb=growing(7000)"),
-        ("src/vmm/data/download.py", "could not be had", "cannot be had"),
-        ("src/vmm/training.py", "checkpoint not used", "checkpoint is not used"),
-        ("src/vmm/progress.py", "", "\nBAR = 1\n"),
-        ("src/vmm/api/model.py", "", "\nMORE = 1\n"),
-        ("src/vmm/cli/fit.py", "", "\nMORE = 1\n"),
-        ("src/vmm/config.py", "", "\nMORE = 1\n"),
-    ],
-)
-def test_what_changes_no_result_runs_nothing_again(finished, rerun, file, old, new):
+@pytest.mark.parametrize("edits", [WORDS, ELSEWHERE], ids=["words", "elsewhere"])
+def test_what_changes_no_result_runs_nothing_again(finished, edits):
     """Nor do scripts that are newer than the results, as after a git checkout."""
-    (finished.folder / "README").write_text("")
-    for script in (finished.folder / "workflow" / "scripts").iterdir():
-        os.utime(script, (time.time(), time.time()))
-    assert rerun(file, old, new) == {}
+    finished.touch_scripts()
+    files = {}
+    for edit in edits:
+        files |= finished.edited(*edit)
+    assert rules(finished.rerun_with(files)) == set()
+
+
+# Code ---------------------------------------------------------------------------------------------
 
 
 @pytest.mark.parametrize(
-    ("file", "rules"),
+    ("file", "expected"),
     [
         ("workflow/scripts/figure_mde.py", {"figure_mde", "report"}),
-        ("src/vmm/report/costs.py", {"report"}),
-        ("src/vmm/figures/batch_size.py", {"figure_batch_size", "report"}),
-        ("src/vmm/figures/mde.py", {"mde", "figure_mde", "report"}),
-        ("src/vmm/tables/recommendation.py", {"recommendation", "report"}),
+        ("src/vmm/paper/report/costs.py", {"report"}),
+        ("src/vmm/paper/report/report.css", {"report"}),
+        ("src/vmm/paper/figures/batch_size.py", {"figure_batch_size", "report"}),
+        ("src/vmm/plots/mde.py", {"mde", "figure_mde", "report"}),
+        ("src/vmm/plots/mde_figure.py", {"figure_mde", "report"}),
+        ("src/vmm/paper/recommendation.py", {"recommendation", "report"}),
+        (
+            "src/vmm/benchmark/metrics/leiden.py",
+            {"evaluate_clustering", "gather", "table", "recommendation", "report"}
+            | {"figure_batch_size", "samples", "figure_samples"},  # of the same files of rows
+        ),
+        (
+            "src/vmm/benchmark/metrics/elbo_surgery.py",
+            {"evaluate_elbo_surgery", "gather", "table", "report"},
+        ),
+        (
+            "src/vmm/benchmark/tuning.py",
+            {"tune", "evaluate_tuning", "choose", "figure_tuning"}
+            | {"train_cells", "evaluate_integration", "evaluate_clustering", "gather", "table"}
+            | {"mde", "figure_mde", "training_curves", "recommendation", "report"}
+            | {"figure_batch_size", "samples", "figure_samples"},
+        ),
     ],
 )
-def test_code_runs_again_what_it_makes_and_what_depends_on_it(rerun, file, rules):
-    assert set(rerun(file, "", "\nMORE = 1\n")) == rules
+def test_code_runs_again_what_it_makes_and_what_depends_on_it(finished, file, expected):
+    more = "\n/* more */\n" if file.endswith(".css") else "\nMORE = 1\n"
+    assert rules(finished.rerun_with(finished.edited(file, "", more))) == expected
 
 
-def test_a_style_sheet_is_part_of_the_page(rerun):
-    assert rerun("src/vmm/report/report.css", "", "\n/* more */\n") == {"report": 1}
+@pytest.mark.parametrize(
+    ("file", "methods"),
+    [
+        ("src/vmm/priors/standard.py", {"normal"}),
+        ("src/vmm/priors/vampprior.py", {"vampprior"}),
+        ("src/vmm/priors/vade.py", {"vade"}),
+        ("src/vmm/priors/mixture.py", {"vade", "vmm"}),  # VaDE's prior is a Gaussian mixture
+        ("src/vmm/benchmark/baselines/scvi_tools.py", {"scvi_tools"}),
+        ("src/vmm/models/image_vae.py", {"normal", "vampprior", "vade", "vmm"}),
+    ],
+)
+def test_a_model_is_trained_again_if_its_own_files_change(finished, file, methods):
+    done = finished.rerun_with(finished.edited(file, "", "\nMORE = 1\n"))
+    trained = trainings(done)
+    assert {method for _, method in trained} == methods
+    if file.endswith("image_vae.py"):
+        assert {rule for rule, _ in trained} == {"train_images"}
+
+
+# Labels -------------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("file", "old", "expected"),
+    [
+        (
+            "src/vmm/priors/records.py",
+            'label="VMM"',
+            {"figure_batch_size": 1, "figure_samples": 1, "figure_mde": 2, "training_curves": 3}
+            | {"table": 4, "recommendation": 1, "report": 1},
+        ),
+        (
+            "src/vmm/priors/records.py",
+            'label="VaDE"',
+            {"table": 1, "training_curves": 1, "report": 1},
+        ),
+        (
+            "src/vmm/data/sources/records.py",
+            'label="Digits"',
+            {"figure_batch_size": 1, "figure_samples": 2, "training_curves": 1}
+            | {"table": 2, "report": 1},
+        ),
+        (
+            "src/vmm/data/sources/records.py",
+            'label="pbmc68k_replicates"',
+            {"table": 2, "training_curves": 1, "recommendation": 1, "report": 1},
+        ),
+        ("src/vmm/priors/records.py", 'label="GMM"', {}),  # not in this run
+        ("src/vmm/data/sources/records.py", 'label="MNIST"', {}),
+    ],
+)
+def test_a_label_makes_again_what_shows_it(finished, file, old, expected):
+    done = finished.rerun_with(finished.edited(file, old, f'{old[:-1]} II"'))
+    assert {rule: n for rule, n in done.job_counts.items() if rule != "all"} == expected
+
+
+def test_how_a_metric_is_printed_scores_nothing_again(finished):
+    """Digits of a mean make the table again."""
+    old = "bounds=(1.0, math.inf),\n        decimals=None,\n        most=1,"
+    edited = finished.edited(
+        "src/vmm/benchmark/metrics/records.py", old, old.replace("most=1", "most=2")
+    )
+    assert rules(finished.rerun_with(edited)) == {"table", "report"}
+
+
+# Rules --------------------------------------------------------------------------------------------
 
 
 def test_a_rule_that_makes_files_hashes_the_script_that_it_runs():
@@ -100,4 +165,4 @@ def test_a_rule_that_makes_files_hashes_the_script_that_it_runs():
     assert len(makes_files) > 20
     for block in makes_files:
         script = re.search(r'"\.\./scripts/(\w+\.py)"', block)[1]
-        assert f'code("{script}"' in block, script
+        assert re.search(rf'code\(\s*"{re.escape(script)}"', block), script
