@@ -11,10 +11,8 @@ with job(snakemake):
 
     data, bras = snakemake.input.data, snakemake.params.bras
     folders = [folder for path in snakemake.input.ladders for folder in read_json(path)["folders"]]
-    clustering = [metric for metric in scored_by("tuning") if metric.family == "clustering"]
-    integration = [metric for metric in scored_by("tuning") if metric.family == "integration"]
-    parts = [
-        evaluate_clustering(folders, data, clustering),
-        evaluate_integration(folders, data, bras, integration),
-    ]
-    write_rows(concatenate_rows(parts), snakemake.output[0])
+    rows = concatenate_rows(
+        [evaluate_clustering(folders, data), evaluate_integration(folders, data, bras=bras)]
+    )
+    needed = [metric.name for metric in scored_by("tuning")]
+    write_rows(rows[rows["metric"].isin(needed)], snakemake.output[0])

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
 from vmm.benchmark.metrics.clustering import assignment_scores, clustering_scores
 from vmm.benchmark.metrics.leiden import leiden_clusters
-from vmm.benchmark.metrics.records import Metric, of_family
+from vmm.benchmark.metrics.records import of_family
 from vmm.benchmark.metrics.rows import concatenate_rows, diverged_rows, rows_from_scores
 from vmm.benchmark.setting import LEIDEN
 from vmm.data.containers import load
@@ -22,9 +22,7 @@ if TYPE_CHECKING:
 Folders = Iterable[str | Path]
 
 
-def evaluate_clustering(
-    folders: Folders, data_path: str | Path, metrics: Sequence[Metric] | None = None
-) -> pd.DataFrame:
+def evaluate_clustering(folders: Folders, data_path: str | Path) -> pd.DataFrame:
     """Score the clusters of models of one data set on all its rows.
 
     Parameters
@@ -32,25 +30,22 @@ def evaluate_clustering(
     folders : iterable of path
         Models' folders; those whose method does not cluster are passed over.
     data_path : path
-    metrics : sequence of Metric, optional
-        All of the family ``clustering`` unless given.
 
     Returns
     -------
     pandas.DataFrame
-        Tidy rows.
+        Tidy rows, the metrics of the family ``clustering``.
     """
     data = load(data_path)
-    metrics = of_family("clustering") if metrics is None else metrics
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame | None:
         latent = read_arrays(folder / "latent.npz", "embedding")
         if "cluster_probs" not in latent:
             return None
-        scores = clustering_scores(data.labels, latent["cluster_probs"], metrics)
+        scores = clustering_scores(data.labels, latent["cluster_probs"])
         return rows_from_scores(run["spec"], scores)
 
-    return _rows(folders, metrics, score)
+    return _rows(folders, "clustering", score)
 
 
 def evaluate_leiden(
@@ -78,7 +73,7 @@ def evaluate_leiden(
         scores = assignment_scores(data.labels, assignment)
         return rows_from_scores(run["spec"] | {"setting": str(LEIDEN)}, scores)
 
-    rows = _rows(folders, of_family("clustering"), score)
+    rows = _rows(folders, "clustering", score)
     return rows.assign(setting=str(LEIDEN))
 
 
@@ -124,14 +119,11 @@ def evaluate_elbo_surgery(
         limit = max_elements or MAX_ELEMENTS
         return rows_from_scores(spec, elbo_surgery(model, batches, n_samples, generator, limit))
 
-    return _rows([folder], of_family("elbo_surgery"), score)
+    return _rows([folder], "elbo_surgery", score)
 
 
 def evaluate_integration(
-    folders: Folders,
-    data_path: str | Path,
-    bras: bool = False,
-    metrics: Sequence[Metric] | None = None,
+    folders: Folders, data_path: str | Path, bras: bool = False
 ) -> pd.DataFrame:
     """Score the embeddings of one cell data set by scIB's metrics, in one process.
 
@@ -142,17 +134,13 @@ def evaluate_integration(
     data_path : path
     bras : bool
         Whether "Silhouette batch" is BRAS instead of the classic silhouette of the paper.
-    metrics : sequence of Metric, optional
-        All of the family ``integration`` unless given.
 
     Returns
     -------
     pandas.DataFrame
-        Tidy rows.
+        Tidy rows, the metrics of the family ``integration``.
     """
     from vmm.benchmark.metrics.integration import integration_scores
-
-    metrics = of_family("integration") if metrics is None else metrics
 
     data = cast("CellData", load(data_path))
     paths = [Path(folder) for folder in dict.fromkeys(folders)]
@@ -161,30 +149,28 @@ def evaluate_integration(
         for folder in paths
         if read_json(folder / "run.json", "status")["status"] == "ok"
     }
-    scores = integration_scores(
-        embeddings, data.counts, data.batch, data.labels, bras=bras, metrics=metrics
-    )
+    scores = integration_scores(embeddings, data.counts, data.batch, data.labels, bras=bras)
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
         return rows_from_scores(run["spec"], scores[str(folder)])
 
-    return _rows(paths, metrics, score)
+    return _rows(paths, "integration", score)
 
 
 def _rows(
     folders: Folders,
-    metrics: Sequence[Metric],
+    family: str,
     score: Callable[[Path, dict[str, Any]], pd.DataFrame | None],
 ) -> pd.DataFrame:
     """Join the rows of all folders; a run that is not ok gets rows that say why."""
-    names = [metric.name for metric in metrics]
+    metrics = [metric.name for metric in of_family(family)]
     parts = []
     for folder in map(Path, folders):
         run = read_json(folder / "run.json", "status", "spec")
         if run["status"] == "ok":
             rows = score(folder, run)
         else:
-            rows = diverged_rows(run["spec"], names, run["status"])
+            rows = diverged_rows(run["spec"], metrics, run["status"])
         if rows is not None:
             parts.append(rows)
     return concatenate_rows(parts)

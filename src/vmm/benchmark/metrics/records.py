@@ -383,7 +383,7 @@ def metric_named(name: str) -> Metric:
 
 
 def scored_by(job: str) -> tuple[Metric, ...]:
-    """Return the metrics of a family, or of ``"tuning"`` those that its choice needs.
+    """Return the metrics of a family, or for ``"tuning"`` those that its choice needs.
 
     These are the number of clusters, the aggregates and what they count. A further metric is then
     no reason to tune, and so to train, again.
