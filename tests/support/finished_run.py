@@ -83,7 +83,7 @@ def rules(done: Done) -> set[str]:
 
 
 def trainings(done: Done) -> set[tuple[str, str]]:
-    """Return the rules that a dry run would train by, with their methods."""
-    jobs = re.findall(r"^(?:local)?rule (\w+):\n((?: +.*\n)*)", done.text, re.MULTILINE)
-    methods = [(rule, re.search(r"wildcards: .*\bmethod=(\w+)", text)) for rule, text in jobs]
-    return {(rule, found[1]) for rule, found in methods if found and rule.startswith("train")}
+    """Return data set and method of the models that a dry run would train, without tuning."""
+    jobs = re.findall(r"^rule train_\w+:\n((?: +.*\n)*)", done.text, re.MULTILINE)
+    named = [re.search(r"wildcards: dataset=(\w+), method=(\w+)", text) for text in jobs]
+    return {(found[1], found[2]) for found in named if found}
