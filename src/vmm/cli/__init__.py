@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from vmm.cli.citation import CITATION
 from vmm.errors import InputError
+from vmm.priors.records import priors_of
 from vmm.versions import INSTALL_API
 
 EXAMPLES = """\
@@ -77,7 +78,8 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--overwrite", action="store_true", help="write to a folder that has files")
     model = fit.add_argument_group("model")
-    model.add_argument("--prior", choices=["vmm", "gmm", "vampprior"], default="vmm")
+    clustering = [name for name, prior in priors_of("cells").items() if prior.clusters]
+    model.add_argument("--prior", choices=clustering, default="vmm")
     model.add_argument("--likelihood", choices=["zinb", "nb"], default="zinb")
     _number(model, "--n-latent", 10, _whole(1), "dimension of the embedding")
     _number(model, "--n-layers", 1, _whole(1), "hidden layers of encoder and decoder")
