@@ -26,7 +26,8 @@ def folder(tmp_path, monkeypatch):
         genes=np.array(["x", "y", "z"]),
         cells=np.arange(50).astype(str),
     )
-    monkeypatch.setattr("vmm.benchmark.evaluation.clustering.load", lambda path: cells)
+    for family in ("clustering", "leiden"):
+        monkeypatch.setattr(f"vmm.benchmark.evaluation.{family}.load", lambda path: cells)
 
     def make(method: str, status: str = "ok", probabilities: bool = True):
         path = tmp_path / method
