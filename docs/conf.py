@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import os
 import re
+from collections.abc import Iterator
 
 from docutils import nodes
 from docutils.utils.math.latex2mathml import tex2mathml
 
 import vmm
+
+Rows = Iterator[tuple[str, ...]]
 
 # For the kernels that execute the tutorial.
 os.environ["OMP_NUM_THREADS"] = "1"
@@ -69,14 +72,64 @@ def own_pages(app, docname: str, source: list[str]) -> None:
     source[0] = source[0].replace("(../config/README.md)", "(configuration.md)")
 
 
-def list_metrics(app, docname: str, source: list[str]) -> None:
-    """Put a table of all metrics where their page says ``.. metrics::``."""
-    if docname == "reference/metrics":
-        from vmm.benchmark.metrics.records import METRICS
+def rows_of_priors() -> Rows:
+    """Return what a reader wants to know of each prior."""
+    from vmm.priors.records import PRIORS
 
-        lines = [f'   "``{m.name}``", "{m.family}", "{m.description}"' for m in METRICS]
-        table = [".. csv-table::", "   :header: metric, family, what it is", "", *lines]
-        source[0] = source[0].replace(".. metrics::", "\n".join(table))
+    yield "prior", "label", "data", "clusters", "what it is"
+    for p in PRIORS.values():
+        clusters = "yes" if p.clusters else "no"
+        yield f"``{p.name}``", p.label, ", ".join(p.kinds), clusters, p.about
+
+
+def rows_of_methods() -> Rows:
+    """Return what a reader wants to know of each method."""
+    from vmm.benchmark.methods.records import METHODS
+
+    yield "data", "method", "label", "clusters", "needs batches", "what it is"
+    for kind, methods in METHODS.items():
+        for m in methods.values():
+            answers = ("yes" if answer else "no" for answer in (m.clusters, m.needs_batches))
+            yield kind, f"``{m.name}``", m.label, *answers, m.about
+
+
+def rows_of_metrics() -> Rows:
+    """Return what a reader wants to know of each metric."""
+    from vmm.benchmark.metrics.records import METRICS
+
+    yield "metric", "family", "better", "what it is"
+    for m in METRICS:
+        yield f"``{m.name}``", m.family, m.better, m.description
+
+
+def rows_of_sources() -> Rows:
+    """Return what a reader wants to know of each built-in data set."""
+    from vmm.data.sources.records import SOURCES
+
+    yield "data set", "kind", "what it is", "licence", "citation"
+    for s in SOURCES.values():
+        yield f"``{s.name}``", s.kind, s.title, s.licence, s.citation
+
+
+RECORDS = {
+    "priors": rows_of_priors,
+    "methods": rows_of_methods,
+    "metrics": rows_of_metrics,
+    "sources": rows_of_sources,
+}
+
+
+def list_records(app, docname: str, source: list[str]) -> None:
+    """Put a table of all records where a page says ``.. records:: metrics``."""
+    for name in re.findall(r"^\.\. records:: (\w+)$", source[0], re.MULTILINE):
+        header, *rows = (", ".join(map(quoted, row)) for row in RECORDS[name]())
+        table = [".. csv-table::", f"   :header: {header}", "", *(f"   {row}" for row in rows)]
+        source[0] = source[0].replace(f".. records:: {name}", "\n".join(table))
+
+
+def quoted(cell: str) -> str:
+    """Return a cell of a comma-separated table."""
+    return '"' + cell.replace('"', '""') + '"'
 
 
 def without_citations(app, what, name, obj, options, lines: list[str]) -> None:
@@ -85,8 +138,8 @@ def without_citations(app, what, name, obj, options, lines: list[str]) -> None:
 
 
 def setup(app) -> None:
-    """Register the renderer of formulae, the links, and the table of metrics."""
+    """Register the renderer of formulae, the links, and the tables of records."""
     app.add_html_math_renderer("mathml", (inline_math, None), (block_math, None))
     app.connect("source-read", own_pages)
-    app.connect("source-read", list_metrics)
+    app.connect("source-read", list_records)
     app.connect("autodoc-process-docstring", without_citations)
