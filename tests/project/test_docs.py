@@ -10,6 +10,7 @@ import ast
 import fnmatch
 import inspect
 import re
+import runpy
 import shlex
 import tomllib
 from pathlib import Path
@@ -57,6 +58,11 @@ def introduced(page: Path) -> dict[str, str]:
     )
 
 
+def new_files(page: Path) -> set[str]:
+    """Return the files that a page tells to write: "`my_prior.py`, a new file:"."""
+    return set(re.findall(r"`(\S+)`, a new file:", page.read_text()))
+
+
 def slug(heading: str) -> str:
     return re.sub(r"[^\w\- ]", "", heading.lower().replace("`", "")).replace(" ", "-")
 
@@ -77,7 +83,7 @@ def test_local_links(page):
 @each_page
 def test_named_files(page):
     """Files of the project; those of users are shown in the text, or are data."""
-    shown = introduced(page).keys()
+    shown = introduced(page).keys() | new_files(page)
     named = [re.match(r"[\w./-]+\.(?:py|md|toml|lock|cff|smk|yaml)\b", text) for text in code(page)]
     for name in {match[0] for match in named if match} - shown:
         places = [ROOT / name, ROOT / "src" / name, ROOT / "config" / name, page.parent / name]
@@ -207,6 +213,11 @@ def test_every_page_of_the_reference_is_in_its_table():
         assert f"({page.name})" in index and f"\n{page.stem}\n" in index
 
 
+def test_the_picture_of_the_floors_is_that_of_the_import_linter():
+    drawn = runpy.run_path(str(DOCS / "pictures" / "floors.py"))["picture"]()
+    assert (DOCS / "pictures" / "floors.svg").read_text() == drawn
+
+
 def test_fractions_have_braces():
     r"""Docutils reads \frac12 as 12 over whatever follows, without a word."""
     for page in PAGES:
@@ -231,5 +242,7 @@ def test_files_beside_the_code_are_in_the_wheel():
     source = ROOT / "src"
     for file in (source / "vmm").rglob("*"):
         if file.is_file() and file.suffix != ".py" and "__pycache__" not in file.parts:
-            package = ".".join(file.parent.relative_to(source).parts)
-            assert any(fnmatch.fnmatch(file.name, p) for p in patterns.get(package, [])), file
+            place = next(p for p in file.parents if (p / "__init__.py").exists())
+            package = ".".join(place.relative_to(source).parts)
+            name = str(file.relative_to(place))
+            assert any(fnmatch.fnmatch(name, p) for p in patterns.get(package, [])), file
