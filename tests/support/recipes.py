@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import ast
 import re
+import textwrap
 from collections.abc import Iterable
 from pathlib import Path
 from typing import NamedTuple
@@ -19,7 +20,7 @@ STEP = re.compile(
 
 
 class Step(NamedTuple):
-    """A block of the page: a new file, or lines at the end of a tuple of records."""
+    """A block of the page: a new file, or a record for the end of a tuple."""
 
     file: str
     text: str
@@ -33,7 +34,8 @@ class Step(NamedTuple):
             return self.text
         lines = path.read_text().splitlines(keepends=True)
         last = _last_line(ast.parse("".join(lines)), self.records)
-        return "".join([*lines[: last - 1], self.text, *lines[last - 1 :]])
+        record = textwrap.indent(self.text.rstrip(), "    ") + ",\n"
+        return "".join([*lines[: last - 1], record, *lines[last - 1 :]])
 
 
 def _last_line(tree: ast.Module, name: str) -> int:

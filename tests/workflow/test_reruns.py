@@ -26,7 +26,7 @@ WORDS = [
     ("src/vmm/priors/mixture.py", '"""The two approximate', '"""Both approximate'),
     ("src/vmm/data/download.py", "could not be had", "cannot be had"),
     ("src/vmm/training/checkpoint.py", "checkpoint not used", "checkpoint is not used"),
-    ("src/vmm/benchmark/evaluation.py", "data_path: str | Path", "data_path: Path"),
+    ("src/vmm/benchmark/evaluation/folders.py", ") -> pd.DataFrame", ") -> DataFrame"),
     ("src/vmm/paper/tables/build.py", "    raise InputError(", "    raise InputError(  # why\n"),
 ]
 """Comments, docstrings, annotations and messages of files that jobs run."""
