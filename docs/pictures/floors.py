@@ -22,9 +22,10 @@ INSIDE = {
     "priors": "one a file, with records",
     "data": "download, checks, splits; sources",
     "numerics": "Gaussians, counts, matrix products",
-    "device | io | lazy | progress | versions": "what every floor may use",
     "errors": "InputError: what a user can put right",
 }
+EVERYBODYS = "what every floor may use"
+"""Inside a floor of many modules, which get one box."""
 JOURNEY = (
     ("config/my_cells.yaml", "checked and completed: benchmark.config"),
     ("grid", "every model of the run: benchmark.grid"),
@@ -47,8 +48,8 @@ def layers() -> list[list[str]]:
     """Return the floors from the top down, what stands side by side in one list."""
     tool = tomllib.loads((HERE.parents[1] / "pyproject.toml").read_text())["tool"]
     (floors,) = (c for c in tool["importlinter"]["contracts"] if c["id"] == "floors")
-    found = [layer if layer in INSIDE else layer.split(" | ") for layer in floors["layers"]]
-    return [[layer] if isinstance(layer, str) else layer for layer in found]
+    floors = [layer.split(" | ") for layer in floors["layers"]]
+    return [names if len(names) <= 2 else [", ".join(names)] for names in floors]
 
 
 def text(x: float, y: float, words: str, size: int = 14, **style: str) -> str:
@@ -84,9 +85,9 @@ def house() -> list[str]:
         for place, name in enumerate(floor):
             x = LEFT + place * (width + GAP)
             parts.append(box(x, y, width, FLOOR, WARM if name == "workflow" else PALE))
-            title = name if name == "workflow" else name.replace(" | ", ", ")
-            parts.append(text(x + 12, y + 19, title, 15, font_weight="bold"))
-            parts.append(text(x + 12, y + 36, notes[name], 11 if len(floor) > 1 else 12))
+            note = EVERYBODYS if "," in name else notes[name]
+            parts.append(text(x + 12, y + 19, name, 15, font_weight="bold"))
+            parts.append(text(x + 12, y + 36, note, 11 if len(floor) > 1 else 12))
     end = TOP + len(floors) * (FLOOR + GAP) - GAP
     return [*parts, arrow(LEFT + HOUSE + 22, TOP + 4, end - 6)]
 
