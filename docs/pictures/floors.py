@@ -25,7 +25,7 @@ INSIDE = {
     "errors": "InputError: what a user can put right",
 }
 EVERYBODYS = "what every floor may use"
-"""Inside a floor of many modules, which get one box."""
+"""Inside all others; a floor of many is one box."""
 JOURNEY = (
     ("config/my_cells.yaml", "checked and completed: benchmark.config"),
     ("grid", "every model of the run: benchmark.grid"),
@@ -85,7 +85,7 @@ def house() -> list[str]:
         for place, name in enumerate(floor):
             x = LEFT + place * (width + GAP)
             parts.append(box(x, y, width, FLOOR, WARM if name == "workflow" else PALE))
-            note = EVERYBODYS if "," in name else notes[name]
+            note = notes.get(name, EVERYBODYS)
             parts.append(text(x + 12, y + 19, name, 15, font_weight="bold"))
             parts.append(text(x + 12, y + 36, note, 11 if len(floor) > 1 else 12))
     end = TOP + len(floors) * (FLOOR + GAP) - GAP

@@ -33,7 +33,7 @@ def isolated_labels(embedding: Embedding, cells: Cells) -> float:
 
 
 def silhouette_batch(embedding: Embedding, cells: Cells) -> float:
-    """Return the mean over classes of the mean 1 - |s|, s the silhouette among their batches.
+    """Return the mean over classes of the mean ``1 - |s|``, s the silhouette by batches.
 
     Without the classes of one batch, or with as many batches as cells.
     """
