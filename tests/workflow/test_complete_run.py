@@ -260,7 +260,7 @@ def test_a_second_run_has_nothing_to_do(finished):
 
 def test_an_edited_function_reruns_what_depends_on_it_and_no_more(finished):
     """A docstring counts for nothing."""
-    path = finished.project.folder / "src" / "vmm" / "figures" / "batch_size.py"
+    path = finished.project.folder / "src" / "vmm" / "paper" / "figures" / "batch_size.py"
     text = path.read_text()
     path.write_text(text.replace('"""', '"""Edited. ', 1))
     documented = finished.snakemake("--dry-run")
