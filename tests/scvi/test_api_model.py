@@ -110,7 +110,7 @@ def test_warnings_and_errors_are_those_of_scvi_tools(pbmc):
     with pytest.raises(NotImplementedError, match="`size_factor_key` is not supported"):
         vmm.SCVI.setup_anndata(adata, size_factor_key="n_counts")
     with pytest.raises(ValueError, match="must be one of normal, vampprior, gmm, vmm"):
-        vmm.SCVI(adata, prior="mog")
+        vmm.SCVI(adata, prior="no_such_prior")
     untrained = vmm.SCVI(adata, n_components=5)
     for ask in (untrained.get_latent_representation, untrained.predict):
         with pytest.raises(RuntimeError, match=r"untrained model\. Please train the model first"):

@@ -61,6 +61,13 @@ def recipes() -> dict[str, list[Step]]:
     return {heading: steps for heading, steps in found.items() if steps}
 
 
+def commands() -> list[list[str]]:
+    """Return the arguments of Python, and the file printed to, of each command of the page."""
+    return [
+        line.split()[1:] for line in PAGE.read_text().splitlines() if line.startswith("python ")
+    ]
+
+
 def files_of(steps: Iterable[Step], folder: Path) -> dict[str, str]:
     """Return the files that steps touch, by what they become in a copy of the project."""
     return {step.file: step.applied(folder) for step in steps}

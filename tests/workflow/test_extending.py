@@ -15,7 +15,7 @@ import pandas as pd
 import pytest
 import yaml
 from finished_run import FinishedRun, rules, tiny, trainings
-from recipes import files_of, recipes
+from recipes import commands, files_of, recipes
 from working_copy import ROOT, Done, Project
 
 from vmm.benchmark.metrics.rows import read_rows
@@ -100,6 +100,10 @@ def extended_project(tmp_path_factory) -> Project:
     for heading in (*INSIDE, OWN):
         for name, text in files_of(RECIPES[heading], project.folder).items():
             (project.folder / name).write_text(text)
+    for *arguments, _, printed in commands():
+        done = python(project.folder, *arguments)
+        assert done.returncode == 0, done.stderr
+        (project.folder / printed).write_text(done.stdout)
     return project
 
 
@@ -187,13 +191,15 @@ def test_the_users_model_takes_the_new_prior(extended_project):
 
 TESTS = (
     "benchmark/baselines",
-    "benchmark/config",
+    "benchmark/config/test_config.py",
+    "benchmark/config/test_editors.py",
     "benchmark/metrics/test_metric_records.py",
     "benchmark/test_grid.py",
     "data/sources/test_source_records.py",
     "data/sources/test_source_contract.py",
     "models/test_networks.py",
     "paper/tables",
+    "paper/test_comparison.py",
     "plots/test_colours.py",
     "priors",
     "training/test_stacked.py",

@@ -11,6 +11,8 @@ import yaml
 from vmm.benchmark.config import check_files, complete, load, schema
 from vmm.benchmark.config.__main__ import main
 from vmm.benchmark.config.schema import resolve
+from vmm.benchmark.methods.records import names
+from vmm.data.sources.records import SOURCES
 from vmm.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -253,8 +255,8 @@ MISTAKES = {
     ),
     "unknown method": (
         of({}, "digits", image_clustering={"methods": ["vnm"]}),
-        "experiments.image_clustering.methods[0] is 'vnm', but must be one of vampprior, vade, "
-        "gmm, vmm",
+        "experiments.image_clustering.methods[0] is 'vnm', but must be one of "
+        + ", ".join(names("images", clusters=True)),
     ),
     "a method twice": (
         of({}, "digits", image_clustering={"methods": ["vmm", "vmm"]}),
@@ -288,8 +290,7 @@ MISTAKES = {
     "a data set from nowhere": (
         of({"label_key": "cell_type"}, "my_cells"),
         "datasets.my_cells has neither path nor url, and 'my_cells' is not built in; built in are "
-        "mnist, fashion_mnist, cortex, pbmc, lung_atlas, split_seq, digits, pbmc68k, "
-        "pbmc68k_replicates",
+        + ", ".join(SOURCES),
     ),
     "misspelt source": (
         of({"source": "mnsit"}),

@@ -11,6 +11,7 @@ from scipy import stats
 
 from vmm.paper.tables import build_table, table_html, write_table
 from vmm.paper.tables.build import TIDY_TEST_COLUMNS
+from vmm.paper.tables.specs import TABLES
 from vmm.paper.tables.tex import escape, number_tex, table_tex
 
 NMI = "NMI (unmerged)"
@@ -86,6 +87,7 @@ def test_csv_is_what_is_printed(table, tmp_path):
         "Accuracy",
         "NMI (merged)",
         NMI,
+        *(column.name for column in TABLES[3].columns[4:]),
     ]
     assert frame["method"].tolist() == ["GMM", "VMM", "Leiden on PCA"]
     assert frame[NMI].tolist() == ["0.705 ± 0.01", "0.723 ± 0.02 (n=3)", "0.600 ± 0.00"]
@@ -95,7 +97,7 @@ def test_csv_is_what_is_printed(table, tmp_path):
 
 
 def test_number_of_trials_moves_to_the_label_where_all_values_agree(case):
-    metrics = ["Utilized clusters", "Accuracy", "NMI (merged)", NMI]
+    metrics = [column.name for column in TABLES[3].columns]
     rows, jobs = case(3, {("pbmc", "vmm", m): [0.5, "diverged", 0.7] for m in metrics})
     table = build_table(3, rows, jobs, {})
     (row,) = table.blocks[0].rows
