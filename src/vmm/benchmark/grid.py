@@ -11,7 +11,7 @@ from typing import Any
 
 from vmm.benchmark.job import Job
 from vmm.benchmark.methods.records import METHODS, Method
-from vmm.benchmark.setting import CHOSEN, LEIDEN, Setting
+from vmm.benchmark.setting import CHOSEN, LEIDEN, Setting, Stop
 from vmm.benchmark.spec import TUNED_KEYS, PriorSpec, Spec
 from vmm.data.sources.records import SOURCES
 from vmm.models.records import MODELS
@@ -74,7 +74,7 @@ def _variants(config: Config, experiment: str, dataset: str) -> list[tuple[str, 
         return [(TUNED_METHOD, Setting(size, stop="nmi")) for size in settings["batch_sizes"]]
     if experiment == "cells":
         return [(method, CHOSEN) for method in settings["methods"] + settings["baselines"]]
-    stop = "elbo" if experiment == "elbo_surgery" else "nmi"
+    stop: Stop = "elbo" if experiment == "elbo_surgery" else "nmi"
     setting = Setting(config["datasets"][dataset]["batch_size"], stop=stop)
     return [(method, setting) for method in settings["methods"]]
 
