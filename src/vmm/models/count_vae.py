@@ -13,8 +13,10 @@ from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import HiddenLayer, linear
 from vmm.models.records import CellNetworks, Likelihood
 from vmm.models.tensors import CellBatch, CellTensors
-from vmm.numerics.counts import TINY, count_log_likelihood
+from vmm.numerics.counts import count_log_likelihood
 from vmm.numerics.gaussians import MIN_SCALE, DiagonalNormal, inverse_softplus
+
+TINY = 1e-30
 
 
 class CountVAE(LatentVariableModel):
