@@ -56,7 +56,6 @@ class Metric:
     description : str
         One sentence, with its source.
     better : {"higher", "lower", "neither"}
-        Methods are compared by a test unless neither is.
     bounds : tuple of float
         Least and greatest value.
     needs_batches, needs_classes : bool
@@ -101,6 +100,11 @@ class Metric:
             )
         if self.better not in ("higher", "lower", "neither"):
             raise InputError(f"metric {self.name} is better when {self.better!r}: higher or lower?")
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether methods are compared by a test, and the best printed in bold."""
+        return self.better != "neither"
 
     def decimals_of(self, mean: float) -> int:
         """Return to how many digits after the point the mean is printed."""
@@ -406,8 +410,5 @@ CLUSTERING_METRICS = _names(lambda metric: metric.family == "clustering")
 ELBO_METRICS = _names(lambda metric: metric.family == "elbo_surgery")
 INTEGRATION_METRICS = _names(lambda metric: metric.family == "integration")
 AGGREGATE_METRICS = _names(lambda metric: metric.group == AGGREGATE)
-BATCH_METRICS = _names(lambda metric: metric.group == BATCH)
 BIO_METRICS = _names(lambda metric: metric.group == BIO)
 NEED_BATCHES = _names(lambda metric: metric.needs_batches)
-LOWER_IS_BETTER = frozenset(_names(lambda metric: metric.better == "lower"))
-NOT_TESTED = frozenset(_names(lambda metric: metric.better == "neither"))

@@ -14,13 +14,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from vmm.benchmark.job import JOB_COLUMNS
 from vmm.benchmark.metrics.records import FAMILIES, of_family
 from vmm.benchmark.metrics.scoring import NOT_FINITE
 from vmm.errors import InputError
 from vmm.io import atomic, read_table
-
-JOB_COLUMNS = ["dataset", "model", "prior", "setting", "trial"]
-"""The columns that name the job which a row belongs to."""
 
 ROW_COLUMNS = [*JOB_COLUMNS, "metric", "value", "status"]
 """Columns of a row of metrics. ``value`` is empty unless ``status`` is ``ok``."""
