@@ -116,10 +116,7 @@ def _judge(
     judged: dict[str, Any] = {
         "score": score,
         "best": best["method"] if best else None,
-        "model": best["model"] if best else None,
-        "prior": best["prior"] if best else None,
-        "setting": best["setting"] if best else None,
-        "mean": best["mean"] if best else None,
+        **{key: best[key] if best else None for key in ("model", "prior", "setting", "mean")},
         "n": best["n"] if best else 0,
         "n_trials": trials,
         "not_significantly_worse": [

@@ -13,9 +13,6 @@ from types import ModuleType
 import numpy as np
 
 from vmm.errors import InputError
-from vmm.plots.mde_figure import mde_figure
-
-__all__ = ["align", "compute_mde", "mde_coordinates", "mde_figure"]
 
 EXACT_LIMIT = 50_000
 """Up to this many cells neighbours are searched exactly."""

@@ -37,6 +37,7 @@ FAMILIES = ("clustering", "elbo_surgery", "integration")
 AGGREGATE, BATCH, BIO = "Aggregate score", "Batch correction", "Bio conservation"
 """Headings of columns. The metrics below the second and third make the aggregate of that name."""
 
+_LUECKEN = "(Luecken et al., 2022, Nature Methods 19, 41-50)"
 _HERE = "vmm.benchmark.metrics"
 _INFINITE = (-math.inf, math.inf)
 
@@ -266,22 +267,21 @@ METRICS: tuple[Metric, ...] = (
         "Batch correction",
         AGGREGATE,
         "aggregates:group_mean",
-        "Mean of the metrics of batch correction (Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"Mean of the metrics of batch correction {_LUECKEN}.",
         needs_batches=True,
     ),
     _integration(
         "Bio conservation",
         AGGREGATE,
         "aggregates:group_mean",
-        "Mean of the metrics of bio conservation (Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"Mean of the metrics of bio conservation {_LUECKEN}.",
         needs_classes=True,
     ),
     _integration(
         "Total",
         AGGREGATE,
         "aggregates:total",
-        "0.4 batch correction + 0.6 bio conservation "
-        "(Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"0.4 batch correction + 0.6 bio conservation {_LUECKEN}.",
         needs_batches=True,
         needs_classes=True,
     ),
@@ -289,7 +289,7 @@ METRICS: tuple[Metric, ...] = (
         "Graph connectivity",
         "connectivity:graph_connectivity",
         "Share of a class in the largest strongly connected part of its graph of 15 nearest "
-        "neighbours, mean over classes (Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"neighbours, mean over classes {_LUECKEN}.",
     ),
     _batch(
         "KBET",
@@ -307,7 +307,7 @@ METRICS: tuple[Metric, ...] = (
         "Silhouette batch",
         "silhouettes:silhouette_batch",
         "One minus the absolute silhouette width of batches within a class, mean over classes "
-        "(Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"{_LUECKEN}.",
     ),
     _batch(
         "iLISI",
@@ -318,27 +318,23 @@ METRICS: tuple[Metric, ...] = (
     _bio(
         "Isolated labels",
         "silhouettes:isolated_labels",
-        "Silhouette width of the classes that are in the fewest batches, scaled "
-        "(Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"Silhouette width of the classes that are in the fewest batches, scaled {_LUECKEN}.",
     ),
     _bio(
         "KMeans ARI",
         "kmeans:kmeans_ari",
-        "Adjusted Rand index of the classes and as many k-means clusters "
-        "(Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"Adjusted Rand index of the classes and as many k-means clusters {_LUECKEN}.",
         bounds=(-1.0, 1.0),
     ),
     _bio(
         "KMeans NMI",
         "kmeans:kmeans_nmi",
-        "Normalised mutual information of the classes and as many k-means clusters "
-        "(Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"Normalised mutual information of the classes and as many k-means clusters {_LUECKEN}.",
     ),
     _bio(
         "Silhouette label",
         "silhouettes:silhouette_label",
-        "Mean silhouette width of classes, scaled "
-        "(Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"Mean silhouette width of classes, scaled {_LUECKEN}.",
     ),
     _bio(
         "cLISI",
