@@ -25,7 +25,7 @@ contract of :mod:`vmm.testing.metrics`; it runs over every record.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -395,16 +395,3 @@ def showing_of(family: str) -> list[dict[str, Any]]:
     """Return what in the records of a family decides how tables show it, as their parameter."""
     shows = ("name", "better", "group", "column", "tex", "decimals", "most", "sd_decimals")
     return [{key: getattr(metric, key) for key in shows} for metric in of_family(family)]
-
-
-def _names(wanted: Callable[[Metric], bool]) -> list[str]:
-    ordered = (metric for family in FAMILIES for metric in of_family(family))
-    return [metric.name for metric in ordered if wanted(metric)]
-
-
-CLUSTERING_METRICS = _names(lambda metric: metric.family == "clustering")
-ELBO_METRICS = _names(lambda metric: metric.family == "elbo_surgery")
-INTEGRATION_METRICS = _names(lambda metric: metric.family == "integration")
-AGGREGATE_METRICS = _names(lambda metric: metric.group == AGGREGATE)
-BIO_METRICS = _names(lambda metric: metric.group == BIO)
-NEED_BATCHES = _names(lambda metric: metric.needs_batches)
