@@ -111,17 +111,21 @@ class Spec:
         """Return the specification of plain values."""
         own = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
         setting = Setting.parse(plain["setting"])
-        networks: dict[str, Any] = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in plain["networks"].items()
-        }
         own |= {
             "job": Job(plain["kind"], plain["dataset"], plain["method"], setting, plain["trial"]),
-            "networks": MODELS[plain["kind"]].networks(**networks),
+            "networks": networks_of(plain["kind"], plain["networks"]),
             "batch_size": plain.get("batch_size"),
             "ours": PriorSpec(**plain["ours"]) if "ours" in plain else None,
         }
         return cls(**own)
+
+
+def networks_of(kind: str, values: Mapping[str, Any]) -> Networks:
+    """Return the sizes of the networks for a kind of data, from plain values by their names."""
+    cls = MODELS[kind].networks
+    given: dict[str, Any] = {f.name: values[f.name] for f in fields(cls)}
+    given |= {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
+    return cls(**given)
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:
