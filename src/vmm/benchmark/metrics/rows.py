@@ -26,7 +26,7 @@ ROW_COLUMNS = [*JOB_COLUMNS, "metric", "value", "status"]
 Score = float | tuple[float | None, str]
 
 
-def rows_from_scores(job: Mapping, scores: Mapping[str, Score], status: str = "ok") -> pd.DataFrame:
+def rows_from_scores(job: Mapping, scores: Mapping[str, Score]) -> pd.DataFrame:
     """Turn the scores of one job into tidy rows.
 
     Parameters
@@ -35,8 +35,6 @@ def rows_from_scores(job: Mapping, scores: Mapping[str, Score], status: str = "o
         ``dataset``, ``model``, ``prior``, ``setting`` and ``trial``; other entries are ignored.
     scores : mapping
         Metric to its value, or to the pair of its value (or None) and its status.
-    status : str
-        The status of the bare values.
 
     Returns
     -------
@@ -46,7 +44,7 @@ def rows_from_scores(job: Mapping, scores: Mapping[str, Score], status: str = "o
     """
     rows = []
     for metric, score in scores.items():
-        value, state = score if isinstance(score, tuple) else (score, status)
+        value, state = score if isinstance(score, tuple) else (score, "ok")
         if state == "ok" and (value is None or not math.isfinite(value)):
             state = NOT_FINITE
         rows.append({**_job(job), "metric": metric, "value": value if state == "ok" else None})
