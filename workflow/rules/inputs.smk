@@ -1,6 +1,7 @@
 """What rules take as input and give as output: functions of wildcards and the configuration."""
 
 from snakemake import __version__ as snakemake_version
+from vmm.data import origin
 from vmm.paper.labels import dataset_label
 from vmm.paper.report import contents
 
@@ -16,6 +17,17 @@ def own_files(wildcards):
     paths = [Path(name).expanduser() for name in named if name]
     files = [file for path in paths for file in (path.iterdir() if path.is_dir() else [path])]
     return sorted(str(file) for file in files if file.is_file())
+
+
+def source(wildcards):
+    """Return the record of where a data set comes from."""
+    settings = grid.data_settings(config["datasets"][wildcards.dataset])
+    return origin.find(wildcards.dataset, settings)
+
+
+def readers(wildcards):
+    """Return the modules that read a data set, its own and no other's."""
+    return [step.partition(":")[0] for step in source(wildcards).steps]
 
 
 # Training ---------------------------------------------------------------------------------------
