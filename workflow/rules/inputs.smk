@@ -32,7 +32,8 @@ def readers(wildcards):
 
 # Training ---------------------------------------------------------------------------------------
 
-MODEL = f"{RUN}/" + model_folder("{dataset}", "{method}", "{setting}", "{trial}")
+PLACE = model_folder("{dataset}", "{method}", "{setting}", "{trial}")
+MODEL = f"{RUN}/{PLACE}"
 BASELINE = MODEL.replace("{setting}", str(CHOSEN))
 BASELINES = EXPERIMENTS.get("cells", {}).get("baselines", names("cells", trains=False))
 
@@ -73,6 +74,11 @@ LADDER = f"{RUN}/tuning/{{dataset}}/b{{batch}}_trial_{{trial}}"
 
 
 TUNING_TRIALS = range(EXPERIMENTS.get("tuning", {}).get("trials", 0))
+
+
+def tuned_models(dataset):
+    """Return the folders of the models of tuning, by setting and trial."""
+    return f"{RUN}/{model_folder(dataset, grid.TUNED_METHOD, '{setting}', '{trial}')}"
 
 
 def ladders_of_job(wildcards):
