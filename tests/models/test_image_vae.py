@@ -83,7 +83,7 @@ def test_the_papers_architecture():
 
 
 def test_same_seed_same_networks_whatever_the_prior():
-    """SPEC 4: within a trial the network initialisation is shared by all of our models."""
+    """Within a trial the network initialisation is shared by all of our models."""
     networks = []
     for name in PRIORS:
         generator = torch.Generator().manual_seed(7)
@@ -355,7 +355,7 @@ def test_vade_kl_gradients():
 
 
 def test_vade_starts_from_a_fitted_mixture():
-    """SPEC 3: π, μ, Λ of scikit-learn's full-covariance mixture (reg_covar 1e-3) of the samples."""
+    """π, μ, Λ: scikit-learn's full-covariance mixture (reg_covar 1e-3) of the samples."""
     rng = np.random.default_rng(3)
     centres = np.array([[4.0, 0, 0], [-4, 0, 0], [0, 5, 0]])
     mixing = np.array([[0.5, 0, 0], [0.2, 0.3, 0], [0, 0.1, 0.4]])

@@ -66,14 +66,14 @@ def reference_moments(encode, u: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def reference_cholesky(raw: Tensor) -> Tensor:
-    """SPEC 2: lower-triangular, softplus diagonal + 1e-5."""
+    """Lower-triangular, softplus diagonal + 1e-5."""
     diagonal = F.softplus(raw.diagonal(dim1=-2, dim2=-1)) + 1e-5
     return raw.tril(-1) + torch.diag_embed(diagonal)
 
 
 @dataclass
 class Reference:
-    """An independent computation of everything that SPEC 1 says about one prior.
+    """An independent computation of everything that the paper says about one prior.
 
     `weights` (K,), `mean` (K, p), `covariance` S_j (K, p, p), `precision` Λ_j (K, p, p), `alpha`.
     """
@@ -88,7 +88,7 @@ class Reference:
 
     @classmethod
     def of(cls, prior, encode=None) -> Reference:
-        """Read the raw parameters of `prior` and transform them as SPEC 2 says."""
+        """Read the raw parameters of `prior` and make of them what they stand for."""
         if isinstance(prior, GaussianMixture):
             mean = prior.means
             covariance = torch.zeros(*mean.shape, mean.shape[-1], dtype=mean.dtype)
@@ -99,7 +99,7 @@ class Reference:
             return cls(mean, covariance, torch.full((k,), -math.log(k), dtype=mean.dtype))
         lower = reference_cholesky(prior.precision_raw)
         concentration = F.softplus(prior.concentration_raw)
-        if prior.concentration_prior == "gamma":  # SPEC 6.2: that code fits β = 1/α
+        if prior.concentration_prior == "gamma":  # the published code fits β = 1/α
             concentration = 1 / concentration
         return cls(
             mean,
@@ -312,7 +312,7 @@ def test_wishart(k, p):
 
 
 def test_wishart_is_a_density_over_the_precision_and_not_over_its_factor():
-    """For p = 1 it integrates to 1 over Λ, and has the mean K^{1/p} = K that SPEC 1 states."""
+    """For p = 1 it integrates to 1 over Λ, and has the mean K^{1/p} = K that the paper states."""
     k = 5
 
     def density(precision: float) -> float:
@@ -583,7 +583,7 @@ def test_gradients_of_the_hyperpriors():
 
 @pytest.mark.parametrize("name", ["vmm-full", "vmm-diagonal", "vampprior-full"])
 def test_gradients_reach_the_encoder_through_the_pseudo_inputs(name):
-    """SPEC 2 (1): d log p(z) / dφ through g(u; φ), against finite differences."""
+    """d log p(z) / dφ through g(u; φ), against finite differences."""
     prior, _ = make(name, 3, 2)
     kind = name.partition("-")[2]
     z = draw(9, 4, 2)
@@ -652,7 +652,7 @@ def test_who_fits_what():
 
 
 def test_untrained_pseudo_inputs():
-    """SPEC 6.4: the published scVI code never trains the VampPrior's pseudo-inputs."""
+    """The published scVI code never trains the VampPrior's pseudo-inputs."""
     prior = VampPrior(3, draw(4, 5, DATA_DIM), train_pseudo_inputs=False)
     assert list(prior.variational_parameters()) == []
     assert not any(parameter.requires_grad for parameter in prior.parameters())

@@ -181,7 +181,7 @@ def test_wrong_commands_are_refused(words, sentence, tmp_path, monkeypatch):
 
 
 WHOLE = "is not a whole number of at least"
-CLUSTERING = ", ".join(map(repr, names("cells", clusters=True)))
+CLUSTERING = ", ".join(map(repr, names("cells", clusters=True)[::-1]))
 OPTIONS = [
     ("--n-latent", "0", f"'0' {WHOLE} 1"),
     ("--n-latent", "-1", f"'-1' {WHOLE} 1"),
