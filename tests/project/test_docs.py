@@ -214,6 +214,7 @@ def test_every_page_of_the_reference_is_in_its_table():
 
 
 def test_the_picture_of_the_floors_is_that_of_the_import_linter():
+    """If not: ``python docs/pictures/floors.py``."""
     drawn = runpy.run_path(str(DOCS / "pictures" / "floors.py"))["picture"]()
     assert (DOCS / "pictures" / "floors.svg").read_text() == drawn
 
