@@ -22,7 +22,6 @@ from bad_input import (
 
 import vmm.cli.fit
 from vmm.benchmark.config.__main__ import main as check_configuration
-from vmm.benchmark.methods.records import names
 from vmm.cli import main
 
 GOOD = "run: x\ndatasets: {digits: }\n"
@@ -181,7 +180,6 @@ def test_wrong_commands_are_refused(words, sentence, tmp_path, monkeypatch):
 
 
 WHOLE = "is not a whole number of at least"
-CLUSTERING = ", ".join(map(repr, names("cells", clusters=True)[::-1]))
 OPTIONS = [
     ("--n-latent", "0", f"'0' {WHOLE} 1"),
     ("--n-latent", "-1", f"'-1' {WHOLE} 1"),
@@ -205,7 +203,7 @@ OPTIONS = [
     ("--prior-learning-ratio", "-5", "'-5' is not a positive number"),
     ("--n-top-genes", "-3", f"'-3' {WHOLE} 0"),
     ("--n-top-genes", "1", "1 gene tells no cells apart; give at least 2, or 0: all"),
-    ("--prior", "normal", f"invalid choice: 'normal' (choose from {CLUSTERING})"),
+    ("--prior", "normal", "invalid choice: 'normal' (choose from 'vmm', 'gmm', 'vampprior')"),
     ("--likelihood", "poisson", "invalid choice: 'poisson' (choose from 'zinb', 'nb')"),
     ("--device", "tpu", "invalid choice: 'tpu' (choose from 'auto', 'cpu', 'gpu')"),
 ]
