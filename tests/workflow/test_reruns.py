@@ -62,7 +62,7 @@ def test_what_changes_no_result_runs_nothing_again(finished, edits):
     [
         ("workflow/scripts/figure_mde.py", {"figure_mde", "report"}),
         ("src/vmm/paper/report/costs.py", {"report"}),
-        ("src/vmm/paper/report/report.css", {"report"}),
+        ("src/vmm/page.css", {"report"}),
         ("src/vmm/paper/figures/batch_size.py", {"figure_batch_size", "report"}),
         ("src/vmm/plots/mde.py", {"mde", "figure_mde", "report"}),
         ("src/vmm/plots/mde_figure.py", {"figure_mde", "report"}),
