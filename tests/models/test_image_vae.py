@@ -367,7 +367,7 @@ def test_vade_starts_from_a_fitted_mixture():
         ]
     )
     prior = VaDEMixture(3, 3)
-    prior.initialise(torch.as_tensor(z, dtype=torch.float32), 0)
+    prior.start_from(torch.as_tensor(z, dtype=torch.float32), 0)
     order = prior.log_weights().argsort(descending=True)
     weights = prior.log_weights().exp()[order].detach().numpy()
     np.testing.assert_allclose(weights, [0.6, 0.3, 0.1], atol=5e-3)
