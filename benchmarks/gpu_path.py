@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -13,9 +13,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from benchmarks.data import SIZES, cells, split
 from benchmarks.harness import ROOT
 from benchmarks.report import fill, number, table
-from benchmarks.scvi_epochs import SPEC
+from benchmarks.scvi_epochs import settings_of, spec
+from vmm.benchmark.ours import build_model
+from vmm.benchmark.spec import Spec
 from vmm.io import atomic
-from vmm.models.build import build_model
+from vmm.models.records import ImageNetworks
 from vmm.models.tensors import CellTensors, ImageTensors, Tensors
 from vmm.numerics.products import without_onednn
 from vmm.training.cuda_graph import WARM_UP, CapturedStep
@@ -24,11 +26,13 @@ from vmm.training.settings import Settings
 
 PAGE = ROOT / "docs" / "gpu.md"
 EPOCHS = 20
-IMAGES = {"model": "VAE", "dataset": "digits", "hidden": [500, 500, 2000], "learning_rate": 1e-4}
+IMAGES = ImageNetworks(n_latent=10, hidden=(500, 500, 2000))
 WORK = {
-    "scVI N(0, I), cortex size": SPEC | {"prior": "StandardNormal"},
-    "scVI VMM, cortex size": SPEC | {"prior": "VampPriorMixture"},
-    "image VAE VMM, digits, MNIST's networks": SPEC | IMAGES | {"prior": "VampPriorMixture"},
+    "scVI N(0, I), cortex size": spec("normal"),
+    "scVI VMM, cortex size": spec("vmm"),
+    "image VAE VMM, digits, MNIST's networks": replace(
+        spec("vmm", kind="images"), networks=IMAGES, learning_rate=1e-4
+    ),
 }
 PRECISIONS = ("float32", "tf32", "bf16")
 
@@ -67,9 +71,9 @@ class NoRecorder:
         return lambda: None, torch.zeros(())
 
 
-def data_of(spec: dict[str, Any]) -> Tensors:
+def data_of(spec: Spec) -> Tensors:
     """Return the data that a model of `WORK` is trained on."""
-    if spec["model"] == "scVI":
+    if spec.job.kind == "cells":
         counts, batch = cells(**SIZES["cortex"])
         return CellTensors(counts, batch, SIZES["cortex"]["n_batches"])
     from sklearn.datasets import load_digits
@@ -77,17 +81,16 @@ def data_of(spec: dict[str, Any]) -> Tensors:
     return ImageTensors((load_digits().data / 8 - 1).astype(np.float32))
 
 
-def settings_of(spec: dict[str, Any], **changes) -> Settings:
-    """Return how it is trained."""
-    rate, size = spec["learning_rate"], spec["batch_size"]
-    return Settings(rate, size, EPOCHS, prior_learning_ratio=5.0, monitor="none", **changes)
+def short(spec: Spec, **changes) -> Settings:
+    """Return how it is trained here."""
+    return settings_of(spec, max_epochs=EPOCHS, patience=None, monitor="none", seed=0, **changes)
 
 
-def operators(spec: dict[str, Any], captured: bool) -> int:
+def operators(spec: Spec, captured: bool) -> int:
     """Return how many operators Python starts in a step, the drawing of its noise included."""
     data = data_of(spec)
     train, valid = split(len(data))
-    trainer = Trainer(build_model(spec, data, train), data, train, valid, settings_of(spec))
+    trainer = Trainer(build_model(spec, data, train), data, train, valid, short(spec))
     step = CapturedStep(trainer.step, NoRecorder()) if captured else trainer.step
     draws = trainer.draws()
     for _ in range(WARM_UP + 1):
@@ -97,12 +100,12 @@ def operators(spec: dict[str, Any], captured: bool) -> int:
     return counter.n
 
 
-def final_elbo(spec: dict[str, Any], precision: str) -> float:
+def final_elbo(spec: Spec, precision: str) -> float:
     """Return the validation ELBO after the last epoch; start, batches and noise are the same."""
     data = data_of(spec)
     train, valid = split(len(data))
     model = build_model(spec, data, train)
-    result = fit(model, data, train, valid, settings_of(spec, precision=precision))
+    result = fit(model, data, train, valid, short(spec, precision=precision))
     return result.history[-1]["valid_elbo"]
 
 
@@ -110,10 +113,10 @@ def main() -> None:
     """Count, train, and put the tables into the page."""
     torch.set_num_threads(1)
     counts, elbos = [], []
-    for name, spec in WORK.items():
-        eager, captured = (operators(spec, captured) for captured in (False, True))
+    for name, work in WORK.items():
+        eager, captured = (operators(work, captured) for captured in (False, True))
         counts.append([name, str(eager), str(captured), number(eager / captured)])
-        values = [final_elbo(spec, precision) for precision in PRECISIONS]
+        values = [final_elbo(work, precision) for precision in PRECISIONS]
         elbos.append([name, *(f"{value:.2f}" for value in values)])
         print(counts[-1], elbos[-1], flush=True)
     text = PAGE.read_text()

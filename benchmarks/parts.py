@@ -13,8 +13,8 @@ from collections.abc import Callable
 import torch
 
 from benchmarks.data import SIZES, cells, split
-from benchmarks.scvi_epochs import SPEC
-from vmm.models.build import build_model
+from benchmarks.scvi_epochs import spec
+from vmm.benchmark.ours import build_model
 from vmm.models.tensors import CellTensors
 from vmm.numerics.gaussians import DiagonalNormal
 from vmm.training.steps import adam, prior_step, variational_step
@@ -34,14 +34,15 @@ def parts(size: str) -> dict[str, Callable[[], object]]:
     """Return the parts of a step by name; those that are indented are within the one above."""
     counts, codes = cells(**SIZES[size])
     data = CellTensors(counts, codes, SIZES[size]["n_batches"])
-    model = build_model(SPEC | {"prior": "VampPriorMixture"}, data, split(len(data))[0])
-    batch = data.batch(torch.arange(SPEC["batch_size"]))
-    noise = model.draw_noise(SPEC["batch_size"], torch.Generator().manual_seed(0), data.device)
+    vmm = spec("vmm")
+    model = build_model(vmm, data, split(len(data))[0])
+    batch = data.batch(torch.arange(vmm.batch_size))
+    noise = model.draw_noise(vmm.batch_size, torch.Generator().manual_seed(0), data.device)
     prior, u = model.prior, model.prior.pseudo_inputs
     phi = [*model.encoder.parameters(), *model.encoder_head.parameters()]
     psi = [p for p in prior.parameters() if p is not u]
-    first = adam(model.variational_parameters(), SPEC["learning_rate"], 1e-7)
-    second = adam(prior.empirical_bayes_parameters(), SPEC["learning_rate"], 1e-7)
+    first = adam(model.variational_parameters(), vmm.learning_rate, 1e-7)
+    second = adam(prior.empirical_bayes_parameters(), vmm.learning_rate, 1e-7)
     with torch.no_grad():
         q = model.posterior(batch)
         centres = model.encode_pseudo_inputs(u)

@@ -9,25 +9,21 @@ import resource
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from functools import partial
 from pathlib import Path
 
 import numpy as np
 
 from benchmarks.harness import ROOT, Benchmark, Comparison
-from benchmarks.scvi_epochs import SPEC as EPOCH_SPEC
+from benchmarks.scvi_epochs import spec
+from vmm.benchmark.spec import Spec
 
 FOLDER = ROOT / "results" / "benchmarks"
 SIZES = (5_000, 20_000, 100_000, 500_000)
 N_GENES, NON_ZERO, N_BATCHES, N_TYPES, BLOCK = 2_000, 0.05, 4, 12, 5_000
 LABELS = {n: f"{n:,} cells".replace(",", " ") for n in SIZES}
-SPEC = EPOCH_SPEC | {
-    "prior": "VampPriorMixture",
-    "setting": "benchmark",
-    "batch_size": 512,
-    "prior_learning_ratio": 5.0,
-    "monitor": "elbo",
-}
+SPEC = replace(spec("vmm"), batch_size=512)
 
 
 PREPARE, TRAIN = "prepare 500 000 cells", "train 500 000 cells"
@@ -41,7 +37,7 @@ BENCHMARKS = [
     ),
     Benchmark(
         name="scale_time",
-        work=f"scVI VMM epoch, {N_GENES} genes, batch {SPEC['batch_size']}; 25 times the cells",
+        work=f"scVI VMM epoch, {N_GENES} genes, batch {SPEC.batch_size}; 25 times the cells",
         contenders={LABELS[n]: f"benchmarks.scale:epochs_{n}" for n in SIZES},
         comparisons=(Comparison(LABELS[500_000], 1.1 * 25, LABELS[20_000]),),
         repeats=2,
@@ -64,31 +60,34 @@ BENCHMARKS = [
 def first_step(lap) -> None:
     """Start a job on as many cells as cortex has, and stop after its first step."""
     files = prepared(3_005)
-    import vmm.benchmark.jobs
-    import vmm.training
+    import vmm.training.loop
 
-    step = vmm.training.steps.take_step
+    step = vmm.training.loop.take_step
 
     def one_step(*arguments, **options):
         result = step(*arguments, **options)
         lap()
         return result
 
-    vmm.training.steps.take_step = one_step
+    vmm.training.loop.take_step = one_step
     # One epoch: should training no longer call this function, the benchmark fails, and soon.
-    vmm.benchmark.jobs.train(
-        *files, SPEC | {"max_epochs": 1}, _empty(FOLDER / "start"), device="cpu"
-    )
+    _train(files, replace(SPEC, max_epochs=1), FOLDER / "start")
 
 
 def _epochs(n_cells: int, lap) -> None:
     """Train on so many cells."""
-    from vmm.benchmark.jobs import train
-
-    folder = _empty(FOLDER / f"model_{n_cells}")
     files = prepared(n_cells)
     lap()
-    train(*files, SPEC, folder, device="cpu", progress=lambda row: lap())
+    _train(files, SPEC, FOLDER / f"model_{n_cells}", lambda row: lap())
+
+
+def _train(files: tuple[Path, Path], spec: Spec, folder: Path, progress=None) -> None:
+    """Do a training job into an empty folder."""
+    from vmm.benchmark.jobs import train_trials
+
+    data, split = files
+    shown = None if progress is None else [progress]
+    train_trials(data, [split], [spec], [_empty(folder)], "cpu", shown)
 
 
 epochs_5000, epochs_20000, epochs_100000, epochs_500000 = (partial(_epochs, n) for n in SIZES)
@@ -103,10 +102,7 @@ def prepare_all(lap) -> None:
 
 def train_all(lap) -> None:
     """Do a whole training job of one epoch on the largest set; report the peak of memory in GB."""
-    from vmm.benchmark.jobs import train
-
-    files = prepared(SIZES[-1])
-    train(*files, SPEC | {"max_epochs": 1}, _empty(FOLDER / "model"), device="cpu")
+    _train(prepared(SIZES[-1]), replace(SPEC, max_epochs=1), FOLDER / "model")
     lap(_peak())
 
 

@@ -2,27 +2,49 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 
 from benchmarks.data import SIZES, cells, split
 from benchmarks.harness import Benchmark, Comparison
+from vmm.benchmark.job import Job
+from vmm.benchmark.methods.records import METHODS
+from vmm.benchmark.ours import build_model, training_settings
+from vmm.benchmark.setting import CHOSEN
+from vmm.benchmark.spec import PriorSpec, Spec
+from vmm.models.records import CellNetworks
+from vmm.training.settings import Settings
 
 LIBRARY, NORMAL, MIXTURE = "scvi-tools N(0, I)", "ours N(0, I)", "ours VMM"
-SPEC = {
-    "model": "scVI",
-    "dataset": "synthetic",
-    "trial": 0,
-    "seed": 0,
-    "latent_dim": 10,
-    "n_layers": 1,
-    "n_hidden": 128,
-    "likelihood": "zinb",
-    "n_components": 100,
-    "learning_rate": 4e-4,
-    "batch_size": 128,
-    "max_epochs": 100_000,
-    "patience": 100_000,
-}
+RATIO, EPOCHS = 5.0, 100_000
+
+
+def spec(method: str, trial: int = 0, kind: str = "cells") -> Spec:
+    """Return what a method of the pipeline is trained with."""
+    record = METHODS[kind][method]
+    prior = record.prior_record
+    own = PriorSpec(name=prior.name, n_components=100) if prior else None
+    return Spec(
+        job=Job(kind, "synthetic", method, CHOSEN, trial),
+        seed=0,
+        networks=CellNetworks(n_latent=10, n_layers=1, n_hidden=128, likelihood="zinb"),
+        learning_rate=4e-4,
+        batch_size=128,
+        max_epochs=EPOCHS,
+        patience=EPOCHS,
+        monitor="elbo",
+        ours=own,
+        prior_learning_ratio=RATIO,
+        precision="float32",
+    )
+
+
+def settings_of(spec: Spec, **changes: Any) -> Settings:
+    """Return how a specification's model is trained."""
+    return replace(training_settings(spec), **changes)
 
 
 def _benchmark(size: str, targets: tuple[float, float, float], repeats: int) -> Benchmark:
@@ -63,44 +85,36 @@ def library_pbmc(lap) -> None:
 
 def normal_cortex(lap) -> None:
     """Run ours with N(0, I) at the size of cortex."""
-    _ours("cortex", "StandardNormal", lap)
+    _ours("cortex", "normal", lap)
 
 
 def normal_pbmc(lap) -> None:
     """Run ours with N(0, I) at the size of pbmc."""
-    _ours("pbmc", "StandardNormal", lap)
+    _ours("pbmc", "normal", lap)
 
 
 def mixture_cortex(lap) -> None:
     """Run ours with the VMM at the size of cortex."""
-    _ours("cortex", "VampPriorMixture", lap)
+    _ours("cortex", "vmm", lap)
 
 
 def mixture_pbmc(lap) -> None:
     """Run ours with the VMM at the size of pbmc."""
-    _ours("pbmc", "VampPriorMixture", lap)
+    _ours("pbmc", "vmm", lap)
 
 
-def _ours(size: str, prior: str, lap) -> None:
+def _ours(size: str, method: str, lap) -> None:
     import torch
 
-    from vmm.models.build import build_model
     from vmm.models.tensors import CellTensors
     from vmm.training.loop import fit
-    from vmm.training.settings import Settings
 
     torch.set_num_threads(1)
     counts, batch = cells(**SIZES[size])
     data = CellTensors(counts, batch, SIZES[size]["n_batches"])
     train, valid = split(len(data))
-    model = build_model(SPEC | {"prior": prior}, data, train)
-    settings = Settings(
-        SPEC["learning_rate"],
-        SPEC["batch_size"],
-        SPEC["max_epochs"],
-        prior_learning_ratio=5.0,
-        patience=SPEC["patience"],
-    )
+    model = build_model(spec(method), data, train)
+    settings = settings_of(spec(method))
     fit(model, data, train, valid, settings, progress=lambda row: lap())
 
 
@@ -125,4 +139,6 @@ def _library(size: str, lap) -> None:
         cells=np.arange(n_cells).astype(str),
     )
     train, valid = split(n_cells)
-    train_scvi_tools(data, train, valid, SPEC, 0, "cpu", progress=lambda row: lap())
+    rows, device = [(train, valid)], torch.device("cpu")
+    specs = [spec("scvi_tools")]
+    train_scvi_tools(data, rows, specs, Path(), device, [lambda row: lap()])

@@ -5,7 +5,7 @@ from __future__ import annotations
 from benchmarks.data import SIZES, cells, split
 from benchmarks.gpu_path import Counter
 from benchmarks.harness import Benchmark, Comparison
-from benchmarks.scvi_epochs import SPEC
+from benchmarks.scvi_epochs import settings_of, spec
 
 AT_ONCE, AFTER = "ten at once", "one after another"
 N_TRIALS = 10
@@ -69,23 +69,16 @@ def trainings():
     """Return models, data, splits and settings of ten trials."""
     import torch
 
-    from vmm.models.build import build_model
+    from vmm.benchmark.ours import build_model
     from vmm.models.tensors import CellTensors
-    from vmm.training.settings import Settings
 
     torch.set_num_threads(1)
     counts, batch = cells(**SIZES["cortex"])
     data = CellTensors(counts, batch, SIZES["cortex"]["n_batches"])
     splits = [split(len(data), trial) for trial in range(N_TRIALS)]
-    spec = SPEC | {"prior": "VampPriorMixture"}
-    models = [
-        build_model(spec | {"trial": trial}, data, train) for trial, (train, _) in enumerate(splits)
-    ]
-    rate, size, epochs = (SPEC[key] for key in ("learning_rate", "batch_size", "max_epochs"))
-    settings = [
-        Settings(rate, size, epochs, prior_learning_ratio=5.0, seed=trial)
-        for trial in range(N_TRIALS)
-    ]
+    specs = [spec("vmm", trial) for trial in range(N_TRIALS)]
+    models = [build_model(own, data, train) for own, (train, _) in zip(specs, splits, strict=True)]
+    settings = [settings_of(own, patience=None, seed=trial) for trial, own in enumerate(specs)]
     return models, data, splits, settings
 
 

@@ -18,6 +18,7 @@ from vmm.data import ImageData
 from vmm.errors import InputError
 from vmm.paper.tables.write import write_text
 from vmm.plots.style import new_figure, save
+from vmm.tensor_files import read_tensors, write_tensors
 
 RNG = np.random.default_rng(0)
 ARRAYS = {
@@ -95,8 +96,8 @@ def test_leftovers_are_not_taken_for_results(tmp_path):
 
 def test_same_tensors_same_bytes(tmp_path):
     """Whatever the name; `torch.save` puts the name of its file into it."""
-    io.write_tensors(tmp_path / "a.pt", TENSORS)
-    io.write_tensors(tmp_path / "b.pt", TENSORS)
+    write_tensors(tmp_path / "a.pt", TENSORS)
+    write_tensors(tmp_path / "b.pt", TENSORS)
     assert (tmp_path / "a.pt").read_bytes() == (tmp_path / "b.pt").read_bytes()
 
 
@@ -104,7 +105,7 @@ def test_same_tensors_same_bytes(tmp_path):
 
 WRITERS = {
     "a.json": lambda path: io.write_json(path, list(range(2000))),
-    "a.pt": lambda path: io.write_tensors(path, {"a": torch.zeros(9000)}),
+    "a.pt": lambda path: write_tensors(path, {"a": torch.zeros(9000)}),
     "a.npz": lambda path: write_arrays(path, savez=lambda p, **_: np.savez(p, RNG.random(9000))),
     "b.npz": lambda path: write_arrays(
         path, savez=lambda p, **_: np.savez_compressed(p, RNG.random(9000))
@@ -173,7 +174,7 @@ def test_other_errors_stay_what_they_are(tmp_path):
 READERS = {
     "latent.npz": (write_arrays, io.read_arrays),
     "data.npz": (lambda path: write_arrays(path, np.savez), io.read_arrays),
-    "weights.pt": (lambda path: io.write_tensors(path, TENSORS), io.read_tensors),
+    "weights.pt": (lambda path: write_tensors(path, TENSORS), read_tensors),
     "run.json": (lambda path: io.write_json(path, {"spec": JOB, "status": "ok"}), io.read_json),
     "rows.csv": (lambda path: write_rows(ROWS, path), io.read_table),
 }

@@ -22,7 +22,6 @@ from vmm.errors import InputError
 if TYPE_CHECKING:
     import numpy as np
     import pandas as pd
-    import torch
 
 REMEDIES = {
     errno.ENOSPC: "free some space",
@@ -155,7 +154,7 @@ def read_json(path: str | os.PathLike, *keys: str) -> Any:
     InputError
         If the file is damaged.
     """
-    with _damage(path):
+    with damage(path):
         value = json.loads(Path(path).read_text())
         for key in keys:
             value[key]
@@ -172,36 +171,11 @@ def read_table(path: str | os.PathLike, **options: Any) -> pd.DataFrame:
     """
     import pandas as pd
 
-    with _damage(path):
+    with damage(path):
         text = Path(path).read_text(encoding="utf-8")
         if not text.endswith("\n"):
             raise ValueError("its last line is not whole")
         return pd.read_csv(io.StringIO(text), **options)
-
-
-def write_tensors(path: str | os.PathLike, value: Any) -> None:
-    """Write by ``torch.save``, whole or not at all; the same content gives the same bytes."""
-    import torch
-
-    content = io.BytesIO()  # in a file, the name of the temporary file would enter
-    torch.save(value, content)
-    with atomic(path) as temporary:
-        temporary.write_bytes(content.getbuffer())
-
-
-def read_tensors(path: str | os.PathLike, device: str | torch.device = "cpu") -> Any:
-    """Read what :func:`write_tensors` wrote; nothing but tensors and plain values is unpickled.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
-    import torch
-
-    with _damage(path):
-        _check_sums(path)  # which torch does not look at
-        return torch.load(path, map_location=device, weights_only=True)
 
 
 def read_arrays(path: str | os.PathLike, *keys: str) -> dict[str, np.ndarray]:
@@ -220,8 +194,8 @@ def read_arrays(path: str | os.PathLike, *keys: str) -> dict[str, np.ndarray]:
     """
     import numpy as np
 
-    with _damage(path):
-        _check_sums(path)  # which numpy looks at only where it reads to the end
+    with damage(path):
+        check_sums(path)  # which numpy looks at only where it reads to the end
         with np.load(path, allow_pickle=False) as file:
             arrays = {key: file[key] for key in file.files}
         for key in keys:
@@ -229,7 +203,7 @@ def read_arrays(path: str | os.PathLike, *keys: str) -> dict[str, np.ndarray]:
         return arrays
 
 
-def _check_sums(path: str | os.PathLike) -> None:
+def check_sums(path: str | os.PathLike) -> None:
     """Raise unless a zip file has as many members as it says, each with the right checksum."""
     with zipfile.ZipFile(path) as file:
         if damaged := file.testzip():
@@ -243,7 +217,7 @@ def _check_sums(path: str | os.PathLike) -> None:
 
 
 @contextmanager
-def _damage(path: str | os.PathLike) -> Iterator[None]:
+def damage(path: str | os.PathLike) -> Iterator[None]:
     """Say in one sentence that a file of ours is damaged, and what helps."""
     try:
         yield

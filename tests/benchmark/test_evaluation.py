@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from vmm.benchmark.evaluation import evaluate_clustering, evaluate_leiden
+from vmm.benchmark.evaluation.clustering import evaluate_clustering, evaluate_leiden
 from vmm.benchmark.metrics.records import CLUSTERING_METRICS
 from vmm.data import CellData
 from vmm.io import write_json
@@ -25,7 +25,7 @@ def folder(tmp_path, monkeypatch):
         genes=np.array(["x", "y", "z"]),
         cells=np.arange(50).astype(str),
     )
-    monkeypatch.setattr("vmm.benchmark.evaluation.load", lambda path: cells)
+    monkeypatch.setattr("vmm.benchmark.evaluation.clustering.load", lambda path: cells)
 
     def make(method: str, status: str = "ok", probabilities: bool = True):
         path = tmp_path / method

@@ -6,11 +6,16 @@ from collections import Counter
 from pathlib import Path
 
 import pytest
+import yaml
 
 from vmm.benchmark import grid
 from vmm.benchmark.config import complete, load
-from vmm.benchmark.grid import Job, Ladder
+from vmm.benchmark.grid import Ladder
+from vmm.benchmark.job import Job
 from vmm.benchmark.methods.records import METHODS
+from vmm.benchmark.setting import CHOSEN, Setting
+from vmm.benchmark.spec import PriorSpec, Spec
+from vmm.models.records import CellNetworks, ImageNetworks
 
 ROOT = Path(__file__).resolve().parents[2]
 CELLS = ["cortex", "pbmc", "lung_atlas", "split_seq"]
@@ -83,9 +88,9 @@ def test_rows_of_the_papers_tables(paper):
         3: 4 * 10 * (2 + 7),
         4: 4 * 10 * 7,
     }
-    settings = Counter(job.setting for job in jobs[3])
+    settings = Counter(str(job.setting) for job in jobs[3])
     assert settings == {"chosen": 80, "leiden": 280}
-    assert grid.row_of(jobs[4][0]) == {
+    assert jobs[4][0].row == {
         "dataset": "cortex",
         "model": "scvi-tools",
         "prior": "StandardNormal",
@@ -104,9 +109,9 @@ def test_leiden_left_out():
 
 def test_table_1_is_fashion_mnist_stopped_by_its_elbo(paper):
     jobs = grid.experiment_jobs(paper, "elbo_surgery")
-    assert {(job.dataset, job.setting) for job in jobs} == {("fashion_mnist", "b256-elbo")}
+    assert {(job.dataset, str(job.setting)) for job in jobs} == {("fashion_mnist", "b256-elbo")}
     spec = grid.spec(jobs[0], paper)
-    assert (spec["monitor"], spec["max_epochs"], spec["patience"]) == ("elbo", 500, 20)
+    assert (spec.monitor, spec.max_epochs, spec.patience) == ("elbo", 500, 20)
 
 
 def test_no_two_jobs_share_a_folder(paper):
@@ -116,7 +121,8 @@ def test_no_two_jobs_share_a_folder(paper):
 
 def test_every_method_of_the_grid_has_a_name(paper):
     for job in [*grid.training_jobs(paper), *grid.baseline_jobs(paper)]:
-        assert METHODS[job.kind][job.method][:2] == (job.model, job.prior)
+        record = METHODS[job.kind][job.method]
+        assert (record.model, record.prior) == (job.model, job.prior)
 
 
 # ---------------------------------------------------------------------------------- tuning
@@ -173,29 +179,31 @@ def test_only_cells_that_are_used_are_tuned():
 
 
 def test_specification_of_tuning(paper):
-    """The folder of a step says what the step adds to it."""
+    """Each step has a setting and a ratio of its own."""
     ladder = grid.ladders(paper, "lung_atlas")[1]
     spec = grid.ladder_spec(ladder, paper)
-    assert (spec["batch_size"], spec["trial"]) == (256, 0)
-    assert "setting" not in spec and "prior_learning_ratio" not in spec
-    assert (spec["model"], spec["prior"]) == ("scVI", "VampPriorMixture")
-    assert (spec["max_epochs"], spec["patience"], spec["monitor"]) == (10_000, 100, "elbo")
-    assert grid.tuning_setting(256, 2.5) == "b256-r2.5"
-    assert grid.tuning_setting(256, 10.0) == "b256-r10"
+    assert (spec.batch_size, spec.job.trial, spec.prior_learning_ratio) == (256, 0, None)
+    assert (spec.job.model, spec.job.prior) == ("scVI", "VampPriorMixture")
+    assert (spec.max_epochs, spec.patience, spec.monitor) == (10_000, 100, "elbo")
+    step = spec.at_ratio(2.5)
+    assert str(step.job.setting) == "b256-r2.5" and step.prior_learning_ratio == 2.5
+    assert Spec.of(step.plain()) == step
 
 
 def test_the_choice_fills_only_what_was_tuned():
     tuned = {"batch_size": 64, "prior_learning_ratio": 2.5, "criterion": "Total"}
-    open_, given = {"batch_size": None, "prior_learning_ratio": None}, {"batch_size": 16}
-    assert grid.with_choice({"x": 1} | open_, tuned) == {
-        "x": 1,
-        "batch_size": 64,
-        "prior_learning_ratio": 2.5,
-    }
-    assert grid.with_choice(open_ | given, tuned) == {
-        "batch_size": 16,
-        "prior_learning_ratio": 2.5,
-    }
+    given = {"batch_size": 16}
+
+    def filled(method, **settings):
+        config = small({"pbmc68k": settings}, tuning={}, cells={"methods": [method]})
+        spec = grid.spec(Job("cells", "pbmc68k", method, CHOSEN, 0), config).with_choice(tuned)
+        return spec.batch_size, spec.prior_learning_ratio
+
+    assert filled("vmm") == filled("gmm") == (64, 2.5)
+    assert filled("vmm", **given) == (16, 2.5)
+    assert filled("vmm", prior_learning_ratio=4) == (64, 4)
+    # A ratio means nothing to these.
+    assert filled("normal") == filled("vampprior") == filled("scvi_tools") == (64, None)
 
 
 # ------------------------------------------------------------------------------ specifications
@@ -208,48 +216,60 @@ def test_specification_of_an_image_model():
         batch_size={"batch_sizes": [16, 32]},
         image_clustering={"max_epochs": 6, "patience": 5},
     )
-    spec = grid.spec(Job("images", "digits", "vade", "b32-nmi", 1), config)
-    assert spec == {
-        "dataset": "digits",
-        "method": "vade",
-        "model": "VaDE",
-        "prior": "GaussianMixture",
-        "setting": "b32-nmi",
-        "trial": 1,
-        "seed": 3,
-        "n_components": 4,
-        "latent_dim": 3,
-        "hidden": [20, 9],
-        "learning_rate": 1e-4,
-        "batch_size": 32,
-        "prior_learning_ratio": 1,
-        "max_epochs": 6,
-        "patience": 5,
-        "monitor": "unmerged_nmi",
-        "precision": "float32",
+    job = Job("images", "digits", "vade", Setting(32, stop="nmi"), 1)
+    assert grid.spec(job, config) == Spec(
+        job=job,
+        seed=3,
+        networks=ImageNetworks(n_latent=3, hidden=(20, 9)),
+        learning_rate=1e-4,
+        batch_size=32,
+        max_epochs=6,
+        patience=5,
+        monitor="unmerged_nmi",
+        ours=PriorSpec(name="vade", n_components=4),
+        precision="float32",
+    )
+    vmm = grid.spec(Job("images", "digits", "vmm", Setting(16, stop="nmi"), 0), config)
+    assert (vmm.batch_size, vmm.ours.n_components, vmm.prior_learning_ratio) == (16, 8, 1)
+    assert vmm.ours.options == {
         "responsibility_gradient": True,
         "concentration_prior": "inverse_gamma",
         "wishart_scale": "paper",
-        "train_pseudo_inputs": True,
     }
-    vmm = grid.spec(Job("images", "digits", "vmm", "b16-nmi", 0), config)
-    assert (vmm["batch_size"], vmm["n_components"]) == (16, 8)
 
 
 def test_specification_of_a_cell_model():
     config = small({"pbmc68k": {"batch_size": 64, "likelihood": "nb"}}, tuning={}, cells={})
-    spec = grid.spec(Job("cells", "pbmc68k", "gmm", "chosen", 0), config)
-    assert (spec["batch_size"], spec["prior_learning_ratio"]) == (64, None)
-    assert (spec["likelihood"], spec["n_layers"], spec["n_hidden"]) == ("nb", 1, 128)
-    assert "hidden" not in spec and "vade_clusters" not in spec
+    spec = grid.spec(Job("cells", "pbmc68k", "gmm", CHOSEN, 0), config)
+    assert (spec.batch_size, spec.prior_learning_ratio) == (64, None)
+    assert spec.networks == CellNetworks(n_latent=10, n_layers=1, n_hidden=128, likelihood="nb")
+
+
+@pytest.mark.parametrize("kind", METHODS)
+def test_a_specification_has_only_what_its_model_uses(kind):
+    """So that a switch runs again only what it concerns; and it prints and reads itself."""
+    data = {"pbmc68k": {"batch_size": 64, "prior_learning_ratio": 2}, "digits": {}}
+    config = small(data, cells={}, image_clustering={})
+    dataset = {"cells": "pbmc68k", "images": "digits"}[kind]
+    setting = CHOSEN if kind == "cells" else Setting(256, stop="nmi")
+    for name, record in METHODS[kind].items():
+        spec = grid.spec(Job(kind, dataset, name, setting, 0), config)
+        plain = spec.plain()
+        assert Spec.of(plain) == spec and Spec.of(yaml.safe_load(yaml.safe_dump(plain))) == spec
+        prior = record.prior_record
+        assert ("ours" in plain) == ("precision" in plain) == record.is_ours
+        assert ("prior_learning_ratio" in plain) == bool(prior and prior.empirical_bayes)
+        if prior:
+            assert ("n_components" in plain["ours"]) == prior.clusters
+            assert tuple(plain["ours"]["options"]) == prior.options
 
 
 def test_batch_sizes_alone():
     """Figure 1 without Table 2 has its own length."""
     config = small({"digits": {}}, batch_size={"batch_sizes": [8], "max_epochs": 4})
     (first, _) = grid.training_jobs(config)
-    assert first == Job("images", "digits", "vmm", "b8-nmi", 0)
-    assert grid.spec(first, config)["max_epochs"] == 4
+    assert first == Job("images", "digits", "vmm", Setting(8, stop="nmi"), 0)
+    assert grid.spec(first, config).max_epochs == 4
     assert grid.clustering_jobs(config) == grid.training_jobs(config)
     assert grid.experiment_jobs(config, "cells") == []
 

@@ -86,7 +86,7 @@ def test_a_job_writes_its_folder(kind, method, prepared, tmp_path):
     result = json.loads((tmp_path / "run.json").read_text())
     assert result == json.loads(json.dumps(returned))
     assert result["status"] == "ok"
-    assert result["spec"] == make_spec(kind, method)
+    assert result["spec"] == make_spec(kind, method).plain()
     assert result["epochs"] == EPOCHS
     scores = [float(row["valid_elbo"]) for row in history]
     assert result["best_epoch"] == int(np.argmax(scores)) + 1
@@ -134,7 +134,7 @@ def test_switch_of_the_vampprior(prepared, tmp_path):
 def test_load_model_restores_the_job(kind, method, prepared, tmp_path):
     run(prepared, kind, method, tmp_path)
     model, data, tensors = load_model(tmp_path, *prepared[kind], device="cpu")
-    assert data.name == make_spec(kind, method)["dataset"]
+    assert data.name == make_spec(kind, method).job.dataset
     with torch.no_grad():
         mean = model.posterior(tensors.batch(torch.arange(len(tensors)))).mean
     np.testing.assert_allclose(mean.numpy(), read_latent(tmp_path)["embedding"], atol=1e-5)

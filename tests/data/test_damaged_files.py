@@ -10,7 +10,8 @@ import pytest
 from tiny_jobs import make_cells, make_spec, train, write
 
 from vmm.benchmark.best import best_model
-from vmm.benchmark.evaluation import evaluate_clustering, evaluate_elbo_surgery
+from vmm.benchmark.evaluation.clustering import evaluate_clustering
+from vmm.benchmark.evaluation.elbo_surgery import evaluate_elbo_surgery
 from vmm.benchmark.metrics.rows import read_rows, write_rows
 from vmm.benchmark.samples import load_model, prior_samples
 from vmm.benchmark.tuning import climb

@@ -189,9 +189,8 @@ def test_start_ends_with_the_first_step(tmp_path, monkeypatch):
     scale.main(200)
     files = scale.prepared(200)
     monkeypatch.setattr(scale, "prepared", lambda n_cells: files)
-    monkeypatch.setattr(
-        vmm.training, "take_step", vmm.training.steps.take_step
-    )  # restored afterwards
+    take_step = vmm.training.loop.take_step
+    monkeypatch.setattr(vmm.training.loop, "take_step", take_step)  # restored afterwards
     assert len(vmm.benchmark.jobs.load(files[0])) == 200
     with pytest.raises(FirstLapError):
         scale.first_step(lap)

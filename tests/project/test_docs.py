@@ -231,5 +231,9 @@ def test_files_beside_the_code_are_in_the_wheel():
     source = ROOT / "src"
     for file in (source / "vmm").rglob("*"):
         if file.is_file() and file.suffix != ".py" and "__pycache__" not in file.parts:
-            package = ".".join(file.parent.relative_to(source).parts)
-            assert any(fnmatch.fnmatch(file.name, p) for p in patterns.get(package, [])), file
+            folder = file.parent
+            while not (folder / "__init__.py").exists():
+                folder = folder.parent
+            package = ".".join(folder.relative_to(source).parts)
+            name = str(file.relative_to(folder))
+            assert any(fnmatch.fnmatch(name, p) for p in patterns.get(package, [])), file

@@ -121,9 +121,6 @@ def with_dependencies(names: list[str]) -> set[str]:
     return found
 
 
-@pytest.mark.xfail(
-    reason="files of more than one subject import more than a script of theirs needs"
-)
 @pytest.mark.parametrize(("script", "environment"), rules())
 def test_an_environment_has_what_its_scripts_import(script, environment):
     """Snakemake would take the package from its own environment, of whatever version."""

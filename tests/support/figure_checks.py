@@ -10,11 +10,11 @@ from vmm.benchmark.methods.records import METHODS
 
 
 def _row(dataset, method, setting, trial, metric, value, status="ok", kind="images") -> dict:
-    model, prior, _ = METHODS[kind][method]
+    record = METHODS[kind][method]
     return {
         "dataset": dataset,
-        "model": model,
-        "prior": prior,
+        "model": record.model,
+        "prior": record.prior,
         "setting": setting,
         "trial": trial,
         "metric": metric,

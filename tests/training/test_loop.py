@@ -222,7 +222,7 @@ def test_batches_are_fresh_orders_of_the_training_rows(monkeypatch):
     steps: list[Tensor] = []
     step = vmm.training.steps.variational_step
     monkeypatch.setattr(
-        vmm.training,
+        vmm.training.steps,
         "variational_step",
         lambda model, optimizer, batch, *rest: (
             steps.append(batch.clone()) or step(model, optimizer, batch, *rest)

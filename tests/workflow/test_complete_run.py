@@ -134,7 +134,7 @@ def test_rows_are_those_of_the_grid(finished, config, name, metrics):
         "elbo_surgery": grid.experiment_jobs(config, "elbo_surgery"),
         "integration": grid.experiment_jobs(config, "cells"),
     }[name]
-    expected = {(*grid.row_of(job).values(), metric) for job in jobs for metric in metrics}
+    expected = {(*job.row.values(), metric) for job in jobs for metric in metrics}
     rows = finished.rows(name)
     columns = ["dataset", "model", "prior", "setting", "trial", "metric"]
     found = list(rows[columns].itertuples(index=False, name=None))

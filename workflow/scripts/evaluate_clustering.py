@@ -3,7 +3,7 @@
 from _script import folders, job
 
 with job(snakemake):
-    from vmm.benchmark.evaluation import evaluate_clustering, evaluate_leiden
+    from vmm.benchmark.evaluation.clustering import evaluate_clustering, evaluate_leiden
     from vmm.benchmark.metrics.rows import concatenate_rows, write_rows
 
     data, embeddings = snakemake.input.data, folders(snakemake.input.embeddings)

@@ -5,7 +5,7 @@ from pathlib import Path
 from _script import job
 
 with job(snakemake):
-    from vmm.benchmark.evaluation import evaluate_elbo_surgery
+    from vmm.benchmark.evaluation.elbo_surgery import evaluate_elbo_surgery
     from vmm.benchmark.metrics.rows import write_rows
 
     rows = evaluate_elbo_surgery(

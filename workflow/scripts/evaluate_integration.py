@@ -4,7 +4,7 @@ from _script import folders, job, share_compiled_programs
 
 share_compiled_programs()
 with job(snakemake):
-    from vmm.benchmark.evaluation import evaluate_integration
+    from vmm.benchmark.evaluation.integration import evaluate_integration
     from vmm.benchmark.metrics.rows import write_rows
 
     rows = evaluate_integration(

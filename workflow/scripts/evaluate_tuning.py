@@ -4,7 +4,8 @@ from _script import job, share_compiled_programs
 
 share_compiled_programs()
 with job(snakemake):
-    from vmm.benchmark.evaluation import evaluate_clustering, evaluate_integration
+    from vmm.benchmark.evaluation.clustering import evaluate_clustering
+    from vmm.benchmark.evaluation.integration import evaluate_integration
     from vmm.benchmark.metrics.rows import concatenate_rows, write_rows
     from vmm.io import read_json
 

@@ -15,9 +15,10 @@ from vmm.benchmark.job import Job
 from vmm.benchmark.spec import Spec
 from vmm.data.containers import load
 from vmm.device import resolve_device
-from vmm.io import atomic, read_arrays, remove_leftovers, write_json, write_tensors
+from vmm.io import atomic, read_arrays, remove_leftovers, write_json
 from vmm.lazy import resolve
 from vmm.progress import progress as show_progress
+from vmm.tensor_files import write_tensors
 from vmm.versions import installed
 
 if TYPE_CHECKING:

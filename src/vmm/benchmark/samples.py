@@ -12,10 +12,11 @@ from vmm.benchmark.ours import build_model
 from vmm.benchmark.spec import Spec
 from vmm.data.containers import CellData, ImageData, load
 from vmm.device import resolve_device
-from vmm.io import atomic, read_arrays, read_json, read_tensors
+from vmm.io import atomic, read_arrays, read_json
 from vmm.models.base import LatentVariableModel
 from vmm.models.tensors import Tensors, to_tensors
 from vmm.numerics.seeds import seed_of
+from vmm.tensor_files import read_tensors
 
 SAMPLES_PER_CLUSTER = 10
 

@@ -148,7 +148,9 @@ class SCVI(
         """Return the networks and the prior that training starts from."""
         generator = torch.Generator().manual_seed(seed_of(self._seed, 0, "network"))
         networks = CountVAE.for_data(cells, self._sizes, generator)
-        start_prior(networks, self._prior, self._n_components, cells, train, self._seed)
+        start_prior(
+            networks, self._prior, self._n_components, cells, train, self._seed, dataset="adata"
+        )
         return networks.to(cells.device)
 
     @classmethod

@@ -7,8 +7,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vmm.errors import InputError
-from vmm.io import read_tensors, write_tensors
 from vmm.progress import say
+from vmm.tensor_files import read_tensors, write_tensors
 
 if TYPE_CHECKING:
     from vmm.training.loop import Trainer

@@ -72,7 +72,7 @@ def test_places_that_are_no_configuration(tmp_path, monkeypatch):
     assert_one_sentence(absent, "no.yaml: cannot be read (No such file or directory)")
     assert_one_sentence(folder, ".: cannot be read (Is a directory)")
     assert_one_sentence(
-        program(check_configuration), "one of the arguments --docs file is required"
+        program(check_configuration), "one of the arguments --docs --schema file is required"
     )
     assert listing(tmp_path) == {}
 

@@ -8,9 +8,9 @@ from pathlib import Path
 import pytest
 import yaml
 
-from vmm.benchmark import config as configuration
 from vmm.benchmark.config import check_files, complete, load, schema
 from vmm.benchmark.config.__main__ import main
+from vmm.benchmark.config.schema import resolve
 from vmm.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -448,7 +448,7 @@ def test_the_reference_is_that_of_the_schema(capsys):
 def nodes(node: dict, path: str = ""):
     """Yield every key of the schema with its node."""
     for key, child in node.get("properties", {}).items():
-        child = configuration._resolve(child)
+        child = resolve(child)
         yield f"{path}{key}", child
         yield from nodes(child, f"{path}{key}.")
 

@@ -119,9 +119,7 @@ def test_tables_and_recommendation_escape_them(tmp_path):
                                       "leiden_resolution": None}},
         }
     )  # fmt: skip
-    jobs = [
-        grid.row_of(one) | {"dataset": name} for one in grid.table_jobs(config, 3) for name in NAMES
-    ]
+    jobs = [one.row | {"dataset": name} for one in grid.table_jobs(config, 3) for name in NAMES]
     rows = concatenate_rows(
         rows_from_scores(one, {metric: 0.5 + 0.01 * one["trial"] for metric in CLUSTERING_METRICS})
         for one in jobs

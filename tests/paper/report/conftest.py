@@ -14,6 +14,7 @@ import pytest
 
 from vmm.benchmark import config as configuration
 from vmm.benchmark import grid
+from vmm.benchmark.job import Job
 from vmm.benchmark.metrics.records import (
     CLUSTERING_METRICS,
     ELBO_METRICS,
@@ -21,6 +22,7 @@ from vmm.benchmark.metrics.records import (
     NEED_BATCHES,
 )
 from vmm.benchmark.metrics.rows import concatenate_rows, rows_from_scores, write_rows
+from vmm.benchmark.setting import Setting
 from vmm.io import write_json
 from vmm.paper.comparison import comparison, write_comparison
 from vmm.paper.recommendation import recommend, write_recommendation
@@ -85,12 +87,12 @@ def config_of(**changes: Any) -> dict[str, Any]:
     return configuration.complete(copy.deepcopy({**CONFIG, **changes}))
 
 
-def score(job: grid.Job, place: int) -> float:
+def score(job: Job, place: int) -> float:
     """Return a value that depends on method, trial and metric; the VMM is best."""
     return 0.5 + 0.2 * (job.method == "vmm") + 0.01 * job.trial + 0.001 * place
 
 
-def rows_of(jobs: list[grid.Job], metrics: list[str], single_batch: bool = False) -> pd.DataFrame:
+def rows_of(jobs: list[Job], metrics: list[str], single_batch: bool = False) -> pd.DataFrame:
     """Return the rows of jobs; with a single batch some metrics do not apply."""
     parts = []
     for job in jobs:
@@ -101,17 +103,17 @@ def rows_of(jobs: list[grid.Job], metrics: list[str], single_batch: bool = False
             else score(job, place)
             for place, metric in enumerate(metrics)
         }
-        parts.append(rows_from_scores(grid.row_of(job), scores))
+        parts.append(rows_from_scores(job.row, scores))
     return concatenate_rows(parts)
 
 
-def write_run_json(folder: Path, job: grid.Job, setting: str = "") -> None:
+def write_run_json(folder: Path, job: Job, setting: str = "") -> None:
     """Write the `run.json` of a model or an embedding."""
     status = SINGLE if job.method == "harmony" else "ok"
     run = {"status": status, "seconds": 10.0, "device": "cpu", "peak_memory_mb": 300.0}
     if job.method not in ("pca", "harmony"):
         run |= {"epochs": 20 + job.trial, "best_epoch": 15, "utilized_clusters": 11}
-    spec = grid.row_of(job) | {"method": job.method, "setting": setting or job.setting}
+    spec = job.row | {"method": job.method, "setting": setting or str(job.setting)}
     versions = {"torch": "2.13.0", "numpy": "2.4.6"}
     write_json(folder / "run.json", run | {"versions": versions, "spec": spec})
 
@@ -158,7 +160,7 @@ def _write_tables(folder: Path, config: dict[str, Any]) -> None:
     for name, frame in rows.items():
         write_rows(frame, folder / f"metrics/{name}.csv")
     sources = {1: "elbo_surgery", 2: "clustering", 3: "clustering", 4: "integration"}
-    grids = {n: [grid.row_of(job) for job in grid.table_jobs(config, n)] for n in sources}
+    grids = {n: [job.row for job in grid.table_jobs(config, n)] for n in sources}
     grids = {number: jobs for number, jobs in grids.items() if jobs}
     of_table = {number: rows[sources[number]] for number in grids}
     for number, jobs in grids.items():
@@ -177,8 +179,8 @@ def _write_tuning(folder: Path, config: dict[str, Any]) -> None:
         for step in grid.ladders(config, name):
             write_json(folder / f"tuning/{name}/b{step.batch_size}_trial_{step.trial}.json", {})
             for ratio in step.ratios:
-                setting = grid.tuning_setting(step.batch_size, ratio)
-                job = grid.Job("cells", name, "vmm", setting, step.trial)
+                setting = Setting(step.batch_size, ratio)
+                job = Job("cells", name, "vmm", setting, step.trial)
                 write_run_json(folder / job.folder, job)
         table = [
             {"setting": "b64-r1", "Bio conservation": 0.61, "Utilized clusters": 9.0, "trials": 1},

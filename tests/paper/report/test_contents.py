@@ -10,7 +10,7 @@ from vmm.paper.report import contents
 
 def test_curves_are_those_of_clustering_where_a_data_set_has_several_experiments(config):
     jobs = contents.curve_jobs(config, "mnist")
-    assert {(job.method, job.setting) for job in jobs} == {
+    assert {(job.method, str(job.setting)) for job in jobs} == {
         ("vampprior", "b256-nmi"),
         ("vmm", "b256-nmi"),
     }
@@ -21,9 +21,9 @@ def test_curves_are_those_of_clustering_where_a_data_set_has_several_experiments
 def test_curves_of_a_run_on_batch_sizes_alone(config):
     sizes = {"datasets": ["mnist"], "batch_sizes": [128, 512], "max_epochs": 1, "patience": 1}
     config["experiments"] = {"batch_size": sizes}
-    assert {job.setting for job in contents.curve_jobs(config, "mnist")} == {"b128-nmi"}
+    assert {str(job.setting) for job in contents.curve_jobs(config, "mnist")} == {"b128-nmi"}
     config["datasets"]["mnist"]["batch_size"] = 512
-    assert {job.setting for job in contents.curve_jobs(config, "mnist")} == {"b512-nmi"}
+    assert {str(job.setting) for job in contents.curve_jobs(config, "mnist")} == {"b512-nmi"}
 
 
 def test_every_model_of_a_figure_of_curves_is_trained(config):

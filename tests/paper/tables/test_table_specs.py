@@ -74,7 +74,7 @@ def test_order_and_rule():
         RowKey("Harmony", "none", "chosen"),
     ]
     ordered = sorted(keys, key=lambda key: row_order("cells", key))
-    assert [row_label("cells", key) for key in ordered] == [
+    assert [row_label(key) for key in ordered] == [
         "scvi-tools N(0, I)",
         "VMM",
         "new thing",
