@@ -54,7 +54,7 @@ HARMLESS: dict[str, tuple[Callable, np.ndarray, list[str], dict]] = {
     "counts of a million, nb": (cells, POISSON // 3 * 10**6, PRIORS, {"likelihood": "nb"}),
     "a single count in all": (cells, NOTHING_BUT_ONE, PRIORS, {}),
     "more dimensions than cells": (
-        cells, POISSON[:12], PRIORS, {"latent_dim": 40, "n_components": 4, "batch_size": 4}),
+        cells, POISSON[:12], PRIORS, {"n_latent": 40, "n_components": 4, "batch_size": 4}),
     "more components than cells": (
         cells, POISSON[:12], ["gmm"], {"n_components": 50, "batch_size": 4}),
     "as many components as cells": (
@@ -62,7 +62,7 @@ HARMLESS: dict[str, tuple[Callable, np.ndarray, list[str], dict]] = {
     "two cells to train on": (cells, POISSON[:3], ["gmm", "vmm"], {"n_components": 2}),
     "clusters that die": (cells, POISSON, ["gmm", "vmm"], {"prior_learning_ratio": 1e3}),
     "more dimensions than images": (
-        images, THREE_IMAGES[:15], [*PRIORS, "vade"], {"latent_dim": 30, "batch_size": 4}),
+        images, THREE_IMAGES[:15], [*PRIORS, "vade"], {"n_latent": 30, "batch_size": 4}),
     "images that are all the same": (images, GREY, [*PRIORS, "vade"], {"learning_rate": 0.03}),
     "three images again and again": (images, THREE_IMAGES, [*PRIORS, "vade"], {}),
 }  # fmt: skip

@@ -32,9 +32,9 @@ from vmm.benchmark.jobs import train_trials
 from vmm.benchmark.methods.records import METHODS, OURS, Method, method_of
 from vmm.benchmark.samples import load_model
 from vmm.data.containers import load
-from vmm.io import read_tensors
 from vmm.lazy import resolve
 from vmm.priors.records import PRIORS
+from vmm.tensor_files import read_tensors
 from vmm.testing.examples import EPOCHS, K, make_cells, make_images, make_spec, write
 
 TRAINED = {"weights.pt", "latent.npz", "history.csv", "run.json"}
@@ -170,7 +170,7 @@ class MethodContract:
         last = _history(folder)[-1]
         assert last["epoch"] == str(run["epochs"]) and not math.isfinite(float(last["valid_elbo"]))
         assert all(np.isfinite(array).all() for array in _latent(folder).values())
-        weights = read_tensors(folder / "weights.pt", torch.device("cpu"))
+        weights = read_tensors(folder / "weights.pt")
         assert all(torch.isfinite(value).all() for value in weights.values() if value.numel())
 
     def test_trials_at_once_are_those_alone(
@@ -259,9 +259,7 @@ def _assert_same(first: Path, second: Path, method: Method) -> None:
     for key in latent:
         np.testing.assert_array_equal(latent[key], other[key])
     if method.trains:
-        weights, others = (
-            read_tensors(f / "weights.pt", torch.device("cpu")) for f in (first, second)
-        )
+        weights, others = (read_tensors(folder / "weights.pt") for folder in (first, second))
         assert weights.keys() == others.keys()
         assert all(torch.equal(weights[key], others[key]) for key in weights)
         histories = [[{**row, "seconds": ""} for row in _history(f)] for f in (first, second)]
