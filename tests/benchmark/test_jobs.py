@@ -68,7 +68,7 @@ def test_monitoring_unmerged_nmi(prepared, tmp_path):
 @pytest.mark.parametrize("method", ["gmm", "vmm"])
 @pytest.mark.parametrize("kind", ["images", "cells"])
 def test_switches_reach_the_prior(kind, method, prepared, tmp_path):
-    """SPEC 6.1 and 6.2: another switch, another result."""
+    """Another switch, another result."""
     run(prepared, kind, method, tmp_path / "default")
     for switch in ({"responsibility_gradient": False}, {"concentration_prior": "gamma"}):
         folder = tmp_path / next(iter(switch))
@@ -78,7 +78,7 @@ def test_switches_reach_the_prior(kind, method, prepared, tmp_path):
 
 
 def test_switch_of_the_vampprior(prepared, tmp_path):
-    """SPEC 6.4: pseudo-inputs that are never trained stay the training cells' counts."""
+    """Pseudo-inputs that are never trained stay the training cells' counts."""
     run(prepared, "cells", "vampprior", tmp_path, train_pseudo_inputs=False)
     u = read_weights(tmp_path)["prior.pseudo_inputs"]
     counts = torch.nn.functional.softplus(u[:, :12]) - 1
@@ -101,7 +101,7 @@ def test_another_seed_or_trial_is_another_model(change, prepared, tmp_path):
 
 @pytest.mark.parametrize("kind", ["images", "cells"])
 def test_all_our_models_of_a_trial_start_from_the_same_network(kind, prepared):
-    """SPEC 4: the network initialisation is shared within a trial and differs between trials."""
+    """The network initialisation is shared within a trial and differs between trials."""
     data = to_tensors(load(prepared[kind][0]), torch.device("cpu"))
     train, _ = vmm.benchmark.jobs.read_split(prepared[kind][1])
 
@@ -128,7 +128,7 @@ def test_all_our_models_of_a_trial_start_from_the_same_network(kind, prepared):
 
 @pytest.mark.parametrize("method", ["vampprior", "vmm"])
 def test_pseudo_inputs_start_at_different_training_points(method, prepared):
-    """SPEC 1: drawn without replacement, from the training rows."""
+    """Drawn without replacement, from the training rows."""
     data = to_tensors(load(prepared["images"][0]), torch.device("cpu"))
     train, _ = vmm.benchmark.jobs.read_split(prepared["images"][1])
     spec = make_spec("images", method, n_components=len(train))
