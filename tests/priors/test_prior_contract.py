@@ -50,7 +50,7 @@ class OneNormal(Prior):
 
 
 ONE = PriorRecord(
-    "one",
+    "outsiders",
     f"{__name__}:OneNormal",
     "N(m, s²)",
     "#123456",

@@ -19,6 +19,7 @@ from vmm.data.h5ad import read_h5ad
 from vmm.data.supplied import supplied
 from vmm.errors import InputError
 from vmm.io import atomic, remove_leftovers
+from vmm.priors.records import PRIORS
 
 if TYPE_CHECKING:
     import anndata
@@ -70,7 +71,7 @@ def fit_file(options: argparse.Namespace) -> None:
     _say(f"Reading {path}")
     cells = read_cells(options)
     n_train = cells.adata.n_obs - max(1, round(0.1 * cells.adata.n_obs))
-    if options.prior != "gmm" and options.n_components > n_train:
+    if PRIORS[options.prior].starts_from_data and options.n_components > n_train:
         raise InputError(
             f"{path} has {n_train} cells to train on, fewer than --n-components "
             f"{options.n_components}; use at most {n_train}."

@@ -11,6 +11,7 @@ import yaml
 from vmm.benchmark.config import check_files, complete, load, schema
 from vmm.benchmark.config.__main__ import main
 from vmm.benchmark.config.schema import resolve
+from vmm.benchmark.methods.records import names
 from vmm.errors import InputError
 
 ROOT = Path(__file__).resolve().parents[3]
@@ -253,8 +254,8 @@ MISTAKES = {
     ),
     "unknown method": (
         of({}, "digits", image_clustering={"methods": ["vnm"]}),
-        "experiments.image_clustering.methods[0] is 'vnm', but must be one of vampprior, vade, "
-        "gmm, vmm",
+        "experiments.image_clustering.methods[0] is 'vnm', but must be one of "
+        + ", ".join(names("images", clusters=True)),
     ),
     "a method twice": (
         of({}, "digits", image_clustering={"methods": ["vmm", "vmm"]}),
