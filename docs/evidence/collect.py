@@ -103,7 +103,7 @@ def trainings() -> pd.DataFrame:
                 lines.append(
                     {
                         "dataset": dataset_label(spec["dataset"]),
-                        "method": METHODS["cells"][method_of(spec["model"], spec["prior"])].label,
+                        "method": method_of(spec["model"], spec["prior"]).label,
                         "best": done["best_epoch"],
                         "cut": done["epochs"] >= spec["max_epochs"],
                         "ok": done["status"] == "ok",
@@ -208,7 +208,7 @@ def _switch_line(switch, dataset, model, prior, metric, values, default) -> dict
     return {
         "switch": switch,
         "data set": dataset,
-        "prior": METHODS["images" if model == "VAE" else "cells"][method_of(model, prior)].label,
+        "prior": method_of(model, prior).label,
         "metric": metric,
         "default": f"{default}: {values[default].mean():.3f} ± {values[default].std():.3f}",
         "other": f"{other}: {values[other].mean():.3f} ± {values[other].std():.3f}",
