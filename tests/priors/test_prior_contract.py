@@ -13,7 +13,7 @@ from vmm.numerics.gaussians import DiagonalNormal
 from vmm.priors.base import Prior
 from vmm.priors.mixture import GaussianMixture
 from vmm.priors.records import PRIORS, PriorRecord
-from vmm.testing.priors import PriorContract, _diagonal
+from vmm.testing.priors import PriorContract, diagonal
 
 
 class TestRegistered(PriorContract):
@@ -194,7 +194,7 @@ FAULTS = [
 def check(test: str, record: PriorRecord) -> None:
     """Run one test of the contract."""
     function = getattr(PriorContract(), test)
-    values = {"record": record, "family": _diagonal, "dtype": torch.float64}
+    values = {"record": record, "family": diagonal, "dtype": torch.float64}
     function(**{name: values[name] for name in inspect.signature(function).parameters})
 
 

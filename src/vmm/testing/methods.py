@@ -31,7 +31,7 @@ from vmm.benchmark.embed import embed_cells
 from vmm.benchmark.jobs import train_trials
 from vmm.benchmark.methods.records import METHODS, OURS, Method, method_of
 from vmm.benchmark.samples import load_model
-from vmm.data.containers import load
+from vmm.data.containers import CellData, load
 from vmm.lazy import resolve
 from vmm.priors.records import PRIORS
 from vmm.tensor_files import read_tensors
@@ -108,7 +108,8 @@ class MethodContract:
         self, method: Method, prepared: tuple[Path, Path], tmp_path: Path
     ) -> None:
         """Embedding and, if it clusters, probabilities; history; run.json; no checkpoint."""
-        folder, rows = tmp_path / "model", []
+        folder = tmp_path / "model"
+        rows: list[dict[str, float]] = []
         returned = _run(method, prepared, folder, progress=rows.append)
         assert _names(folder) == (TRAINED if method.trains else EMBEDDED)
         run = json.loads((folder / "run.json").read_text())
@@ -118,8 +119,7 @@ class MethodContract:
         assert run["versions"]["torch"] == torch.__version__
         _check_latent(_latent(folder), len(load(prepared[0])), method)
         if method.needs_batches:
-            uncorrected = principal_components(load(prepared[0]))
-            assert not np.array_equal(_latent(folder)["embedding"], uncorrected)
+            assert not np.array_equal(_latent(folder)["embedding"], _uncorrected(prepared[0]))
         if not method.trains:
             return
         assert run == json.loads(json.dumps(returned))
@@ -155,8 +155,7 @@ class MethodContract:
         embedding = _latent(tmp_path / "model")["embedding"]
         assert np.isfinite(embedding).all()
         if method.needs_batches:
-            uncorrected = principal_components(load(prepared[0]))
-            np.testing.assert_array_equal(embedding, uncorrected)
+            np.testing.assert_array_equal(embedding, _uncorrected(prepared[0]))
 
     def test_a_diverged_training_says_so(
         self, method: Method, prepared: tuple[Path, Path], tmp_path: Path
@@ -235,6 +234,13 @@ def _run(
         return train_trials(data, [split], [spec], [folder], "cpu", [progress])[0]
     embed_cells(data, [method.name], [0], lambda name, trial: folder, seed=5)
     return json.loads((folder / "run.json").read_text())
+
+
+def _uncorrected(path: Path) -> np.ndarray:
+    """Return the principal components of prepared cells."""
+    data = load(path)
+    assert isinstance(data, CellData)
+    return principal_components(data)
 
 
 def _check_latent(latent: dict[str, np.ndarray], n: int, method: Method) -> None:

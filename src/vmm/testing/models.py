@@ -253,12 +253,12 @@ class ModelContract:
         noises = [_noise(model, seed) for seed, model in enumerate(alone)]
         batch, noise = _stack(batches), _stack(noises)
         each = zip(alone, batches, noises, strict=True)
-        values = [model.elbo(*given, training) for model, *given in each]
+        values = [model.elbo(one, own, training) for model, one, own in each]
         self._compare(stacked, alone, stacked.elbo(batch, noise, training), values)
         if alone[0].prior.empirical_bayes_parameters():
             z_noise = draw(5, 3, N, P)
-            each = zip(alone, batches, z_noise, strict=True)
-            losses = [model.prior_loss(*given) for model, *given in each]
+            steps = zip(alone, batches, z_noise, strict=True)
+            losses = [model.prior_loss(one, own) for model, one, own in steps]
             self._compare(stacked, alone, stacked.prior_loss(batch, z_noise), losses)
 
     @staticmethod
@@ -280,8 +280,8 @@ class ModelContract:
         for gradient, *singles in zip(gradients, *expected, strict=True):
             torch.testing.assert_close(gradient, torch.stack(singles), rtol=1e-7, atol=1e-7)
         for name, value in stacked.tensors.items():
-            singles = torch.stack([model.state_dict()[name] for model in alone])
-            torch.testing.assert_close(value.detach(), singles, rtol=1e-9, atol=1e-9)
+            held = torch.stack([model.state_dict()[name] for model in alone])
+            torch.testing.assert_close(value.detach(), held, rtol=1e-9, atol=1e-9)
 
     # Fitting and saving
 

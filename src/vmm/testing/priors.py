@@ -41,11 +41,13 @@ Family = Callable[[Tensor, Tensor], Normal]
 """Maps means (..., p) and unconstrained scales (..., p, p) to posteriors."""
 
 
-def _diagonal(mean: Tensor, raw: Tensor) -> DiagonalNormal:
+def diagonal(mean: Tensor, raw: Tensor) -> DiagonalNormal:
+    """Return diagonal normals; the diagonals of `raw` count."""
     return DiagonalNormal(mean, _scale(raw))
 
 
-def _full_rank(mean: Tensor, raw: Tensor) -> FullRankNormal:
+def full_rank(mean: Tensor, raw: Tensor) -> FullRankNormal:
+    """Return full-rank normals; the lower triangles of `raw` count."""
     return FullRankNormal(mean, 0.3 * raw.tril(-1) + torch.diag_embed(_scale(raw)))
 
 
@@ -74,7 +76,7 @@ class PriorContract:
         """Return the record; to be overridden."""
         raise NotImplementedError("define the fixture `record`: it returns the record to test")
 
-    @pytest.fixture(params=[_diagonal, _full_rank], ids=["diagonal", "full-rank"])
+    @pytest.fixture(params=[diagonal, full_rank], ids=["diagonal", "full-rank"])
     def family(self, request: pytest.FixtureRequest) -> Family:
         """Return what makes posteriors, of points and of pseudo-inputs."""
         return request.param
@@ -353,12 +355,12 @@ class PriorContract:
                 prior.start_from(z, 0)
             return
         assert asked.learning_rate > 0 and isinstance(asked.epochs, int) and asked.epochs > 0
-        before = prior.log_prob(z, encoder(_diagonal)).mean()
+        before = prior.log_prob(z, encoder(diagonal)).mean()
         again.start_from(z, 0)  # what is imported may use the global state
         with global_state_untouched():
             prior.start_from(z, 0)
         assert _same(prior.state_dict(), again.state_dict())
-        assert prior.log_prob(z, encoder(_diagonal)).mean() > before
+        assert prior.log_prob(z, encoder(diagonal)).mean() > before
 
     def test_hyperparameters_can_be_read(self, record: PriorRecord) -> None:
         """They are finite numbers with a name."""
