@@ -12,6 +12,8 @@ from vmm.priors.base import Encode, Prior
 class StandardNormal(Prior):
     """The prior N(0, I); its KL is analytic."""
 
+    is_standard_normal = True
+
     def log_prob(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return log N(z; 0, I), shape (N,)."""
         return -0.5 * (z.square().sum(-1) + self.latent_dim * LOG_2PI)
