@@ -13,13 +13,7 @@ INSTALL_API = f"install {DISTRIBUTION} with its extra 'api', such as by pip inst
 
 
 def installed(*packages: str) -> dict[str, str]:
-    """Return the versions of Python, of this package as "vmm", and of those of these.
-
-    Parameters
-    ----------
-    *packages : str
-        Names on the package index; those that are not installed are left out.
-    """
+    """Return the versions of Python, of this package as "vmm", and of these that are installed."""
     found = {"python": platform.python_version()}
     for name, distribution in [("vmm", DISTRIBUTION), *((name, name) for name in packages)]:
         try:

@@ -2,10 +2,10 @@
 
 import numpy as np
 import pytest
+from metric_names import CLUSTERING_METRICS
 from scipy.sparse import csr_matrix
 
 from vmm.benchmark.evaluation.clustering import evaluate_clustering, evaluate_leiden
-from vmm.benchmark.metrics.records import CLUSTERING_METRICS
 from vmm.data import CellData
 from vmm.io import write_json
 

@@ -74,8 +74,7 @@ def run_climb(tmp_path, ratios, n_types, n_trials=1, learning_rate=1e-3, **chang
 
 
 def test_ratios_ascend_until_there_are_too_few_clusters(trained, tmp_path):
-    """SPEC 4: on the first ratio with fewer clusters than cell types the climb ends; with as many,
-    it goes on."""
+    """The climb ends at the first ratio with fewer clusters than cell types, not at as many."""
     clusters, ratios = trained
     clusters |= {1.0: 20, 2.5: 7, 5.0: 6, 10.0: 30}
     steps = run_climb(tmp_path, [10.0, 1.0, 5.0, 2.5], n_types=7)

@@ -268,7 +268,7 @@ def test_vade_fits_its_prior_with_the_networks():
 
 
 def test_vade_starts_from_a_fitted_mixture():
-    """Π, μ, Λ of scikit-learn's full-covariance mixture (reg_covar 1e-3) of the samples."""
+    """π, μ, Λ: scikit-learn's full-covariance mixture (reg_covar 1e-3) of the samples."""
     rng = np.random.default_rng(3)
     centres = np.array([[4.0, 0, 0], [-4, 0, 0], [0, 5, 0]])
     mixing = np.array([[0.5, 0, 0], [0.2, 0.3, 0], [0, 0.1, 0.4]])

@@ -7,7 +7,7 @@ from matplotlib.colors import to_hex
 from vmm.errors import InputError
 from vmm.plots.clusters import describe_clusters, letters
 from vmm.plots.colours import SINGLE, TYPE_PALETTE, batch_colours, category_colours, tint
-from vmm.plots.mde import mde_figure
+from vmm.plots.mde_figure import mde_figure
 from vmm.plots.style import save
 
 ROWS = ("N(0, I)", "GMM", "VMM")

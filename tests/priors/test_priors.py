@@ -77,7 +77,7 @@ def reference_cholesky(raw: Tensor) -> Tensor:
 
 @dataclass
 class Reference:
-    """An independent computation of one prior.
+    """An independent computation of everything that the paper says about one prior.
 
     `weights` (K,), `mean` (K, p), `covariance` S_j (K, p, p), `precision` Λ_j (K, p, p), `alpha`.
     """
@@ -92,7 +92,7 @@ class Reference:
 
     @classmethod
     def of(cls, prior, encode=None) -> Reference:
-        """Transform the raw parameters of `prior`."""
+        """Read the raw parameters of `prior` and make of them what they stand for."""
         if isinstance(prior, GaussianMixture):
             mean = prior.means
             covariance = torch.zeros(*mean.shape, mean.shape[-1], dtype=mean.dtype)
@@ -310,7 +310,7 @@ def test_wishart(k, p):
 
 
 def test_wishart_is_a_density_over_the_precision_and_not_over_its_factor():
-    """For p = 1 it integrates to 1 over Λ, and has the mean K^{1/p} = K."""
+    """For p = 1 it integrates to 1 over Λ, and has the mean K^{1/p} = K that the paper states."""
     k = 5
 
     def density(precision: float) -> float:

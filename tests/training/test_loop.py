@@ -121,7 +121,7 @@ def test_step_1_descends_the_whole_gradient(kind, prior):
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_step_3_samples_from_the_updated_posterior_in_evaluation_mode(kind):
-    """SPEC 2 (2): z of step (3) is from q after step (1), with no dropout and no statistics."""
+    """Algorithm 1: z of step (3) is from q after step (1), with no dropout and no statistics."""
     model = make_model(kind, "vmm")
     data, _ = make_data(kind)
     seen = []

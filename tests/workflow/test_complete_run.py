@@ -9,20 +9,18 @@ from typing import NamedTuple
 import pandas as pd
 import pytest
 import yaml
-from working_copy import ROOT, Done, Project
-
-from vmm.benchmark import grid
-from vmm.benchmark.config import load
-from vmm.benchmark.metrics.records import (
+from metric_names import (
     AGGREGATE_METRICS,
-    BATCH,
-    BIO,
     CLUSTERING_METRICS,
     ELBO_METRICS,
     INTEGRATION_METRICS,
     NEED_BATCHES,
-    parts_of,
 )
+from working_copy import ROOT, Done, Project
+
+from vmm.benchmark import grid
+from vmm.benchmark.config import load
+from vmm.benchmark.metrics.records import BATCH, BIO, parts_of
 from vmm.benchmark.metrics.rows import read_rows
 
 TINY = ROOT / "tests" / "workflow" / "tiny.yaml"

@@ -24,7 +24,7 @@ def models(done) -> Counter:
 
 
 def test_the_paper(project):
-    """SPEC 4: 180 models of images, 160 of cells, 60 ladders of tuning."""
+    """180 models of images, 160 of cells, 60 ladders of tuning."""
     done = project.snakemake("--dry-run", "--cores", "2", configfile="config/config.yaml")
     assert done.status == 0, done.text
     jobs = done.job_counts

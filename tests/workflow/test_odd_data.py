@@ -12,9 +12,9 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from metric_names import INTEGRATION_METRICS
 from working_copy import Done, Project
 
-from vmm.benchmark.metrics.records import INTEGRATION_METRICS
 from vmm.benchmark.metrics.rows import read_rows
 
 N, TYPES = 120, ["T", "B", "rare"]

@@ -1,18 +1,5 @@
 """Data sets and their splits."""
 
-from vmm.data import origin
-
-
-def source(wildcards):
-    """Return the record of where a data set comes from."""
-    settings = grid.data_settings(config["datasets"][wildcards.dataset])
-    return origin.find(wildcards.dataset, settings)
-
-
-def readers(wildcards):
-    """Return the modules that read a data set, its own and no other's."""
-    return [step.partition(":")[0] for step in source(wildcards).steps]
-
 
 rule prepare:
     input:

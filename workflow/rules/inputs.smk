@@ -1,6 +1,7 @@
 """What rules take as input and give as output: functions of wildcards and the configuration."""
 
 from snakemake import __version__ as snakemake_version
+from vmm.data import origin
 from vmm.paper.labels import dataset_label
 from vmm.paper.report import contents
 
@@ -18,9 +19,21 @@ def own_files(wildcards):
     return sorted(str(file) for file in files if file.is_file())
 
 
+def source(wildcards):
+    """Return the record of where a data set comes from."""
+    settings = grid.data_settings(config["datasets"][wildcards.dataset])
+    return origin.find(wildcards.dataset, settings)
+
+
+def readers(wildcards):
+    """Return the modules that read a data set, its own and no other's."""
+    return [step.partition(":")[0] for step in source(wildcards).steps]
+
+
 # Training ---------------------------------------------------------------------------------------
 
-MODEL = f"{RUN}/" + model_folder("{dataset}", "{method}", "{setting}", "{trial}")
+PLACE = model_folder("{dataset}", "{method}", "{setting}", "{trial}")
+MODEL = f"{RUN}/{PLACE}"
 BASELINE = MODEL.replace("{setting}", str(CHOSEN))
 BASELINES = EXPERIMENTS.get("cells", {}).get("baselines", names("cells", trains=False))
 
@@ -61,6 +74,11 @@ LADDER = f"{RUN}/tuning/{{dataset}}/b{{batch}}_trial_{{trial}}"
 
 
 TUNING_TRIALS = range(EXPERIMENTS.get("tuning", {}).get("trials", 0))
+
+
+def tuned_models(dataset):
+    """Return the folders of the models of tuning, by setting and trial."""
+    return f"{RUN}/{model_folder(dataset, grid.TUNED_METHOD, '{setting}', '{trial}')}"
 
 
 def ladders_of_job(wildcards):

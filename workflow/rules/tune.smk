@@ -23,8 +23,7 @@ rule tune:
     params:
         ratios=lambda w: ladders_of_job(w)[0].ratios,
         specs=lambda w: [grid.ladder_spec(ladder, config).plain() for ladder in ladders_of_job(w)],
-        models=lambda w: f"{RUN}/"
-        + model_folder(w.dataset, grid.TUNED_METHOD, "{setting}", "{trial}"),
+        models=lambda w: tuned_models(w.dataset),
         code=code("tune.py", lambda w: METHODS["cells"][grid.TUNED_METHOD].depends_on),
     script:
         "../scripts/tune.py"

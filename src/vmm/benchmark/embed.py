@@ -12,7 +12,7 @@ from vmm.benchmark.baselines.pca import pca, principal_components
 from vmm.benchmark.job import Job
 from vmm.benchmark.jobs import machine, write_latent
 from vmm.benchmark.setting import CHOSEN
-from vmm.data.containers import load
+from vmm.data.containers import CellData, load
 from vmm.io import write_json
 from vmm.lazy import resolve
 from vmm.numerics.seeds import seed_of
@@ -41,6 +41,8 @@ def embed_cells(
     seed : int
     """
     data = load(data_path)
+    if not isinstance(data, CellData):
+        raise TypeError(f"{data.name} is no data set of cells")
     components = principal_components(data)
     for method in methods:
         for trial in trials:

@@ -5,16 +5,15 @@ Everything here is a pure function of the configuration (:func:`vmm.benchmark.co
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from dataclasses import dataclass, fields, replace
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vmm.benchmark.job import Job
 from vmm.benchmark.methods.records import METHODS, Method
-from vmm.benchmark.setting import CHOSEN, LEIDEN, Setting
-from vmm.benchmark.spec import TUNED_KEYS, PriorSpec, Spec
+from vmm.benchmark.setting import CHOSEN, LEIDEN, Setting, Stop
+from vmm.benchmark.spec import TUNED_KEYS, PriorSpec, Spec, networks_of
 from vmm.data.sources.records import SOURCES
-from vmm.models.records import MODELS
 
 Config = Mapping[str, Any]
 SLOW_RATE = 1e-3
@@ -26,8 +25,13 @@ DATA_KEYS = (
     "layer", "n_top_genes", "n_subset",
 )  # fmt: skip
 """Keys of a data set that :func:`vmm.data.prepare` reads; the others are the models'."""
-EXPERIMENTS = ("batch_size", "elbo_surgery", "image_clustering", "cells")
-"""Experiments that train models of the grid; tuning trains others."""
+EXPERIMENTS = {
+    "batch_size": "images",
+    "elbo_surgery": "images",
+    "image_clustering": "images",
+    "cells": "cells",
+}
+"""Experiments that train models of the grid, and on which kind of data; tuning trains others."""
 
 
 @dataclass(frozen=True, order=True)
@@ -58,9 +62,8 @@ def experiment_jobs(config: Config, experiment: str) -> list[Job]:
     """
     if experiment not in config["experiments"]:
         return []
-    kind = "cells" if experiment == "cells" else "images"
     return [
-        Job(kind, dataset, method, setting, trial)
+        Job(EXPERIMENTS[experiment], dataset, method, setting, trial)
         for dataset in config["experiments"][experiment]["datasets"]
         for method, setting in _variants(config, experiment, dataset)
         for trial in range(config["trials"])
@@ -74,7 +77,7 @@ def _variants(config: Config, experiment: str, dataset: str) -> list[tuple[str, 
         return [(TUNED_METHOD, Setting(size, stop="nmi")) for size in settings["batch_sizes"]]
     if experiment == "cells":
         return [(method, CHOSEN) for method in settings["methods"] + settings["baselines"]]
-    stop = "elbo" if experiment == "elbo_surgery" else "nmi"
+    stop: Stop = "elbo" if experiment == "elbo_surgery" else "nmi"
     setting = Setting(config["datasets"][dataset]["batch_size"], stop=stop)
     return [(method, setting) for method in settings["methods"]]
 
@@ -95,7 +98,7 @@ def clustering_jobs(config: Config) -> list[Job]:
     return _each_once(config, experiments, lambda method: method.clusters)
 
 
-def _each_once(config: Config, experiments: tuple[str, ...], wanted) -> list[Job]:
+def _each_once(config: Config, experiments: Iterable[str], wanted) -> list[Job]:
     jobs = [
         job
         for experiment in experiments
@@ -216,14 +219,11 @@ def spec(job: Job, config: Config) -> Spec:
     give them (:meth:`vmm.benchmark.spec.Spec.with_choice`).
     """
     dataset, method, setting = config["datasets"][job.dataset], job.record, job.setting
-    networks = MODELS[job.kind].networks
-    sizes = {f.name: dataset[f.name] for f in fields(networks)}
-    sizes = {k: tuple(v) if isinstance(v, list) else v for k, v in sizes.items()}
     length = _length(job, config["experiments"])
     return Spec(
         job=job,
         seed=config["seed"],
-        networks=networks(**sizes),
+        networks=networks_of(job.kind, dataset),
         learning_rate=dataset["learning_rate"],
         batch_size=setting.batch_size or dataset["batch_size"],
         max_epochs=length["max_epochs"],

@@ -8,7 +8,7 @@ from typing import Any
 from vmm.benchmark.methods.records import METHODS, Method
 from vmm.benchmark.setting import Setting
 
-JOB_COLUMNS = ("dataset", "model", "prior", "setting", "trial")
+JOB_COLUMNS = ["dataset", "model", "prior", "setting", "trial"]
 """What names a job in rows of metrics."""
 
 

@@ -75,8 +75,8 @@ def train_trials(
     list of dict
         What each run.json holds; the time of what was done together is shared out evenly.
     """
-    folders = [Path(folder) for folder in folders]
-    for folder in folders:
+    paths = [Path(folder) for folder in folders]
+    for folder in paths:
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "run.json").unlink(missing_ok=True)
         remove_leftovers(folder)
@@ -87,13 +87,13 @@ def train_trials(
     if progress is None:
         progress = [show_progress(job_label(spec.job), spec.max_epochs) for spec in specs]
     train = resolve(specs[0].job.record.made_by)
-    trained = train(data, splits, specs, folders[0], where, progress, cuda_graph)
+    trained = train(data, splits, specs, paths[0], where, progress, cuda_graph)
     seconds = (time.monotonic() - start) / len(specs)
     runs = [
         _write_folder(folder, one, seconds, where, spec, origin)
-        for folder, one, spec in zip(folders, trained, specs, strict=True)
+        for folder, one, spec in zip(paths, trained, specs, strict=True)
     ]
-    for folder in folders:  # all are complete
+    for folder in paths:  # all are complete
         for checkpoint in folder.glob("checkpoint*.pt"):
             checkpoint.unlink(missing_ok=True)
     return runs
@@ -129,7 +129,7 @@ def _write_folder(
     return run
 
 
-def write_latent(folder: Path, latent: Mapping[str, np.ndarray]) -> None:
+def write_latent(folder: Path, latent: Mapping[str, Any]) -> None:
     """Write what a method says of its data: embedding and, if any, cluster probabilities."""
     with atomic(folder / "latent.npz") as temporary:
         np.savez_compressed(temporary, **latent)

@@ -14,7 +14,7 @@ from vmm.data.containers import CellData, ImageData, load
 from vmm.device import resolve_device
 from vmm.io import atomic, read_arrays, read_json
 from vmm.models.base import LatentVariableModel
-from vmm.models.tensors import Tensors, to_tensors
+from vmm.models.tensors import ImageTensors, Tensors, to_tensors
 from vmm.numerics.seeds import seed_of
 from vmm.tensor_files import read_tensors
 
@@ -63,6 +63,8 @@ def prior_samples(
     device : str
     """
     model, data, tensors = load_model(folder, data_path, split_path, device)
+    if not isinstance(data, ImageData) or not isinstance(tensors, ImageTensors):
+        raise TypeError(f"{data.name} is no data set of images")
     spec = read_spec(folder)
     probabilities = read_arrays(Path(folder) / "latent.npz", "cluster_probs")["cluster_probs"]
     weights = model.prior.log_weights().exp().cpu().numpy()

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from dataclasses import dataclass
-from typing import Literal, Self
+from typing import Literal, Self, cast
 
 from vmm.errors import InputError
 
@@ -64,7 +64,7 @@ class Setting:
                 f"one of {', '.join(WORDS)}"
             )
         size, stop, ratio = match.groups()
-        return cls(int(size), None if ratio is None else float(ratio), stop)
+        return cls(int(size), None if ratio is None else float(ratio), cast("Stop | None", stop))
 
     @property
     def is_tuning(self) -> bool:

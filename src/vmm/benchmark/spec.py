@@ -8,11 +8,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass, field, fields, replace
-from typing import Any, Literal, Self
+from typing import TYPE_CHECKING, Any, Literal, Self
 
 from vmm.benchmark.job import Job
 from vmm.benchmark.setting import Setting
 from vmm.models.records import MODELS, Networks
+
+if TYPE_CHECKING:
+    from vmm.numerics.products import Precision
 
 TUNED_KEYS = ("batch_size", "prior_learning_ratio")
 """Keys of a cell data set that tuning may give."""
@@ -56,7 +59,7 @@ class Spec:
         The prior, if the model is one of ours.
     prior_learning_ratio : float, optional
         γ₂ / γ₁, where the prior is fitted by Empirical Bayes; None if tuning is to give it.
-    precision : str, optional
+    precision : {"float32", "tf32", "bf16"}, optional
         Of the matrix products, if the model is one of ours.
     """
 
@@ -70,7 +73,7 @@ class Spec:
     monitor: Literal["elbo", "unmerged_nmi"]
     ours: PriorSpec | None = None
     prior_learning_ratio: float | None = None
-    precision: str | None = None
+    precision: Precision | None = None
 
     @property
     def has_ratio(self) -> bool:
@@ -107,18 +110,22 @@ class Spec:
     def of(cls, plain: Mapping[str, Any]) -> Self:
         """Return the specification of plain values."""
         own = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
-        names = [plain[key] for key in ("kind", "dataset", "method")]
-        networks = {
-            key: tuple(value) if isinstance(value, list) else value
-            for key, value in plain["networks"].items()
-        }
+        setting = Setting.parse(plain["setting"])
         own |= {
-            "job": Job(*names, Setting.parse(plain["setting"]), plain["trial"]),
-            "networks": MODELS[plain["kind"]].networks(**networks),
+            "job": Job(plain["kind"], plain["dataset"], plain["method"], setting, plain["trial"]),
+            "networks": networks_of(plain["kind"], plain["networks"]),
             "batch_size": plain.get("batch_size"),
             "ours": PriorSpec(**plain["ours"]) if "ours" in plain else None,
         }
         return cls(**own)
+
+
+def networks_of(kind: str, values: Mapping[str, Any]) -> Networks:
+    """Return the sizes of the networks for a kind of data, from plain values by their names."""
+    cls = MODELS[kind].networks
+    given: dict[str, Any] = {f.name: values[f.name] for f in fields(cls)}
+    given |= {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
+    return cls(**given)
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -145,13 +145,7 @@ def _positive(text: str) -> float:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line; return the exit status.
-
-    Parameters
-    ----------
-    arguments : sequence of str, optional
-        Those of the process by default.
-    """
+    """Run the command line, by default the process's own; return the exit status."""
     options = parser().parse_args(arguments)
     if options.version:
         from vmm import __version__
@@ -171,31 +165,26 @@ def _fit(options: argparse.Namespace) -> int:
         from vmm.cli.fit import fit_file
 
         fit_file(options)
+        return 0
     except ModuleNotFoundError as error:
-        print(f"vmm: {error.name} is not installed; {INSTALL_API}.", file=sys.stderr)
-        return 2
+        problem = f"{error.name} is not installed; {INSTALL_API}"
     except InputError as error:
-        print(f"vmm: {in_options(str(error)).rstrip('.')}.", file=sys.stderr)
-        return 2
+        problem = in_options(str(error)).rstrip(".")
     except (MemoryError, RuntimeError) as error:
         if not re.search(r"alloc|out of memory", str(error)):
             raise
         reason = str(error).partition("\n")[0]
-        print(
-            f"vmm: there is too little memory for this model ({reason}); use fewer genes "
-            "(--n-top-genes), smaller networks or a smaller --batch-size.",
-            file=sys.stderr,
+        problem = (
+            f"there is too little memory for this model ({reason}); use fewer genes "
+            "(--n-top-genes), smaller networks or a smaller --batch-size"
         )
-        return 2
     except OSError as error:  # no space, no permission
-        print(
-            f"vmm: {error.filename or options.output}: {error.strerror or error}.", file=sys.stderr
-        )
-        return 2
+        problem = f"{error.filename or options.output}: {error.strerror or error}"
     except KeyboardInterrupt:
         print("\nvmm: interrupted; nothing complete was written.", file=sys.stderr)
         return 130
-    return 0
+    print(f"vmm: {problem}.", file=sys.stderr)
+    return 2
 
 
 def in_options(message: str) -> str:

@@ -49,12 +49,7 @@ class Cells:
 
 
 def fit_file(options: argparse.Namespace) -> None:
-    """Train on a file and write the output folder; what is wrong is found before training.
-
-    Parameters
-    ----------
-    options : argparse.Namespace
-        Of ``vmm fit``.
+    """Do what the options of ``vmm fit`` say; what is wrong is found before training.
 
     Raises
     ------

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import argparse
-import base64
 import shlex
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-import vmm.paper.report
+from vmm.html import embedded, style
 from vmm.io import atomic
 from vmm.versions import installed
 
@@ -58,14 +57,14 @@ def write_page(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=True
     )
     environment.filters["shown"] = lambda x: f"{x:.3g}" if isinstance(x, float) else f"{x}"
+    folder = path.parent / "figures"
     shown = [
-        {"name": name, "caption": CAPTIONS[name], "source": _embedded(path.parent, name)}
+        {"name": name, "caption": CAPTIONS[name], "source": embedded(folder / f"{name}.png")}
         for name in figures
     ]
-    css = (Path(vmm.paper.report.__file__).parent / "report.css").read_text()
     text = environment.get_template("page.html.jinja").render(
         name=Path(options.path).name,
-        css=css,
+        css=style(),
         table=table,
         columns=list(table.columns),
         figures=shown,
@@ -92,8 +91,3 @@ def command(options: argparse.Namespace) -> str:
         if value is not None:
             words += [f"--{key.replace('_', '-')}", str(value)]
     return shlex.join(words)
-
-
-def _embedded(folder: Path, name: str) -> str:
-    data = (folder / "figures" / f"{name}.png").read_bytes()
-    return "data:image/png;base64," + base64.b64encode(data).decode()

@@ -100,10 +100,7 @@ def obtain(
 ) -> dict[str, Fetched]:
     """Return the verified files of a data set by their names, in the order of its record.
 
-    Parameters
-    ----------
-    source, config, mirror, cache_dir
-        As in :func:`prepare`; of `config` ``path`` is read, where the record has no address.
+    A file without an address is the one at ``path`` of `config`; all else as in :func:`prepare`.
 
     Raises
     ------

@@ -27,6 +27,8 @@ class LatentVariableModel(nn.Module):
 
     prior: Prior
     latent_dim: int
+    decode: Callable[..., Any]
+    """Maps z to the parameters of p(x|z)."""
     cluster_by_sample = False
     """Whether clusters are by default those of a sample of z, or of its mean."""
 

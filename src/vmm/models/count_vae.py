@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import pairwise
-from typing import Literal, Self
+from typing import Self
 
 import torch
 import torch.nn.functional as F
@@ -11,12 +11,12 @@ from torch import Tensor, nn
 
 from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import HiddenLayer, linear
-from vmm.models.records import CellNetworks
+from vmm.models.records import CellNetworks, Likelihood
 from vmm.models.tensors import CellBatch, CellTensors
-from vmm.numerics.counts import TINY, count_log_likelihood
+from vmm.numerics.counts import count_log_likelihood
 from vmm.numerics.gaussians import MIN_SCALE, DiagonalNormal, inverse_softplus
 
-Likelihood = Literal["zinb", "nb"]
+TINY = 1e-30
 
 
 class CountVAE(LatentVariableModel):

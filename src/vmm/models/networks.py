@@ -13,6 +13,9 @@ from torch import Tensor, nn
 
 from vmm.numerics.products import Precision, affine, stackable_affine
 
+MOMENTUM = 0.01
+"""Weight of a batch in the running statistics of batch normalisation: scVI's."""
+
 
 class Linear(nn.Linear):
     """A linear layer whose matrix products may be less precise; all it takes and gives is float32.
@@ -85,7 +88,7 @@ class HiddenLayer(nn.Module):
     ):
         super().__init__()
         self.linear = linear(n_in, n_out, generator)
-        self.norm = nn.BatchNorm1d(n_out, eps=1e-3, momentum=0.01)
+        self.norm = nn.BatchNorm1d(n_out, eps=1e-3, momentum=MOMENTUM)
         self.dropout = dropout
 
     def forward(self, x: Tensor, training: bool, keep: Tensor | None = None) -> Tensor:
@@ -107,7 +110,7 @@ class HiddenLayer(nn.Module):
             norm.weight,
             norm.bias,
             training,
-            norm.momentum,
+            MOMENTUM,
             norm.eps,
         ).relu()
         if training and keep is not None and self.dropout > 0:

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Literal
+
+Likelihood = Literal["zinb", "nb"]
 
 
 @dataclass(frozen=True)
@@ -35,7 +38,7 @@ class CellNetworks:
     n_latent: int
     n_layers: int
     n_hidden: int
-    likelihood: str
+    likelihood: Likelihood
 
 
 Networks = ImageNetworks | CellNetworks

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Literal
+from typing import Any, Literal
 
 import torch
 import torch.nn.functional as F
@@ -92,6 +92,7 @@ def product(
 
 
 def _onednn(a: Tensor, b: Tensor, bias: Tensor | None) -> Tensor:
+    assert _LINEAR is not None, "see _by_onednn"
     return _LINEAR(_dense(a), _dense(b).mT, bias, "none", [], "")
 
 
@@ -105,18 +106,18 @@ def _by_onednn(a: Tensor, b: Tensor) -> bool:
     """Whether to ask oneDNN for a b, or T of it."""
     large = a.shape[-2] * a.shape[-1] * b.shape[-1] >= LARGE
     fits = large and a.device.type == "cpu" and a.dtype == torch.float32
-    return fits and _LINEAR is not None and torch.backends.mkldnn.enabled
+    return fits and _LINEAR is not None and bool(torch.backends.mkldnn.enabled)
 
 
 @contextmanager
 def without_onednn() -> Iterator[None]:
     """Let the products on the CPU be PyTorch's own: the operators that a GPU is asked for."""
-    before = torch.backends.mkldnn.enabled
-    torch.backends.mkldnn.enabled = False
+    onednn: Any = torch.backends.mkldnn  # whose types forbid what its documentation shows
+    before, onednn.enabled = onednn.enabled, False
     try:
         yield
     finally:
-        torch.backends.mkldnn.enabled = before
+        onednn.enabled = before
 
 
 def _find_linear() -> Callable | None:

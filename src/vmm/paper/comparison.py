@@ -10,12 +10,12 @@ from typing import Any
 
 import pandas as pd
 
-from vmm.benchmark.metrics.records import Metric
+from vmm.benchmark.metrics.records import Metric, metric_named
 from vmm.benchmark.setting import LEIDEN
 from vmm.paper.labels import dataset_label
 from vmm.paper.tables.build import Cell, Jobs, build_table
 from vmm.paper.tables.html import page_html, scrollable, template
-from vmm.paper.tables.specs import TABLES, RowKey, row_label
+from vmm.paper.tables.specs import RowKey, row_label
 from vmm.paper.tables.tex import escape, float_tex, number_tex, preamble
 from vmm.paper.tables.write import write_csv, write_text
 from vmm.plots.intervals import interval
@@ -156,11 +156,11 @@ def _line(number: Mapping[str, Any], cells: Mapping[tuple, Cell]) -> dict[str, A
         return {"n": 0, "verdict": NOT_RUN}
     if cell.n == 0:
         return {"n": 0, "verdict": f"n/a: {cell.reason}"}
-    ours = interval(cell.values.values())
+    ours, column = interval(cell.values.values()), metric_named(number["metric"])
     return {
         **{"mean": cell.mean, "sd": cell.sd, "n": cell.n, "ci_low": ours.low, "ci_high": ours.high},
         "difference": cell.mean - number["published_mean"],
-        "verdict": _verdict(_column(number), number["published_mean"], ours.low, ours.high),
+        "verdict": _verdict(column, number["published_mean"], ours.low, ours.high),
     }
 
 
@@ -194,11 +194,6 @@ def _text_line(number: Mapping[str, Any], cells: Mapping[tuple, Cell]) -> dict[s
 # Print ---------------------------------------------------------------------------------------
 
 
-def _column(number: Mapping[str, Any]) -> Metric:
-    columns = TABLES[_table_number(number["table"])].columns
-    return next(column for column in columns if column.name == number["metric"])
-
-
 def _table_number(table: str) -> int:
     return 2 if table == TEXT else int(table.removeprefix("table"))
 
@@ -225,7 +220,7 @@ def _summary(frame: pd.DataFrame) -> str:
 
 def _printed(row: Mapping[str, Any]) -> list[str]:
     """Return one line as it is printed, in the order of `HEADER`."""
-    column = _column(row)
+    column = metric_named(row["metric"])
 
     def text(mean: float, sd: float) -> str:
         if math.isnan(mean):
@@ -263,7 +258,7 @@ def _comparison_tex(frame: pd.DataFrame) -> str:
 
 def _line_tex(row: Mapping[str, Any]) -> str:
     method, metric, theirs, ours, n, difference, verdict = _printed(row)
-    name = (_column(row).tex if row["table"] == "table1" else "") or escape(metric)
+    name = (metric_named(metric).tex if row["table"] == "table1" else "") or escape(metric)
     first = (r"\raggedright " if row["table"] == TEXT else "") + escape(method)
     cells = [first, name, number_tex(theirs), number_tex(ours), escape(n)]
     return " & ".join([*cells, escape(difference), escape(verdict)]) + r" \\"

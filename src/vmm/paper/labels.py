@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vmm.benchmark.methods.records import method_of
-from vmm.benchmark.setting import CHOSEN, LEIDEN, Setting
+from vmm.benchmark.setting import CHOSEN, LEIDEN
 from vmm.data.sources.records import SOURCES
 
 
@@ -36,8 +36,3 @@ def is_embedding(model: str, prior: str) -> bool:
         return not method_of(model, prior).trains
     except KeyError:
         return prior == "none"
-
-
-def is_tuning(setting: str) -> bool:
-    """Whether a row or model is one of those that tuning compares."""
-    return Setting.parse(setting).is_tuning

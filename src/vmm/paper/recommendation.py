@@ -41,7 +41,6 @@ def recommend(
     rows: Mapping[int, pd.DataFrame],
     jobs: Mapping[int, Jobs],
     descriptions: Mapping[str, Mapping[str, Any]],
-    partial: bool = False,
 ) -> dict[str, dict[str, Any]]:
     """Say for each cell data set which method integrates best, and which clusters best.
 
@@ -53,8 +52,6 @@ def recommend(
         3 and 4 to their grids, as for :func:`vmm.paper.tables.build_table`; either may be left out.
     descriptions : mapping
         Data set to the content of ``data/<dataset>.json``.
-    partial : bool
-        Whether to use what there is where a grid is not complete.
 
     Returns
     -------
@@ -80,7 +77,7 @@ def recommend(
         grid = list(jobs.get(number, ()))
         if not grid:
             continue
-        table = build_table(number, rows[number], grid, descriptions, partial)
+        table = build_table(number, rows[number], grid, descriptions)
         for dataset, tests in table.tests.groupby("dataset", sort=False):
             about = descriptions.get(str(dataset), {})
             trials = len({job["trial"] for job in grid if job["dataset"] == dataset})
@@ -116,10 +113,7 @@ def _judge(
     judged: dict[str, Any] = {
         "score": score,
         "best": best["method"] if best else None,
-        "model": best["model"] if best else None,
-        "prior": best["prior"] if best else None,
-        "setting": best["setting"] if best else None,
-        "mean": best["mean"] if best else None,
+        **{key: best[key] if best else None for key in ("model", "prior", "setting", "mean")},
         "n": best["n"] if best else 0,
         "n_trials": trials,
         "not_significantly_worse": [

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from string import ascii_lowercase
 from typing import NamedTuple
 
 import numpy as np
@@ -71,9 +72,5 @@ def describe_clusters(
 
 def letters(rank: int) -> str:
     """Count in letters: a to z, then aa, ab and so on."""
-    text = ""
-    rank += 1
-    while rank:
-        rank, digit = divmod(rank - 1, 26)
-        text = chr(ord("a") + digit) + text
-    return text
+    before, last = divmod(rank, 26)
+    return (letters(before - 1) if before else "") + ascii_lowercase[last]

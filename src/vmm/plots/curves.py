@@ -139,18 +139,14 @@ def box(axes: Axes, x: float, means: Sequence[float], settings: Sequence[float])
 
 def log_settings_axis(axes: Axes, settings: Sequence[float], label: str) -> None:
     """Make x logarithmic (base 2) with a tick at every setting and no others."""
+    from matplotlib.ticker import NullLocator
+
     settings = sorted(settings)
     axes.set_xscale("log", base=2)
     axes.set_xticks(settings, [f"{x:g}" for x in settings])
-    axes.xaxis.set_minor_locator(_no_ticks())
+    axes.xaxis.set_minor_locator(NullLocator())
     ratio = settings[-1] / settings[0]
     pad = max(ratio**0.07, 1.2)
     axes.set_xlim(settings[0] / pad, settings[-1] * pad)
     axes.set_xlabel(label, color=INK)
     axes.grid(axis="y")
-
-
-def _no_ticks():
-    from matplotlib.ticker import NullLocator
-
-    return NullLocator()

@@ -13,20 +13,16 @@ from types import ModuleType
 import numpy as np
 
 from vmm.errors import InputError
-from vmm.plots.mde_figure import mde_figure
 
-__all__ = ["align", "compute_mde", "mde_coordinates", "mde_figure"]
-
+N_NEIGHBOURS = 15
+"""Neighbours that attract a cell, fewer where there are not as many cells."""
+REPULSIVE_FRACTION = 0.7
+"""Repelling pairs as a fraction of attracting ones."""
 EXACT_LIMIT = 50_000
 """Up to this many cells neighbours are searched exactly."""
 
 
-def compute_mde(
-    embedding: np.ndarray,
-    seed: int,
-    n_neighbors: int = 15,
-    repulsive_fraction: float = 0.7,
-) -> np.ndarray:
+def compute_mde(embedding: np.ndarray, seed: int) -> np.ndarray:
     """Lay cells out in the plane so that neighbours in `embedding` stay neighbours.
 
     A standardised neighbour-preserving MDE [1]_ with the settings that scvi-tools documented for
@@ -41,10 +37,6 @@ def compute_mde(
         Latent representation, (N, p).
     seed
         Of the random start and of the pairs that repel one another.
-    n_neighbors
-        Neighbours that attract a cell (fewer where there are not as many cells).
-    repulsive_fraction
-        Repelling pairs as a fraction of attracting ones.
 
     Returns
     -------
@@ -74,8 +66,8 @@ def compute_mde(
             torch.from_numpy(embedding),
             embedding_dim=2,
             constraint=pymde.Standardized(),
-            repulsive_fraction=repulsive_fraction,
-            n_neighbors=min(n_neighbors, len(embedding) - 2),
+            repulsive_fraction=REPULSIVE_FRACTION,
+            n_neighbors=min(N_NEIGHBOURS, len(embedding) - 2),
             knn_method="exact" if len(embedding) <= EXACT_LIMIT else "approximate",
             init="random",
             device="cpu",

@@ -171,11 +171,11 @@ def shorten(text: str, width: float, size: float) -> str:
     return "…"
 
 
-def outline(text: Text, width: float = 1.4, colour: str = "white") -> Text:
-    """Give `text` a halo, so that it can be read on top of points."""
+def outline(text: Text) -> Text:
+    """Give `text` a white halo, so that it can be read on top of points."""
     from matplotlib.patheffects import withStroke
 
-    text.set_path_effects([withStroke(linewidth=width, foreground=colour, alpha=0.9)])
+    text.set_path_effects([withStroke(linewidth=1.4, foreground="white", alpha=0.9)])
     return text
 
 

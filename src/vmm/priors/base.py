@@ -19,6 +19,13 @@ Encode = Callable[[Tensor], Normal]
 """Maps K pseudo-inputs (K, D) to their K posteriors q(·; g(u))."""
 
 
+def needed(encode: Encode | None) -> Encode:
+    """Return `encode`, without which pseudo-inputs say nothing of z."""
+    if encode is None:
+        raise TypeError("a prior made of pseudo-inputs needs `encode`")
+    return encode
+
+
 class Pretraining(NamedTuple):
     """How a VAE is trained without the KL before its prior is started from samples of z."""
 
@@ -51,8 +58,11 @@ class Prior(nn.Module):
 
     has_pseudo_inputs = False
     """Whether it is made of encoded pseudo-inputs."""
+    is_standard_normal = False
+    """Whether it is N(0, I), which methods of scvi-tools assume."""
     starts_from_data = False
     """Whether it needs as many training points as it has components."""
+    pseudo_inputs: nn.Parameter | None
 
     def __init__(self, latent_dim: int, n_components: int = 0, pseudo_inputs: Tensor | None = None):
         super().__init__()
@@ -71,9 +81,10 @@ class Prior(nn.Module):
         **options: Any,
     ) -> Self:
         """Make the prior that a training starts from; see :func:`vmm.priors.make_prior`."""
+        make: Callable[..., Self] = cls  # a subclass takes what it is made from
         if cls.has_pseudo_inputs:
-            return cls(latent_dim, pseudo_inputs, **options)
-        return cls(latent_dim, **options)
+            return make(latent_dim, pseudo_inputs, **options)
+        return make(latent_dim, **options)
 
     # Density and samples
 

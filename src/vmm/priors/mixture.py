@@ -22,7 +22,7 @@ from vmm.numerics.gaussians import (
     whitened_log_prob,
     widened_log_prob,
 )
-from vmm.priors.base import Encode, Prior
+from vmm.priors.base import Encode, Prior, needed
 from vmm.priors.hyperpriors import (
     ConcentrationPrior,
     WishartScale,
@@ -214,10 +214,11 @@ class VampPriorMixture(MixturePrior):
     """
 
     has_pseudo_inputs = starts_from_data = True
+    pseudo_inputs: nn.Parameter
 
     def __init__(self, latent_dim: int, pseudo_inputs: Tensor, **switches):
         super().__init__(latent_dim, len(pseudo_inputs), pseudo_inputs=pseudo_inputs, **switches)
 
     def centres(self, encode: Encode | None) -> Normal:
         """Return q(μ_j; u_j) = g(u_j) of the K centres."""
-        return encode(self.pseudo_inputs)
+        return needed(encode)(self.pseudo_inputs)

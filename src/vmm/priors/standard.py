@@ -12,6 +12,8 @@ from vmm.priors.base import Encode, Prior
 class StandardNormal(Prior):
     """The prior N(0, I); its KL is analytic."""
 
+    is_standard_normal = True
+
     _origin: Tensor
 
     def __init__(self, latent_dim: int):

@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vmm.priors.base import Encode, Prior
+from vmm.priors.base import Encode, Prior, needed
 
 
 class VampPrior(Prior):
@@ -29,14 +29,15 @@ class VampPrior(Prior):
     """
 
     has_pseudo_inputs = starts_from_data = True
+    pseudo_inputs: nn.Parameter
 
     def __init__(self, latent_dim: int, pseudo_inputs: Tensor, train_pseudo_inputs: bool = True):
         super().__init__(latent_dim, len(pseudo_inputs), pseudo_inputs)
         self.pseudo_inputs.requires_grad_(train_pseudo_inputs)
 
-    def component_log_prob(self, z: Tensor, encode: Encode) -> Tensor:
+    def component_log_prob(self, z: Tensor, encode: Encode | None) -> Tensor:
         """Return log q(z_i; g(u_j)), shape (N, K)."""
-        return encode(self.pseudo_inputs).component_log_prob(z)
+        return needed(encode)(self.pseudo_inputs).component_log_prob(z)
 
     def log_prob(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return log 1/K Σ_j q(z; g(u_j)), shape (N,)."""
@@ -56,11 +57,11 @@ class VampPrior(Prior):
 
     def moments(self, encode: Encode | None = None) -> tuple[Tensor, Tensor]:
         """Return the means (K, p) and covariances (K, p, p) of q(z; g(u_j))."""
-        q = encode(self.pseudo_inputs)
+        q = needed(encode)(self.pseudo_inputs)
         return q.mean, q.covariance()
 
     def sample_component(
         self, component: Tensor, noise: Tensor, encode: Encode | None = None
     ) -> Tensor:
         """Map `noise` (N, p) to samples of q(z; g(u_j)) for the components j (N,)."""
-        return encode(self.pseudo_inputs[component]).rsample(noise)
+        return needed(encode)(self.pseudo_inputs[component]).rsample(noise)

@@ -41,7 +41,6 @@ if TYPE_CHECKING:
 
 CELL_PRIORS = priors_of("cells")
 """What `prior` accepts."""
-UNSUPPORTED = ("size_factor_key", "categorical_covariate_keys", "continuous_covariate_keys")
 HISTORY = {
     "elbo_train": ("train_elbo", -1),
     "elbo_validation": ("valid_elbo", -1),
@@ -184,14 +183,12 @@ class SCVI(
             Of scvi-tools' ``AnnDataManager.register_fields``.
         """
         setup_method_args = cls._get_setup_method_args(**locals())
-        given = dict(
-            zip(
-                UNSUPPORTED,
-                (size_factor_key, categorical_covariate_keys, continuous_covariate_keys),
-                strict=True,
-            )
-        )
-        for key, value in given.items():
+        unsupported = {
+            "size_factor_key": size_factor_key,
+            "categorical_covariate_keys": categorical_covariate_keys,
+            "continuous_covariate_keys": continuous_covariate_keys,
+        }
+        for key, value in unsupported.items():
             if value:
                 raise NotImplementedError(
                     f"`{key}` is not supported by {cls.__name__}: batches are its only covariate. "
@@ -341,7 +338,7 @@ class SCVI(
         NotImplementedError
             For another prior.
         """
-        if self._prior != "normal":
+        if not self.module.prior.is_standard_normal:
             raise NotImplementedError(
                 "Importance weights of scvi-tools assume the prior N(0, I); use "
                 "weights='uniform', or a model with prior='normal'."

@@ -27,7 +27,7 @@ from torch import Tensor, nn
 from torch.func import functional_call, vmap
 
 from vmm.lazy import resolve
-from vmm.numerics.gaussians import DiagonalNormal, FullRankNormal, Normal
+from vmm.numerics.gaussians import LOG_2PI, DiagonalNormal, FullRankNormal, Normal
 from vmm.priors.base import Encode, Prior
 from vmm.priors.records import PRIORS, PriorRecord
 from vmm.testing.randomness import draw, global_state_untouched
@@ -215,6 +215,14 @@ class PriorContract:
             residual = prior.sample_component(chosen, draw(7, MANY, 3), encode) - mean
             _assert_mean(residual, 0)
             _assert_mean(residual.unsqueeze(-1) * residual.unsqueeze(-2), covariance)
+
+    @torch.no_grad()
+    def test_who_says_to_be_standard_normal_is(self, record: PriorRecord, family: Family) -> None:
+        """And nobody else."""
+        prior, z = self.trained(record), 3 * draw(14, N, P)
+        log_prob = -0.5 * (z.square() + LOG_2PI).sum(-1)
+        same = torch.allclose(prior.log_prob(z, encoder(family)), log_prob)
+        assert same == prior.is_standard_normal
 
     @torch.no_grad()
     def test_weights_and_cluster_probabilities_sum_to_one(

@@ -27,7 +27,8 @@ def evaluate(
     """
     generator = torch.Generator(data.device).manual_seed(seed)
     encode = encode_once(model)
-    total, clusters = 0.0, []
+    total: float | Tensor = 0.0
+    clusters = []
     for rows in torch.as_tensor(index, device=data.device).split(EVALUATION_ROWS):
         batch = data.batch(rows)
         noise = torch.randn((len(rows), model.latent_dim), generator=generator, device=data.device)

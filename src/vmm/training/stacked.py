@@ -145,10 +145,6 @@ class StackedModel:
 
     The models' own parameters and buffers become views of the stacked ones.
 
-    Parameters
-    ----------
-    models : list of LatentVariableModel
-
     Attributes
     ----------
     tensors : dict of torch.Tensor

@@ -7,19 +7,31 @@ Priors without Empirical Bayes parameters have only (1).
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from typing import Any
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
 
-from vmm.models.base import LatentVariableModel, Noise
+from vmm.models.base import Noise
+
+
+class Trainable(Protocol):
+    """A model, or several of the same shape stacked: what the steps know of it."""
+
+    def elbo(self, batch: Any, noise: Noise, training: bool, kl_weight: float) -> Tensor:
+        """Return the ELBO of each point, shape (..., n)."""
+        ...
+
+    def prior_loss(self, batch: Any, noise: Tensor) -> Tensor:
+        """Return the loss of the Empirical Bayes step, shape (...)."""
+        ...
 
 
 def take_step(
-    model: LatentVariableModel,
-    optimizers: list[torch.optim.Optimizer],
+    model: Trainable,
+    optimizers: Sequence[torch.optim.Optimizer],
     batch: Any,
     noise: Noise,
     kl_weight: float = 1.0,
@@ -28,9 +40,10 @@ def take_step(
 
     Parameters
     ----------
-    model : LatentVariableModel
-        Or stacked ones, :class:`vmm.training.stacked.StackedModel`, each with a batch of its own.
-    optimizers : list of torch.optim.Optimizer
+    model : Trainable
+        A :class:`vmm.models.base.LatentVariableModel`, or stacked ones
+        (:class:`vmm.training.stacked.StackedModel`), each with a batch of its own.
+    optimizers : sequence of torch.optim.Optimizer
         Of step (1) and, where the prior has Empirical Bayes parameters, of step (3).
     batch, noise
         See :meth:`Trainer.draw_noise`.
@@ -44,7 +57,7 @@ def take_step(
 
 
 def variational_step(
-    model: LatentVariableModel,
+    model: Trainable,
     optimizer: torch.optim.Optimizer,
     batch: Any,
     noise: Noise,
@@ -57,14 +70,14 @@ def variational_step(
 
 
 def prior_step(
-    model: LatentVariableModel, optimizer: torch.optim.Optimizer, batch: Any, noise: Tensor
+    model: Trainable, optimizer: torch.optim.Optimizer, batch: Any, noise: Tensor
 ) -> None:
     """Take steps (2) and (3): z from the updated posterior, one step on ψ with φ and θ fixed."""
     _descend(optimizer, model.prior_loss(batch, noise))
 
 
 @contextmanager
-def held_fixed(optimizers: list[torch.optim.Optimizer]) -> Iterator[None]:
+def held_fixed(optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[None]:
     """Let the parameters of these optimizers be constants, which take part in no derivative."""
     parameters = [p for optimizer in optimizers for p in optimizer.param_groups[0]["params"]]
     for parameter in parameters:
@@ -89,7 +102,7 @@ def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     optimizer.step()
 
 
-def adam(parameters: list[Tensor], rate: float, epsilon: float) -> torch.optim.Adam:
+def adam(parameters: Sequence[Tensor], rate: float, epsilon: float) -> torch.optim.Adam:
     """Return the optimizer of either step."""
     on_gpu = parameters[0].is_cuda  # capturable: a CUDA graph may hold its steps
     return torch.optim.Adam(parameters, lr=rate, eps=epsilon, fused=True, capturable=on_gpu)

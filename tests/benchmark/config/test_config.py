@@ -61,7 +61,7 @@ def test_a_truth_value_may_come_as_text():
 
 
 def test_the_papers_settings():
-    """SPEC sections 3 and 4, number for number."""
+    """Number for number."""
     config = load(ROOT / "config/config.yaml")
     assert (config["trials"], config["n_components"], config["device"]) == (10, 100, "auto")
     sets = config["datasets"]

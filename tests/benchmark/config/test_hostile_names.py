@@ -11,10 +11,10 @@ import numpy as np
 import pandas as pd
 import pytest
 from bad_input import cells, job, listing
+from metric_names import CLUSTERING_METRICS
 
 from vmm.benchmark import grid
 from vmm.benchmark.config import complete
-from vmm.benchmark.metrics.records import CLUSTERING_METRICS
 from vmm.benchmark.metrics.rows import concatenate_rows, rows_from_scores
 from vmm.data import CellData, load, prepare
 from vmm.paper.recommendation import recommend, recommendation_html

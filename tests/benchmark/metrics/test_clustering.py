@@ -4,9 +4,9 @@ import math
 
 import numpy as np
 import pytest
+from metric_names import CLUSTERING_METRICS
 
 from vmm.benchmark.metrics.clustering import NO_MEMBERSHIP, assignment_scores, clustering_scores
-from vmm.benchmark.metrics.records import CLUSTERING_METRICS
 from vmm.errors import InputError
 
 # Six points, four clusters of which the last is empty. Clusters 0 and 1 both stand for class "a".

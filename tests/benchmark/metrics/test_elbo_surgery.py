@@ -7,12 +7,12 @@ import math
 import numpy as np
 import pytest
 import torch
+from metric_names import ELBO_METRICS
 from scipy import stats
 from torch import Tensor
 
 from vmm.benchmark.metrics.aggregate_posterior import AggregatePosterior
 from vmm.benchmark.metrics.elbo_surgery import elbo_surgery
-from vmm.benchmark.metrics.records import ELBO_METRICS
 from vmm.errors import InputError
 from vmm.models.image_vae import ImageVAE
 from vmm.numerics.gaussians import DiagonalNormal, FullRankNormal, Normal

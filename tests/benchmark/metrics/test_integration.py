@@ -10,6 +10,7 @@ from unittest import mock
 
 import numpy as np
 import pytest
+from metric_names import AGGREGATE_METRICS, BIO_METRICS, INTEGRATION_METRICS, NEED_BATCHES
 from scipy.sparse import csr_matrix
 
 from vmm.benchmark.metrics import kbet, silhouettes
@@ -23,13 +24,7 @@ from vmm.benchmark.metrics.integration import (
 )
 from vmm.benchmark.metrics.neighbours import exact_neighbours
 from vmm.benchmark.metrics.pcr import count_components
-from vmm.benchmark.metrics.records import (
-    AGGREGATE_METRICS,
-    BIO_METRICS,
-    INTEGRATION_METRICS,
-    NEED_BATCHES,
-    parts_of,
-)
+from vmm.benchmark.metrics.records import parts_of
 from vmm.errors import InputError
 
 N_CELLS, N_GENES = 240, 60

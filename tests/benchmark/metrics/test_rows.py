@@ -6,8 +6,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+from metric_names import CLUSTERING_METRICS
 
-from vmm.benchmark.metrics.records import CLUSTERING_METRICS
 from vmm.benchmark.metrics.rows import (
     ROW_COLUMNS,
     check_jobs,

@@ -8,7 +8,7 @@ import pytest
 from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
-from vmm.benchmark.metrics.significance import THRESHOLD, best_method, is_tested, paired_tests
+from vmm.benchmark.metrics.significance import THRESHOLD, best_method, paired_tests
 
 METHODS = ["normal", "gmm", "vmm", "vampprior"]
 
@@ -138,9 +138,3 @@ def test_nothing_has_a_value():
     tests = paired_tests(pd.DataFrame({"a": [math.nan], "b": [math.nan]}))
     assert tests["compared_with"].isna().all()
     assert not tests["bold"].any()
-
-
-def test_which_metrics_are_tested():
-    assert is_tested("NMI (unmerged)")
-    assert not is_tested("Utilized clusters")
-    assert not is_tested("I[z;n]")

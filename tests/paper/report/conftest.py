@@ -11,16 +11,11 @@ from typing import Any
 
 import pandas as pd
 import pytest
+from metric_names import CLUSTERING_METRICS, ELBO_METRICS, INTEGRATION_METRICS, NEED_BATCHES
 
 from vmm.benchmark import config as configuration
 from vmm.benchmark import grid
 from vmm.benchmark.job import Job
-from vmm.benchmark.metrics.records import (
-    CLUSTERING_METRICS,
-    ELBO_METRICS,
-    INTEGRATION_METRICS,
-    NEED_BATCHES,
-)
 from vmm.benchmark.metrics.rows import concatenate_rows, rows_from_scores, write_rows
 from vmm.benchmark.setting import Setting
 from vmm.io import write_json

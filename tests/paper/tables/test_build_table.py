@@ -6,9 +6,9 @@ import math
 
 import numpy as np
 import pytest
+from metric_names import NEED_BATCHES
 from scipy import stats
 
-from vmm.benchmark.metrics.records import NEED_BATCHES
 from vmm.errors import InputError
 from vmm.paper.tables import build_table
 

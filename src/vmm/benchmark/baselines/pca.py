@@ -9,7 +9,7 @@ from vmm.data.containers import CellData
 N_COMPONENTS = 50
 
 
-def principal_components(data: CellData, seed: int = 0) -> np.ndarray:
+def principal_components(data: CellData) -> np.ndarray:
     """Return the principal components of scaled log-normalised counts, (N, ≤ 50) float32.
 
     Scanpy's usual recipe: counts scaled to 10 000 a cell, log1p, each gene scaled to unit variance
@@ -22,7 +22,7 @@ def principal_components(data: CellData, seed: int = 0) -> np.ndarray:
     sc.pp.log1p(adata)
     sc.pp.scale(adata, max_value=10)
     n_components = min(N_COMPONENTS, min(adata.shape) - 1)
-    sc.pp.pca(adata, n_comps=n_components, random_state=seed)
+    sc.pp.pca(adata, n_comps=n_components, random_state=0)
     return np.ascontiguousarray(adata.obsm["X_pca"], dtype=np.float32)
 
 

@@ -8,10 +8,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vmm.benchmark.config.contradictions import KIND_OF_EXPERIMENT, contradictions, without_origin
+from vmm.benchmark.config.contradictions import contradictions, without_origin
 from vmm.benchmark.config.messages import sentences
 from vmm.benchmark.config.read import read
 from vmm.benchmark.config.schema import Validator, branch, resolve, schema
+from vmm.benchmark.grid import EXPERIMENTS
 from vmm.data.download import is_url
 from vmm.data.sources.records import SOURCES
 from vmm.data.supplied import lack
@@ -171,7 +172,7 @@ def _set_experiments(config: dict[str, Any]) -> None:
             config["experiments"]["image_clustering"] = {}
         _fill(config["experiments"], schema()["properties"]["experiments"])
     experiments = config["experiments"]
-    for name, kind in KIND_OF_EXPERIMENT.items():
+    for name, kind in EXPERIMENTS.items():
         if name in experiments and experiments[name]["datasets"] is None:
             experiments[name]["datasets"] = of_kind[kind]
     for name, other in (("batch_size", "image_clustering"), ("tuning", "cells")):

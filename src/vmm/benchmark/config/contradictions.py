@@ -6,16 +6,10 @@ from collections.abc import Iterator
 from typing import Any
 
 from vmm.benchmark.config.messages import hint, shown
-from vmm.benchmark.grid import tuned_datasets, tuned_keys
+from vmm.benchmark.grid import EXPERIMENTS, tuned_datasets, tuned_keys
 from vmm.data.download import is_url
 from vmm.data.sources.records import SOURCES
 
-KIND_OF_EXPERIMENT = {
-    "batch_size": "images",
-    "elbo_surgery": "images",
-    "image_clustering": "images",
-    "cells": "cells",
-}
 ORIGINS = ("source", "path", "url")
 
 
@@ -24,7 +18,7 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
     for name, dataset in config["datasets"].items():
         yield from _dataset_contradictions(name, dataset)
     for name, experiment in config["experiments"].items():
-        if name in KIND_OF_EXPERIMENT:
+        if name in EXPERIMENTS:
             yield from _unfit_datasets(config, name, experiment["datasets"])
     yield from _shared_models(config["experiments"])
     if list(config["experiments"]) == ["tuning"] and not tuned_datasets(config):
@@ -94,7 +88,7 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
 
 
 def _unfit_datasets(config: dict[str, Any], experiment: str, names: list[str]) -> Iterator[str]:
-    kind, datasets = KIND_OF_EXPERIMENT[experiment], config["datasets"]
+    kind, datasets = EXPERIMENTS[experiment], config["datasets"]
     where = f"experiments.{experiment}.datasets"
     if not names:
         yield f"experiments.{experiment} needs {kind}, but datasets has none; leave it out"

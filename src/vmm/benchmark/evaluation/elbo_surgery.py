@@ -9,7 +9,6 @@ import torch
 
 from vmm.benchmark.evaluation.folders import rows_of
 from vmm.benchmark.jobs import read_split
-from vmm.benchmark.metrics.aggregate_posterior import MAX_ELEMENTS
 from vmm.benchmark.metrics.elbo_surgery import elbo_surgery
 from vmm.benchmark.metrics.rows import rows_from_scores
 from vmm.benchmark.samples import load_model
@@ -25,7 +24,6 @@ def evaluate_elbo_surgery(
     split_path: str | Path,
     n_samples: int = 100,
     device: str = "auto",
-    max_elements: int | None = None,
 ) -> pd.DataFrame:
     """Decompose the validation ELBO of one image model.
 
@@ -35,8 +33,6 @@ def evaluate_elbo_surgery(
     n_samples : int
         Samples of z for each validation image.
     device : str
-    max_elements : int, optional
-        Bounds memory; see :func:`vmm.benchmark.metrics.elbo_surgery.elbo_surgery`.
 
     Returns
     -------
@@ -51,7 +47,6 @@ def evaluate_elbo_surgery(
         generator.manual_seed(seed_of(spec["seed"], spec["trial"], "elbo surgery"))
         valid = torch.as_tensor(read_split(split_path)[1], device=tensors.device)
         batches = [tensors.batch(rows) for rows in valid.split(1000)]
-        limit = max_elements or MAX_ELEMENTS
-        return rows_from_scores(spec, elbo_surgery(model, batches, n_samples, generator, limit))
+        return rows_from_scores(spec, elbo_surgery(model, batches, n_samples, generator))
 
     return rows_of([folder], "elbo_surgery", score)

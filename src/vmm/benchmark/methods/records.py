@@ -155,7 +155,7 @@ METHODS: dict[str, dict[str, Method]] = {
 """``METHODS[kind][name]``, in the order in which tables list them."""
 
 
-def method_of(model: str, prior: str, kind: str | None = None) -> Method:
+def method_of(model: str, prior: str) -> Method:
     """Return the method that rows of metrics call by this model and prior.
 
     Raises
@@ -163,7 +163,7 @@ def method_of(model: str, prior: str, kind: str | None = None) -> Method:
     KeyError
         If there is none.
     """
-    for methods in METHODS.values() if kind is None else [METHODS[kind]]:
+    for methods in METHODS.values():
         for method in methods.values():
             if (method.model, method.prior) == (model, prior):
                 return method

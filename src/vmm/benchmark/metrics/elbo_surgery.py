@@ -8,7 +8,7 @@ lower bound*.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -18,7 +18,9 @@ from vmm.benchmark.metrics.aggregate_posterior import MAX_ELEMENTS, AggregatePos
 from vmm.benchmark.metrics.records import Metric, of_family
 from vmm.benchmark.metrics.scoring import functions_of
 from vmm.errors import InputError
+from vmm.models.base import encode_once
 from vmm.numerics.gaussians import Normal
+from vmm.priors.base import Encode
 
 
 class Terms(NamedTuple):
@@ -87,14 +89,14 @@ def elbo_surgery(
     if n_observations == 0 or n_samples < 1:
         raise InputError("ELBO surgery needs at least one observation and one sample of each")
     aggregate = AggregatePosterior(posteriors, max_elements)
-    log_prior = _prior_log_prob(model)
+    encode = encode_once(model)
     totals = torch.zeros(len(functions), dtype=torch.float64, device=aggregate.mean.device)
     start = 0
     for batch, q in zip(batches, posteriors, strict=True):
         rows = torch.arange(start, start + len(q.mean), device=aggregate.mean.device)
         start += len(q.mean)
         terms = [
-            _terms(model, log_prior, aggregate, batch, rows, _sample(q, generator))
+            _terms(model, encode, aggregate, batch, rows, _sample(q, generator))
             for _ in range(n_samples)
         ]
         gathered = Terms(*torch.stack(terms, dim=1))
@@ -113,7 +115,7 @@ def _sample(q: Normal, generator: torch.Generator | None) -> Tensor:
 
 def _terms(
     model: Any,
-    log_prior: Callable[[Tensor], Tensor],
+    encode: Encode,
     aggregate: AggregatePosterior,
     batch: Any,
     rows: Tensor,
@@ -121,17 +123,7 @@ def _terms(
 ) -> Tensor:
     """Return log p(x|z), log p(z), log q(z|x) and log q(z) of one z for each x, shape (4, n)."""
     likelihood = model.log_likelihood(batch, z).double()
-    own = aggregate.component_log_prob(z, rows)
-    return torch.stack([likelihood, log_prior(z).double(), own, aggregate.log_prob(z)])
-
-
-def _prior_log_prob(model: Any) -> Callable[[Tensor], Tensor]:
-    """Return log p(z) as a function of z that encodes the pseudo-inputs only once."""
-    encoded: list[Normal] = []
-
-    def encode(pseudo_inputs: Tensor) -> Normal:
-        if not encoded:
-            encoded.append(model.encode_pseudo_inputs(pseudo_inputs))
-        return encoded[0]
-
-    return lambda z: model.prior.log_prob(z, encode=encode)
+    prior = model.prior.log_prob(z, encode=encode).double()
+    return torch.stack(
+        [likelihood, prior, aggregate.component_log_prob(z, rows), aggregate.log_prob(z)]
+    )

@@ -25,7 +25,7 @@ contract of :mod:`vmm.testing.metrics`; it runs over every record.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
@@ -37,6 +37,7 @@ FAMILIES = ("clustering", "elbo_surgery", "integration")
 AGGREGATE, BATCH, BIO = "Aggregate score", "Batch correction", "Bio conservation"
 """Headings of columns. The metrics below the second and third make the aggregate of that name."""
 
+_LUECKEN = "(Luecken et al., 2022, Nature Methods 19, 41-50)"
 _HERE = "vmm.benchmark.metrics"
 _INFINITE = (-math.inf, math.inf)
 
@@ -56,7 +57,6 @@ class Metric:
     description : str
         One sentence, with its source.
     better : {"higher", "lower", "neither"}
-        Methods are compared by a test unless neither is.
     bounds : tuple of float
         Least and greatest value.
     needs_batches, needs_classes : bool
@@ -101,6 +101,11 @@ class Metric:
             )
         if self.better not in ("higher", "lower", "neither"):
             raise InputError(f"metric {self.name} is better when {self.better!r}: higher or lower?")
+
+    @property
+    def is_tested(self) -> bool:
+        """Whether methods are compared by a test, and the best printed in bold."""
+        return self.better != "neither"
 
     def decimals_of(self, mean: float) -> int:
         """Return to how many digits after the point the mean is printed."""
@@ -262,22 +267,21 @@ METRICS: tuple[Metric, ...] = (
         "Batch correction",
         AGGREGATE,
         "aggregates:group_mean",
-        "Mean of the metrics of batch correction (Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"Mean of the metrics of batch correction {_LUECKEN}.",
         needs_batches=True,
     ),
     _integration(
         "Bio conservation",
         AGGREGATE,
         "aggregates:group_mean",
-        "Mean of the metrics of bio conservation (Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"Mean of the metrics of bio conservation {_LUECKEN}.",
         needs_classes=True,
     ),
     _integration(
         "Total",
         AGGREGATE,
         "aggregates:total",
-        "0.4 batch correction + 0.6 bio conservation "
-        "(Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"0.4 batch correction + 0.6 bio conservation {_LUECKEN}.",
         needs_batches=True,
         needs_classes=True,
     ),
@@ -285,7 +289,7 @@ METRICS: tuple[Metric, ...] = (
         "Graph connectivity",
         "connectivity:graph_connectivity",
         "Share of a class in the largest strongly connected part of its graph of 15 nearest "
-        "neighbours, mean over classes (Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"neighbours, mean over classes {_LUECKEN}.",
     ),
     _batch(
         "KBET",
@@ -303,7 +307,7 @@ METRICS: tuple[Metric, ...] = (
         "Silhouette batch",
         "silhouettes:silhouette_batch",
         "One minus the absolute silhouette width of batches within a class, mean over classes "
-        "(Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"{_LUECKEN}.",
     ),
     _batch(
         "iLISI",
@@ -314,27 +318,23 @@ METRICS: tuple[Metric, ...] = (
     _bio(
         "Isolated labels",
         "silhouettes:isolated_labels",
-        "Silhouette width of the classes that are in the fewest batches, scaled "
-        "(Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"Silhouette width of the classes that are in the fewest batches, scaled {_LUECKEN}.",
     ),
     _bio(
         "KMeans ARI",
         "kmeans:kmeans_ari",
-        "Adjusted Rand index of the classes and as many k-means clusters "
-        "(Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"Adjusted Rand index of the classes and as many k-means clusters {_LUECKEN}.",
         bounds=(-1.0, 1.0),
     ),
     _bio(
         "KMeans NMI",
         "kmeans:kmeans_nmi",
-        "Normalised mutual information of the classes and as many k-means clusters "
-        "(Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"Normalised mutual information of the classes and as many k-means clusters {_LUECKEN}.",
     ),
     _bio(
         "Silhouette label",
         "silhouettes:silhouette_label",
-        "Mean silhouette width of classes, scaled "
-        "(Luecken et al., 2022, Nature Methods 19, 41-50).",
+        f"Mean silhouette width of classes, scaled {_LUECKEN}.",
     ),
     _bio(
         "cLISI",
@@ -395,19 +395,3 @@ def showing_of(family: str) -> list[dict[str, Any]]:
     """Return what in the records of a family decides how tables show it, as their parameter."""
     shows = ("name", "better", "group", "column", "tex", "decimals", "most", "sd_decimals")
     return [{key: getattr(metric, key) for key in shows} for metric in of_family(family)]
-
-
-def _names(wanted: Callable[[Metric], bool]) -> list[str]:
-    ordered = (metric for family in FAMILIES for metric in of_family(family))
-    return [metric.name for metric in ordered if wanted(metric)]
-
-
-CLUSTERING_METRICS = _names(lambda metric: metric.family == "clustering")
-ELBO_METRICS = _names(lambda metric: metric.family == "elbo_surgery")
-INTEGRATION_METRICS = _names(lambda metric: metric.family == "integration")
-AGGREGATE_METRICS = _names(lambda metric: metric.group == AGGREGATE)
-BATCH_METRICS = _names(lambda metric: metric.group == BATCH)
-BIO_METRICS = _names(lambda metric: metric.group == BIO)
-NEED_BATCHES = _names(lambda metric: metric.needs_batches)
-LOWER_IS_BETTER = frozenset(_names(lambda metric: metric.better == "lower"))
-NOT_TESTED = frozenset(_names(lambda metric: metric.better == "neither"))

@@ -14,13 +14,11 @@ from pathlib import Path
 
 import pandas as pd
 
+from vmm.benchmark.job import JOB_COLUMNS
 from vmm.benchmark.metrics.records import FAMILIES, of_family
 from vmm.benchmark.metrics.scoring import NOT_FINITE
 from vmm.errors import InputError
 from vmm.io import atomic, read_table
-
-JOB_COLUMNS = ["dataset", "model", "prior", "setting", "trial"]
-"""The columns that name the job which a row belongs to."""
 
 ROW_COLUMNS = [*JOB_COLUMNS, "metric", "value", "status"]
 """Columns of a row of metrics. ``value`` is empty unless ``status`` is ``ok``."""
@@ -28,7 +26,7 @@ ROW_COLUMNS = [*JOB_COLUMNS, "metric", "value", "status"]
 Score = float | tuple[float | None, str]
 
 
-def rows_from_scores(job: Mapping, scores: Mapping[str, Score], status: str = "ok") -> pd.DataFrame:
+def rows_from_scores(job: Mapping, scores: Mapping[str, Score]) -> pd.DataFrame:
     """Turn the scores of one job into tidy rows.
 
     Parameters
@@ -37,8 +35,6 @@ def rows_from_scores(job: Mapping, scores: Mapping[str, Score], status: str = "o
         ``dataset``, ``model``, ``prior``, ``setting`` and ``trial``; other entries are ignored.
     scores : mapping
         Metric to its value, or to the pair of its value (or None) and its status.
-    status : str
-        The status of the bare values.
 
     Returns
     -------
@@ -48,7 +44,7 @@ def rows_from_scores(job: Mapping, scores: Mapping[str, Score], status: str = "o
     """
     rows = []
     for metric, score in scores.items():
-        value, state = score if isinstance(score, tuple) else (score, status)
+        value, state = score if isinstance(score, tuple) else (score, "ok")
         if state == "ok" and (value is None or not math.isfinite(value)):
             state = NOT_FINITE
         rows.append({**_job(job), "metric": metric, "value": value if state == "ok" else None})

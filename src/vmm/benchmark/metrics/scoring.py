@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import importlib
 import math
 from collections.abc import Callable, Iterable
 
 from vmm.benchmark.metrics.records import Metric
 from vmm.errors import InputError
+from vmm.lazy import resolve
 
 Score = tuple[float | None, str]
 """A value and the status ``ok``, or None and a status that says why."""
@@ -40,10 +40,9 @@ def score(function: Callable, *given: object, otherwise: str = NOT_FINITE) -> Sc
 
 
 def _function(metric: Metric) -> Callable:
-    module, _, name = metric.function.partition(":")
     try:
-        return getattr(importlib.import_module(module), name)
-    except (ImportError, AttributeError, ValueError) as error:
+        return resolve(metric.function)
+    except (ImportError, LookupError, ValueError) as error:
         raise InputError(
             f"the record of the metric {metric.name} names the function {metric.function!r}, "
             f"which cannot be imported: {error}"

@@ -15,17 +15,6 @@ from collections.abc import Hashable
 import numpy as np
 import pandas as pd
 
-from vmm.benchmark.metrics.records import LOWER_IS_BETTER, NOT_TESTED
-
-__all__ = [
-    "LOWER_IS_BETTER",
-    "TEST_COLUMNS",
-    "THRESHOLD",
-    "best_method",
-    "is_tested",
-    "paired_tests",
-]
-
 THRESHOLD = 0.05
 
 TEST_COLUMNS = [
@@ -41,11 +30,6 @@ TEST_COLUMNS = [
     "status",
 ]
 """Columns of :func:`paired_tests`."""
-
-
-def is_tested(metric: str) -> bool:
-    """Tell whether a metric has a better direction, and so a test and bold print."""
-    return metric not in NOT_TESTED
 
 
 def best_method(values: pd.DataFrame, lower_is_better: bool = False) -> Hashable | None:

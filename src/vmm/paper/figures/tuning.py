@@ -51,7 +51,7 @@ def tuning_figure(
     InputError
         If no usable row is among `rows`, or the choice lacks a key.
     """
-    criterion, chosen = _read_choice(choice)
+    criterion, batch_size, ratio = _read_choice(choice)
     frame = _select(rows, criterion)
     ratios = sorted(frame["ratio"].unique())
     batches = sorted(frame["batch"].unique())
@@ -69,19 +69,19 @@ def tuning_figure(
     left.set_ylabel("Utilised clusters")
     left.set_ylim(bottom=0)
     right.set_ylabel(f"{criterion} score")
-    point = scores.get(chosen.batch_size, {}).get(chosen.ratio)
+    point = scores.get(batch_size, {}).get(ratio)
     if point is not None:
-        box(right, chosen.ratio, [point.mean], ratios)
+        box(right, ratio, [point.mean], ratios)
     _legend(figure, right, n_types, any(too_few.values()), point is not None)
     return figure
 
 
-def _read_choice(choice: Mapping[str, Any]) -> tuple[str, Setting]:
+def _read_choice(choice: Mapping[str, Any]) -> tuple[str, int, float]:
     missing = [k for k in ("batch_size", "prior_learning_ratio", "criterion") if k not in choice]
     if missing:
         raise InputError(f"the tuning choice lacks {missing}; it has {sorted(choice)}")
-    setting = Setting(int(choice["batch_size"]), float(choice["prior_learning_ratio"]))
-    return str(choice["criterion"]), setting
+    batch_size, ratio = int(choice["batch_size"]), float(choice["prior_learning_ratio"])
+    return str(choice["criterion"]), batch_size, ratio
 
 
 def _select(rows: pd.DataFrame | Iterable[Mapping[str, Any]], criterion: str) -> pd.DataFrame:

@@ -8,8 +8,8 @@ from typing import Any, NamedTuple
 import pandas as pd
 
 from vmm.benchmark.methods.records import METHODS
-from vmm.benchmark.setting import CHOSEN
-from vmm.paper.labels import is_embedding, is_tuning, method_label
+from vmm.benchmark.setting import CHOSEN, Setting
+from vmm.paper.labels import is_embedding, method_label
 from vmm.paper.report.folder import RunFolder
 
 
@@ -68,7 +68,7 @@ def models(run: RunFolder) -> pd.DataFrame:
     found = []
     for made in run.runs.values():
         spec = made["spec"]
-        tuning = is_tuning(spec["setting"])
+        tuning = Setting.parse(spec["setting"]).is_tuning
         found.append(
             {
                 "dataset": spec["dataset"],

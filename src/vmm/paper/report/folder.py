@@ -32,13 +32,7 @@ INPUTS = (
 
 @dataclass(frozen=True)
 class RunFolder:
-    """The folder of a run and its complete configuration.
-
-    Attributes
-    ----------
-    path : pathlib.Path
-    config : mapping
-    """
+    """The folder of a run and its complete configuration."""
 
     path: Path
     config: grid.Config

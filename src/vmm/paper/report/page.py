@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import base64
 import re
 from collections.abc import Mapping
 from functools import cache
@@ -17,6 +16,7 @@ from markupsafe import Markup
 from vmm.benchmark import grid
 from vmm.benchmark.methods.records import METHODS
 from vmm.errors import InputError
+from vmm.html import embedded, style
 from vmm.io import atomic, read_table
 from vmm.paper.comparison import ABOVE, BELOW, NOT_RUN, WITHIN, comparison_html
 from vmm.paper.labels import dataset_label
@@ -93,7 +93,7 @@ def build_report(
     page = _template().render(
         run=run,
         config=config,
-        css=Markup(TABLE_CSS + (HERE / "report.css").read_text()),
+        css=Markup(TABLE_CSS + style()),
         configuration=yaml.safe_dump(_plain(config), sort_keys=False, allow_unicode=True, width=90),
         missing=missing,
         **_summary(run),
@@ -181,9 +181,7 @@ def _table(run: RunFolder, item: contents.Item) -> Shown:
 
 def _figure(run: RunFolder, item: contents.Item) -> Shown:
     path = run.path / f"{item.stem}.png"
-    data = None
-    if path.is_file():
-        data = "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
+    data = embedded(path) if path.is_file() else None
     files = _files(run, item.stem, ("pdf", "svg", "png"))
     return Shown(item, contents.caption(item, run.config), data, files, [])
 

@@ -9,7 +9,8 @@ import pandas as pd
 
 from vmm.benchmark import grid
 from vmm.benchmark.job import JOB_COLUMNS, Job
-from vmm.paper.labels import is_tuning, method_label
+from vmm.benchmark.setting import Setting
+from vmm.paper.labels import method_label
 from vmm.paper.report.contents import expected_files
 from vmm.paper.report.folder import RunFolder
 
@@ -97,7 +98,7 @@ def _tuning_gaps(run: RunFolder) -> list[Gap]:
     failed: dict[tuple[str, str], list[tuple[str, int]]] = {}
     for made in run.runs.values():
         spec = made["spec"]
-        if made["status"] in SINGLE and is_tuning(spec["setting"]):
+        if made["status"] in SINGLE and Setting.parse(spec["setting"]).is_tuning:
             key = (spec["dataset"], made["status"])
             failed.setdefault(key, []).append((spec["setting"], spec["trial"]))
     for (name, status), of in failed.items():
@@ -135,11 +136,10 @@ def _unscored(run: RunFolder) -> list[Gap]:
         "integration": grid.experiment_jobs(config, "cells"),
         "elbo_surgery": grid.experiment_jobs(config, "elbo_surgery"),
     }
-    columns = list(JOB_COLUMNS)
     gaps = []
     for name, jobs in needed.items():
         rows = run.rows.get(name)
-        there = set() if rows is None else set(rows[columns].itertuples(index=False, name=None))
+        there = set() if rows is None else set(rows[JOB_COLUMNS].itertuples(index=False, name=None))
         absent: dict[str, list[Job]] = {}
         for job in jobs:
             if tuple(job.row.values()) not in there:

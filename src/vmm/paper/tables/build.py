@@ -13,13 +13,7 @@ import pandas as pd
 
 from vmm.benchmark.metrics.records import Metric
 from vmm.benchmark.metrics.rows import JOB_COLUMNS, validate_rows
-from vmm.benchmark.metrics.significance import (
-    LOWER_IS_BETTER,
-    TEST_COLUMNS,
-    THRESHOLD,
-    is_tested,
-    paired_tests,
-)
+from vmm.benchmark.metrics.significance import TEST_COLUMNS, THRESHOLD, paired_tests
 from vmm.errors import InputError
 from vmm.paper.labels import dataset_label
 from vmm.paper.tables.specs import RowKey, TableSpec, is_baseline, row_label, row_order, table_spec
@@ -246,7 +240,7 @@ def _block(
         )
         for key in sorted(parts, key=lambda key: row_order(spec.kind, key))
     ]
-    tests = [_tests(dataset, rows, column.name) for column in spec.columns]
+    tests = [_tests(dataset, rows, column) for column in spec.columns]
     for frame, column in zip(tests, spec.columns, strict=True):
         for row, bold in zip(rows, frame["bold"], strict=True):
             row.cells[column.name] = replace(row.cells[column.name], bold=bool(bold))
@@ -309,20 +303,20 @@ def _reason(statuses: pd.Series) -> str:
     return f"{total - without} of {total} trials have a value: {listed}"
 
 
-def _tests(dataset: str, rows: list[Row], metric: str) -> pd.DataFrame:
+def _tests(dataset: str, rows: list[Row], metric: Metric) -> pd.DataFrame:
     """Return the tidy tests of one metric, a row a method."""
-    cells = [row.cells[metric] for row in rows]
+    cells = [row.cells[metric.name] for row in rows]
     facts = pd.DataFrame(
         [
-            (dataset, *row.key, row.label, metric, cell.n, cell.mean, cell.sd)
+            (dataset, *row.key, row.label, metric.name, cell.n, cell.mean, cell.sd)
             for row, cell in zip(rows, cells, strict=True)
         ],
         columns=TIDY_TEST_COLUMNS[:9],
     )
     # Methods are known by their place, so that best_method returns the first of equals.
     values = pd.DataFrame({place: pd.Series(cell.values) for place, cell in enumerate(cells)})
-    if is_tested(metric):
-        tests = paired_tests(values.astype(float).sort_index(), metric in LOWER_IS_BETTER)
+    if metric.is_tested:
+        tests = paired_tests(values.astype(float).sort_index(), metric.better == "lower")
         labels = {place: row.label for place, row in enumerate(rows)}
         tests["compared_with"] = tests["compared_with"].map(labels).fillna("")
     else:
@@ -378,7 +372,7 @@ def _letter(place: int) -> str:
 def _caption(spec: TableSpec, trials: pd.Series) -> str:
     n = str(trials.min()) if trials.nunique() == 1 else f"{trials.min()} to {trials.max()}"
     shown = "Value of one trial." if n == "1" else f"Mean ± sd over {n} trials."
-    untested = [column.name for column in spec.columns if not is_tested(column.name)]
+    untested = [column.name for column in spec.columns if not column.is_tested]
     tail = f" {' and '.join(untested)}: not tested." if untested else ""
     return (
         f"{spec.caption} {shown} Bold: the best mean, and every method that does not differ from "
