@@ -82,7 +82,6 @@ class MethodContract:
         for what in ("label", "colour"):
             assert getattr(method, what) not in [getattr(other, what) for other in others], what
         assert (method.model, method.prior) not in [(o.model, o.prior) for o in others]
-        assert method_of(method.model, method.prior, method.kind) == method
         assert method_of(method.model, method.prior).label == method.label
 
     def test_what_it_depends_on_can_be_imported(self, method: Method) -> None:
