@@ -18,7 +18,6 @@ from vmm.priors.vade import VaDEMixture
 
 D, P, K, N = 12, 3, 4, 9
 HIDDEN = (10, 8, 14)
-PRIORS = ["normal", "vampprior", "gmm", "vmm"]
 
 
 def draw(seed: int, *shape: int) -> Tensor:
@@ -80,19 +79,6 @@ def test_the_papers_architecture():
         assert 0.99 * bound < largest <= bound * (1 + 1e-6)
         assert float(layer.weight.detach().std()) == pytest.approx(bound / math.sqrt(3), rel=0.05)
         assert not layer.bias.any()
-
-
-def test_same_seed_same_networks_whatever_the_prior():
-    """Within a trial the network initialisation is shared by all of our models."""
-    networks = []
-    for name in PRIORS:
-        generator = torch.Generator().manual_seed(7)
-        model = ImageVAE(D, P, HIDDEN, generator)
-        model.prior = make_prior(name, P, K, images(K), generator)
-        networks.append({k: v for k, v in model.state_dict().items() if "prior." not in k})
-    for other in networks[1:]:
-        assert networks[0].keys() == other.keys()
-        assert all(torch.equal(networks[0][key], other[key]) for key in other)
 
 
 @torch.no_grad()
@@ -187,54 +173,6 @@ def test_elbo_of_the_mixtures(name):
     close(model.elbo(images(), noise()), log_likelihood + q.entropy() + log_prior)
 
 
-@torch.no_grad()
-@pytest.mark.parametrize("name", PRIORS)
-def test_without_the_kl_only_the_likelihood_remains(name):
-    model = make_model(name)
-    _, log_likelihood, _ = parts(model, images(), noise()["latent"])
-    close(model.elbo(images(), noise(), kl_weight=0.0), log_likelihood)
-
-
-@pytest.mark.parametrize("name", PRIORS)
-def test_gradients_of_the_elbo(name):
-    """Finite differences of the ELBO along random directions in (φ, θ, ψ), the way g(u; φ) too."""
-    model = make_model(name)
-    names, values = zip(*model.named_parameters(), strict=True)
-    values = [v.detach().clone() for v in values]
-
-    class Elbo(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.model = model
-
-        def forward(self):
-            return self.model.elbo(images(), noise())
-
-    def function(step: Tensor) -> Tensor:
-        state = {
-            f"model.{name}": value + step[0] * draw(50 + i, *value.shape)
-            for i, (name, value) in enumerate(zip(names, values, strict=True))
-        }
-        return torch.func.functional_call(Elbo(), state, ())
-
-    step = torch.zeros(1, dtype=torch.float64, requires_grad=True)
-    assert torch.autograd.gradcheck(function, (step,), eps=1e-7, atol=1e-5, rtol=1e-4)
-
-
-@pytest.mark.parametrize("name", ["vampprior", "vmm"])
-def test_the_encoders_gradient_comes_through_the_pseudo_inputs_too(name):
-    model = make_model(name)
-    weights = list(model.encoder.parameters())
-    full = torch.autograd.grad(model.elbo(images(), noise()).sum(), weights)
-
-    encode = model.encode_pseudo_inputs
-    with torch.no_grad():
-        held = encode(model.prior.pseudo_inputs)
-    model.encode_pseudo_inputs = lambda u: held
-    partial = torch.autograd.grad(model.elbo(images(), noise()).sum(), weights)
-    assert all((a - b).abs().max() > 1e-4 for a, b in zip(full, partial, strict=True))
-
-
 def test_initial_pseudo_inputs_are_the_images():
     model = ImageVAE(D, P, HIDDEN)
     u = model.initial_pseudo_inputs(images(K).float())
@@ -327,31 +265,6 @@ def test_vade_fits_its_prior_with_the_networks():
     expected = {id(prior.weight_logits), id(prior.means), id(prior.precision_raw)}
     assert {id(p) for p in prior.variational_parameters()} == expected
     assert prior.empirical_bayes_parameters() == []
-
-
-def test_vade_kl_gradients():
-    prior = make_vade(2, 2)
-    names = ["weight_logits", "means", "precision_raw"]
-    leaves = [getattr(prior, name).detach().clone().requires_grad_() for name in names]
-    mean = draw(80, 3, 2).requires_grad_()
-    raw = draw(81, 3, 2, 2).requires_grad_()
-    epsilon = draw(82, 3, 2)
-
-    class Kl(nn.Module):
-        def __init__(self):
-            super().__init__()
-            self.prior = prior
-
-        def forward(self, mean, raw):
-            tril = raw.tril(-1) + torch.diag_embed(raw.diagonal(dim1=-2, dim2=-1).exp())
-            q = FullRankNormal(mean, tril)
-            return self.prior.kl(q, q.rsample(epsilon))
-
-    def function(mean, raw, *leaves):
-        state = {f"prior.{name}": leaf for name, leaf in zip(names, leaves, strict=True)}
-        return torch.func.functional_call(Kl(), state, (mean, raw))
-
-    assert torch.autograd.gradcheck(function, (mean, raw, *leaves))
 
 
 def test_vade_starts_from_a_fitted_mixture():

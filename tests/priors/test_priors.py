@@ -1,4 +1,6 @@
-"""The four priors against `torch.distributions` and scipy, in double precision.
+"""The paper's priors against `torch.distributions` and scipy, in double precision.
+
+What holds for any prior is in the contract.
 
 Every test of values runs over one table: a prior of ours with random parameters, the reference's
 view of the same parameters (built here from the raw ones), and samples.
@@ -19,10 +21,12 @@ import torch.nn.functional as F
 from torch import Tensor
 from torch.distributions import Independent, MultivariateNormal, Normal, kl_divergence
 
+import vmm.priors
 from vmm.numerics.gaussians import DiagonalNormal, FullRankNormal
 from vmm.priors import make_prior
 from vmm.priors.hyperpriors import log_dirichlet, log_inverse_gamma, log_wishart, wishart_scale_of
 from vmm.priors.mixture import GaussianMixture, VampPriorMixture
+from vmm.priors.records import PRIORS
 from vmm.priors.standard import StandardNormal
 from vmm.priors.vampprior import VampPrior
 
@@ -253,15 +257,9 @@ def test_standard_normal(p):
     close(prior.log_prob(z), standard.log_prob(z))
 
 
-@table(WITH_COMPONENTS, SMALL)
-def test_sizes_are_told(name, k, p):
-    prior, _ = make(name, k, p)
-    assert (prior.n_components, prior.latent_dim) == (k, p)
-
-
 @table(MIXTURES)
 @torch.no_grad()
-def test_parameters_are_transformed_as_the_spec_says(name, k, p):
+def test_parameters_are_transformed(name, k, p):
     prior, encode = make(name, k, p)
     reference = Reference.of(prior, encode)
     lower = prior.precision_cholesky()
@@ -545,8 +543,8 @@ def test_kl_estimate_has_the_divergence_as_its_mean():
 
 
 @pytest.mark.parametrize("what", ["log_prob", "cluster_log_probs", "prior_step_loss"])
-@table(WITH_COMPONENTS, [(1, 1), (3, 2)])
-def test_gradients_by_finite_differences(name, k, p, what):
+@table(WITH_COMPONENTS, [(1, 1)])
+def test_gradients_of_one_component_by_finite_differences(name, k, p, what):
     if what == "prior_step_loss" and name.startswith("vampprior"):
         assert not make(name, k, p)[0].empirical_bayes_parameters()
         return
@@ -581,27 +579,6 @@ def test_gradients_of_the_hyperpriors():
     assert check(lambda x: log_wishart(reference_cholesky(x), 5, 0.3), (raw,))
 
 
-@pytest.mark.parametrize("name", ["vmm-full", "vmm-diagonal", "vampprior-full"])
-def test_gradients_reach_the_encoder_through_the_pseudo_inputs(name):
-    """d log p(z) / dφ through g(u; φ), against finite differences."""
-    prior, _ = make(name, 3, 2)
-    kind = name.partition("-")[2]
-    z = draw(9, 4, 2)
-    weights = draw(33, DATA_DIM, 2).requires_grad_()
-
-    def density(weights):
-        def encode(u):
-            mean = torch.tanh(u @ weights)
-            scale = 0.5 + mean**2
-            if kind == "diagonal":
-                return DiagonalNormal(mean, scale)
-            return FullRankNormal(mean, torch.diag_embed(scale))
-
-        return prior.log_prob(z, encode)
-
-    assert torch.autograd.gradcheck(density, (weights,))
-
-
 # ---------------------------------------------------------------------------- initial values
 
 
@@ -626,9 +603,6 @@ def test_initial_values_of_the_vmm():
     close(prior.log_weights(), np.full(7, -math.log(7)), atol=1e-5)
     close(prior.concentration(), 1.0, atol=1e-5)
     close(prior.precision_cholesky(), torch.eye(3).expand(7, 3, 3), atol=1e-5)
-    with torch.no_grad():
-        prior.pseudo_inputs.add_(1)
-    assert torch.equal(u, draw(4, 7, DATA_DIM).float()), "the caller's tensor was changed"
 
 
 def identities(parameters) -> set[int]:
@@ -659,20 +633,12 @@ def test_untrained_pseudo_inputs():
     assert "pseudo_inputs" in prior.state_dict()
 
 
-@pytest.mark.parametrize(
-    ("name", "expected"),
-    [
-        ("normal", StandardNormal),
-        ("vampprior", VampPrior),
-        ("gmm", GaussianMixture),
-        ("vmm", VampPriorMixture),
-    ],
-)
-def test_make_prior(name, expected):
+@pytest.mark.parametrize("name", PRIORS)
+def test_make_prior(name):
     prior = make_prior(name, latent_dim=3, n_components=5, pseudo_inputs=draw(4, 5, DATA_DIM))
-    assert type(prior) is expected
+    assert type(prior) is getattr(vmm.priors, PRIORS[name].class_name)
     assert prior.latent_dim == 3
-    assert prior.n_components == (0 if name == "normal" else 5)
+    assert prior.n_components == (5 if PRIORS[name].clusters else 0)
 
 
 def test_make_prior_of_an_unknown_name():

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 
 from vmm.cli.citation import CITATION
 from vmm.errors import InputError
-from vmm.priors.records import priors_of
+from vmm.priors.records import clustering_priors
 from vmm.versions import INSTALL_API
 
 EXAMPLES = """\
@@ -78,8 +78,7 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
     )
     data.add_argument("--overwrite", action="store_true", help="write to a folder that has files")
     model = fit.add_argument_group("model")
-    clustering = [name for name, prior in priors_of("cells").items() if prior.clusters]
-    model.add_argument("--prior", choices=clustering[::-1], default="vmm")
+    model.add_argument("--prior", choices=clustering_priors("cells"), default="vmm")
     model.add_argument("--likelihood", choices=["zinb", "nb"], default="zinb")
     _number(model, "--n-latent", 10, _whole(1), "dimension of the embedding")
     _number(model, "--n-layers", 1, _whole(1), "hidden layers of encoder and decoder")

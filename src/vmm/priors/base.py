@@ -58,6 +58,8 @@ class Prior(nn.Module):
 
     has_pseudo_inputs = False
     """Whether it is made of encoded pseudo-inputs."""
+    is_standard_normal = False
+    """Whether it is N(0, I), which methods of scvi-tools assume."""
     starts_from_data = False
     """Whether it needs as many training points as it has components."""
     pseudo_inputs: nn.Parameter | None

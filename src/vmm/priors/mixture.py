@@ -157,7 +157,7 @@ class MixturePrior(Prior):
 
     def hyperparameters(self) -> dict[str, float]:
         """Return the concentration α of the Dirichlet process."""
-        return {"concentration": float(self.concentration())}
+        return {"concentration": float(self.concentration().detach())}
 
 
 class GaussianMixture(MixturePrior):

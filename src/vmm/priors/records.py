@@ -136,3 +136,8 @@ PRIORS: dict[str, PriorRecord] = {record.name: record for record in _RECORDS}
 def priors_of(kind: str) -> dict[str, PriorRecord]:
     """Return the priors that are trained on "images" or on "cells"."""
     return {name: record for name, record in PRIORS.items() if kind in record.kinds}
+
+
+def clustering_priors(kind: str) -> list[str]:
+    """Return the short names of those with clusters, the last of the list first."""
+    return [record.name for record in reversed(priors_of(kind).values()) if record.clusters]

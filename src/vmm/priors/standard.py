@@ -12,6 +12,15 @@ from vmm.priors.base import Encode, Prior
 class StandardNormal(Prior):
     """The prior N(0, I); its KL is analytic."""
 
+    is_standard_normal = True
+
+    _origin: Tensor
+
+    def __init__(self, latent_dim: int):
+        super().__init__(latent_dim)
+        # Where the model is, and in its precision.
+        self.register_buffer("_origin", torch.zeros(latent_dim), persistent=False)
+
     def log_prob(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return log N(z; 0, I), shape (N,)."""
         return -0.5 * (z.square().sum(-1) + self.latent_dim * LOG_2PI)
@@ -23,8 +32,8 @@ class StandardNormal(Prior):
 
     def log_weights(self) -> Tensor:
         """Return log 1 of the only component, shape (1,)."""
-        return torch.zeros(1)
+        return self._origin.new_zeros(1)
 
     def moments(self, encode: Encode | None = None) -> tuple[Tensor, Tensor]:
         """Return 0, shape (1, p), and I, shape (1, p, p)."""
-        return torch.zeros(1, self.latent_dim), torch.eye(self.latent_dim).unsqueeze(0)
+        return self._origin.unsqueeze(0), torch.ones_like(self._origin).diag().unsqueeze(0)

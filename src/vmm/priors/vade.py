@@ -17,7 +17,7 @@ from vmm.numerics.gaussians import (
     log_diagonal,
     whitened_log_prob,
 )
-from vmm.priors.base import Encode, Pretraining
+from vmm.priors.base import Encode, Pretraining, Prior
 from vmm.priors.mixture import GaussianMixture
 
 
@@ -25,6 +25,13 @@ class VaDEMixture(GaussianMixture):
     """VaDE's Gaussian mixture, fitted jointly with the VAE and without hyperpriors [1]_."""
 
     starts_from_data = True
+    prior_step_loss = Prior.prior_step_loss  # VaDE has none
+
+    def __init__(
+        self, latent_dim: int, n_components: int, generator: torch.Generator | None = None
+    ):
+        super().__init__(latent_dim, n_components, generator)
+        self.concentration_raw.requires_grad_(False)  # of no Dirichlet process
 
     def kl(self, q: Normal, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return Σ_j q(c=j) [KL(q ‖ N(μ_j, Λ_j⁻¹)) + log q(c=j) − log π_j], shape (N,)."""

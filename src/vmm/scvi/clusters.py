@@ -10,6 +10,7 @@ import pandas as pd
 import torch
 
 from vmm.models.base import encode_once
+from vmm.priors.records import clustering_priors
 from vmm.scvi.part import ModelPart
 
 if TYPE_CHECKING:
@@ -26,9 +27,10 @@ class ClusterMixin(ModelPart):
     def _require_clusters(self) -> None:
         """Refuse what needs clusters from an untrained model or one without any."""
         if not self.module.prior.n_components:
+            *others, last = map(repr, clustering_priors("cells"))
             raise ValueError(
-                "prior='normal' has no clusters; use prior='vmm', 'gmm' or 'vampprior', or cluster "
-                "the latent representation."
+                f"prior={self._prior!r} has no clusters; use prior={', '.join(others)} or {last}, "
+                "or cluster the latent representation."
             )
         self._check_if_trained(warn=False)
 

@@ -338,7 +338,7 @@ class SCVI(
         NotImplementedError
             For another prior.
         """
-        if self._prior != "normal":
+        if not self.module.prior.is_standard_normal:
             raise NotImplementedError(
                 "Importance weights of scvi-tools assume the prior N(0, I); use "
                 "weights='uniform', or a model with prior='normal'."

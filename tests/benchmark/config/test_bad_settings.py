@@ -23,6 +23,7 @@ from bad_input import (
 import vmm.cli.fit
 from vmm.benchmark.config.__main__ import main as check_configuration
 from vmm.cli import main
+from vmm.priors.records import clustering_priors
 
 GOOD = "run: x\ndatasets: {digits: }\n"
 
@@ -179,6 +180,7 @@ def test_wrong_commands_are_refused(words, sentence, tmp_path, monkeypatch):
     assert listing(tmp_path) == {}
 
 
+WITH_CLUSTERS = ", ".join(map(repr, clustering_priors("cells")))
 WHOLE = "is not a whole number of at least"
 OPTIONS = [
     ("--n-latent", "0", f"'0' {WHOLE} 1"),
@@ -203,7 +205,7 @@ OPTIONS = [
     ("--prior-learning-ratio", "-5", "'-5' is not a positive number"),
     ("--n-top-genes", "-3", f"'-3' {WHOLE} 0"),
     ("--n-top-genes", "1", "1 gene tells no cells apart; give at least 2, or 0: all"),
-    ("--prior", "normal", "invalid choice: 'normal' (choose from 'vmm', 'gmm', 'vampprior')"),
+    ("--prior", "normal", f"invalid choice: 'normal' (choose from {WITH_CLUSTERS})"),
     ("--likelihood", "poisson", "invalid choice: 'poisson' (choose from 'zinb', 'nb')"),
     ("--device", "tpu", "invalid choice: 'tpu' (choose from 'auto', 'cpu', 'gpu')"),
 ]
