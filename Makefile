@@ -10,7 +10,7 @@ READY = $(VENV)/.ready
 PIP   = $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 LOCKS = requirements.lock requirements-torch.lock
 UV    = build/uv/bin/uv
-SMK   := Snakefile $(wildcard workflow/rules/*.smk)
+SMK   := Snakefile $(wildcard workflow/*/*.smk)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock demo paper evidence bench docs test test-fast test-faults test-slurm lint \

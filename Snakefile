@@ -11,14 +11,21 @@ if not workflow.configfiles:
 
 
 include: "workflow/rules/common.smk"
-include: "workflow/rules/inputs.smk"
+# What rules take as input and give as output: functions of wildcards and the configuration.
+include: "workflow/inputs/data.smk"
+include: "workflow/inputs/training.smk"
+include: "workflow/inputs/tuning.smk"
+include: "workflow/inputs/metrics.smk"
+include: "workflow/inputs/figures.smk"
+include: "workflow/inputs/tables.smk"
+include: "workflow/inputs/report.smk"
+include: "workflow/inputs/results.smk"
 include: "workflow/rules/data.smk"
 include: "workflow/rules/train.smk"
 include: "workflow/rules/tune.smk"
 include: "workflow/rules/evaluate.smk"
 include: "workflow/rules/tables.smk"
 include: "workflow/rules/figures.smk"
-include: "workflow/rules/results.smk"
 include: "workflow/rules/report.smk"
 
 

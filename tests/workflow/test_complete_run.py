@@ -22,6 +22,8 @@ from vmm.benchmark import grid
 from vmm.benchmark.config import load
 from vmm.benchmark.metrics.records import BATCH, BIO, parts_of
 from vmm.benchmark.metrics.rows import read_rows
+from vmm.benchmark.samples import read_spec
+from vmm.benchmark.spec import Spec
 
 TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
 FIGURES = [
@@ -179,9 +181,7 @@ def test_each_model_has_its_folder(finished, config):
         assert {path.name for path in folder.iterdir()} == whole
         run = json.loads((folder / "run.json").read_text())
         assert run["status"] == "ok"
-        assert {key: run["spec"][key] for key in ("dataset", "method", "setting", "trial")} == {
-            key: getattr(job, key) for key in ("dataset", "method", "setting", "trial")
-        }
+        assert Spec.of(run["spec"]).job == job
 
 
 def test_a_model_does_not_depend_on_what_else_is_trained(finished):
@@ -210,14 +210,14 @@ def test_what_tuning_chose_serves_every_method(finished):
     choice = json.loads((finished.results / CHOICE).read_text())
     assert choice["batch_size"] == 128 and choice["prior_learning_ratio"] in (1, 5)
     models = finished.results / "models"
+    ratios = {"pbmc68k_replicates": choice["prior_learning_ratio"], "pbmc68k": 5}
     for method in ("scvi_tools", "normal", "vmm"):
         for trial in (0, 1):
-            place = Path(method, "chosen", f"trial_{trial}", "run.json")
-            spec = json.loads((models / "pbmc68k_replicates" / place).read_text())["spec"]
-            assert spec["batch_size"] == 128
-            assert spec["prior_learning_ratio"] == choice["prior_learning_ratio"]
-            spec = json.loads((models / "pbmc68k" / place).read_text())["spec"]
-            assert (spec["batch_size"], spec["prior_learning_ratio"]) == (128, 5)
+            place = Path(method, "chosen", f"trial_{trial}")
+            for dataset, ratio in ratios.items():
+                spec = read_spec(models / dataset / place)
+                assert spec.batch_size == 128
+                assert spec.prior_learning_ratio == (ratio if method == "vmm" else None)
 
 
 def test_tuning_climbs_until_clusters_are_too_few(finished):

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import ast
 import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
+
+from vmm.lazy import resolve
 
 SCRIPTS = Path(__file__).parents[2] / "workflow" / "scripts"
 
@@ -70,3 +73,12 @@ def test_a_log_that_cannot_be_written_goes_to_the_terminal():
     terminal = "\n".join(terminal_of("/dev/full"))
     for text in [*SHOWN, "4/4", *NOT_SHOWN]:
         assert terminal.count(text) == 1, text
+
+
+@pytest.mark.parametrize("script", sorted(SCRIPTS.glob("[a-z]*.py")), ids=lambda path: path.stem)
+def test_what_a_script_imports_is_there(script):
+    """Scripts import when their job runs; a name that has moved is found here."""
+    for node in ast.walk(ast.parse(script.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module.startswith("vmm"):
+            for name in node.names:
+                resolve(f"{node.module}:{name.name}")

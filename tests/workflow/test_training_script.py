@@ -26,9 +26,10 @@ from types import SimpleNamespace
 
 folder = Path(sys.argv[1])
 spec = dict(
-    dataset="cells", model="scVI", prior="VampPriorMixture", setting="chosen", trial=0, seed=0,
-    latent_dim=2, n_components=4, n_layers=1, n_hidden=8, likelihood="zinb", learning_rate=1e-3,
+    kind="cells", dataset="cells", method="vmm", setting="chosen", trial=0, seed=0,
+    networks=dict(n_latent=2, n_layers=1, n_hidden=8, likelihood="zinb"), learning_rate=1e-3,
     batch_size=16, max_epochs=2, patience=2, monitor="elbo", prior_learning_ratio=1.0,
+    ours=dict(name="vmm", n_components=4),
 )
 class Input(list):
     data, splits, choice = folder / "cells.npz", [folder / "split.npz"], []

@@ -6,6 +6,7 @@ import tempfile
 from pathlib import Path
 
 ROOT = Path(workflow.basedir)
+PAGE = ROOT / "src" / "vmm" / "paper" / "report"
 sys.path.insert(0, str(ROOT / "src"))
 
 from vmm.benchmark import config as configuration
@@ -17,6 +18,7 @@ from vmm.benchmark.provenance import code_hash
 from vmm.benchmark.setting import CHOSEN, LEIDEN, TRAINED as TRAINED_SETTINGS, Setting
 from vmm.errors import InputError
 from vmm.io import refused
+from vmm.paper.labels import dataset_label
 
 FORMATS = ("pdf", "png", "svg")
 LATENT = ("latent.npz", "run.json")

@@ -6,8 +6,8 @@ with job(snakemake):
     import numpy as np
 
     from vmm.benchmark.best import best_model
-    from vmm.benchmark.jobs import prior_samples
     from vmm.benchmark.metrics.rows import gather_rows
+    from vmm.benchmark.samples import prior_samples
     from vmm.io import atomic
 
     rows = gather_rows(snakemake.input.rows)

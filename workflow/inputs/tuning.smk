@@ -1,0 +1,30 @@
+"""Ladders of tuning, and their files."""
+
+LADDER = f"{RUN}/tuning/{{dataset}}/b{{batch}}_trial_{{trial}}"
+
+
+TUNING_TRIALS = range(EXPERIMENTS.get("tuning", {}).get("trials", 0))
+
+
+def tuned_models(dataset):
+    """Return the folders of the models of tuning, by setting and trial."""
+    return f"{RUN}/{model_folder(dataset, grid.TUNED_METHOD, '{setting}', '{trial}')}"
+
+
+def ladders_of_job(wildcards):
+    """Return the ladders that one job climbs, which differ in nothing but the trial."""
+    return [
+        ladder
+        for ladder in grid.ladders(config, wildcards.dataset)
+        if ladder.batch_size == int(wildcards.batch)
+        if ladder.trial in trials_of_job(wildcards, TUNING_TRIALS)
+    ]
+
+
+def ladders(wildcards):
+    """Return the ladders of one data set and trial, a file for each batch size."""
+    return [
+        LADDER.format(dataset=step.dataset, batch=step.batch_size, trial=step.trial) + ".json"
+        for step in grid.ladders(config, wildcards.dataset)
+        if step.trial == int(wildcards.trial)
+    ]
