@@ -94,8 +94,11 @@ lint: $(READY)  ## ruff, mypy, import-linter, snakefmt and snakemake --lint
 	@$(BIN)/snakefmt --check $(SMK)
 	@$(BIN)/snakemake --lint --configfile config/demo.yaml
 
-format: $(READY)  ## put the code into the form that `make lint` wants
+format: $(READY)  ## put the code into the form that `make lint` wants; print what is made from it
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . && $(BIN)/snakefmt $(SMK)
+	@$(BIN)/python -m vmm.benchmark.config --docs > config/README.md
+	@$(BIN)/python -m vmm.benchmark.config --schema > config/schema.json
+	@$(BIN)/python docs/pictures/floors.py
 
 clean:  ## remove caches and build products (results and the environment stay)
 	@find src tests workflow -name __pycache__ -type d -exec rm -rf {} +

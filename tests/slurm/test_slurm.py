@@ -42,11 +42,11 @@ EDITS = [
     # So that a training lasts without work, the long one more than a minute and a half; not when
     # it resumes, so that a busy machine has time enough.
     (
-        "src/vmm/training.py",
+        "src/vmm/training/loop.py",
         START,
         START.replace("saved =", "slow = not trainers[0].history; saved ="),
     ),
-    ("src/vmm/training.py", EPOCH, f"        time.sleep(0.6 * slow)\n{EPOCH}"),
+    ("src/vmm/training/loop.py", EPOCH, f"        time.sleep(0.6 * slow)\n{EPOCH}"),
     # Too short for the long training at first; Slurm looks after time every 30 seconds.
     (
         "workflow/rules/train.smk",
