@@ -31,7 +31,7 @@ rule train_cells:
 
 use rule train_cells as train_images with:
     wildcard_constraints:
-        setting=r"b\d+-(nmi|elbo)",
+        setting=OF_IMAGES,
 
 
 rule baselines:

@@ -78,5 +78,7 @@ LEIDEN = Setting(word="leiden")
 """Of rows that score Leiden's clusters of an embedding."""
 WORDS = (str(CHOSEN), str(LEIDEN))
 
-TRAINED = r"chosen|b\d+-(?:nmi|elbo)"
+OF_IMAGES = r"b\d+-(?:nmi|elbo)"
+"""Pattern of the settings that name folders of image models."""
+TRAINED = rf"{CHOSEN}|{OF_IMAGES}"
 """Pattern of the settings that name folders of models outside tuning."""
