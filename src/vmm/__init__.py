@@ -14,6 +14,8 @@ if TYPE_CHECKING:
     __version__: str
 
 __all__ = ["SCVI", "__version__"]
+# Packages that are imported when they are asked for, as `vmm.priors`.
+FLOORS = ("benchmark", "data", "models", "numerics", "paper", "plots", "priors", "scvi", "training")
 
 
 def __getattr__(name: str):
@@ -32,8 +34,12 @@ def __getattr__(name: str):
         from vmm.versions import DISTRIBUTION
 
         return version(DISTRIBUTION)
+    if name in FLOORS:
+        from importlib import import_module
+
+        return import_module(f"{__name__}.{name}")
     raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 def __dir__() -> list[str]:
-    return sorted([*globals(), *__all__])
+    return sorted([*__all__, *FLOORS])

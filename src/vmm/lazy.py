@@ -5,9 +5,20 @@ Records name in this way what they stand for, so that reading a record imports n
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
-from typing import Any
+from typing import Any, Protocol, TypeVar
+
+
+class Named(Protocol):
+    """What has a name."""
+
+    @property
+    def name(self) -> str:
+        """Its name."""
+
+
+Record = TypeVar("Record", bound=Named)
 
 
 def resolve(text: str) -> Any:
@@ -29,8 +40,29 @@ def resolve(text: str) -> Any:
         raise LookupError(f"{text}: {module} has no {name}") from error
 
 
-def exports(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any], list[str]]:
-    """Return ``__getattr__`` and ``__all__`` of a package that imports its names when asked for.
+def by_name(records: Iterable[Record]) -> dict[str, Record]:
+    """Return records by their names.
+
+    Raises
+    ------
+    ValueError
+        If two have the same: one would take the other's place, unsaid.
+    """
+    found: dict[str, Record] = {}
+    for record in records:
+        if record.name in found:
+            raise ValueError(
+                f"two records are called {record.name!r}, {found[record.name]} and {record}; "
+                "give one of them another name"
+            )
+        found[record.name] = record
+    return found
+
+
+def exports(
+    package: str, names: Mapping[str, str], also: Iterable[str] = ()
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """Return ``__getattr__``, ``__dir__`` and ``__all__`` of a package that imports when asked.
 
     Parameters
     ----------
@@ -38,6 +70,8 @@ def exports(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any
         Its ``__name__``.
     names : mapping
         Public name to ``"package.module:name"``.
+    also : iterable of str
+        Public names that the package defines itself.
     """
 
     def getattr_of_package(name: str) -> Any:
@@ -45,4 +79,5 @@ def exports(package: str, names: Mapping[str, str]) -> tuple[Callable[[str], Any
             return resolve(names[name])
         raise AttributeError(f"module {package!r} has no attribute {name!r}")
 
-    return getattr_of_package, sorted(names)
+    public = sorted([*names, *also])
+    return getattr_of_package, lambda: public, public

@@ -11,6 +11,7 @@ sys.path.insert(0, str(ROOT / "src"))
 
 from vmm.benchmark import config as configuration
 from vmm.benchmark import grid
+from vmm.benchmark.consistency import check_records
 from vmm.benchmark.job import Job, model_folder
 from vmm.benchmark.methods.records import METHODS, names
 from vmm.benchmark.metrics.records import modules_of, scoring_of, showing_of
@@ -49,6 +50,7 @@ def complete(given):
     try:
         for path in workflow.configfiles:
             configuration.read(os.path.relpath(path))  # Snakemake lets a key stand twice
+        check_records()
         checked = configuration.complete(given, source)
         configuration.check_files(checked, source)
     except InputError as error:

@@ -1,7 +1,7 @@
 """What a job's result depends on: the hash of the files that make it.
 
 1. It starts at the job's script, and at the modules that the rule names because the job finds them
-   by a name: those of its prior, its model, its data set.
+   by a name: what trains it, its model, its prior, its data set, its metrics.
 2. It covers every file of the package that these import, at any depth, also inside functions; a
    name that an ``__init__.py`` passes on is followed to the file that defines it.
 3. ``records.py`` and ``progress.py`` are left out: labels reach a job as its parameters, and
@@ -10,12 +10,14 @@
    what is raised, warned, logged or printed.
 5. A file beside a module, which the module names (``"published.csv"``), is covered too.
 
-``python -m vmm.benchmark.provenance train.py vmm.priors.mixture`` lists the files. Only the
-standard library is imported: Snakemake asks at every start.
+``python -m vmm.benchmark.provenance train.py vmm.benchmark.ours vmm.models.count_vae
+vmm.priors.mixture`` lists the files of training scVI with the GMM or the VMM. Only the standard
+library is imported: Snakemake asks at every start.
 """
 
 from __future__ import annotations
 
+import argparse
 import ast
 import hashlib
 import re
@@ -228,6 +230,22 @@ class Source(ast.NodeTransformer):
         return node
 
 
+def main(arguments: list[str] | None = None) -> int:
+    """List the files that a job's result depends on."""
+    parser = argparse.ArgumentParser(
+        prog="python -m vmm.benchmark.provenance", description=main.__doc__
+    )
+    parser.add_argument("script", help="its script in workflow/scripts, such as train.py")
+    parser.add_argument("module", nargs="*", help="modules that the job finds by a name")
+    options = parser.parse_args(arguments)
+    try:
+        found = dependencies(SRC.parent / "workflow" / "scripts" / options.script, options.module)
+    except LookupError as error:
+        print(error.args[0], file=sys.stderr)
+        return 1
+    print(*found, sep="\n")
+    return 0
+
+
 if __name__ == "__main__":
-    SCRIPTS = SRC.parent / "workflow" / "scripts"
-    print(*dependencies(SCRIPTS / sys.argv[1], sys.argv[2:]), sep="\n")
+    sys.exit(main())

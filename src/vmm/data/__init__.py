@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from vmm.lazy import exports
 
-__getattr__, _exported = exports(
+__getattr__, __dir__, __all__ = exports(
     __name__,
     {
         "CellData": "vmm.data.containers:CellData",
@@ -25,4 +25,3 @@ __getattr__, _exported = exports(
         "prepare": "vmm.data.preparation:prepare",
     },
 )
-__all__ = [*_exported]

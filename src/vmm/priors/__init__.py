@@ -15,12 +15,12 @@ if TYPE_CHECKING:
 
     from vmm.priors.base import Prior
 
-__getattr__, _exported = exports(
+__getattr__, __dir__, __all__ = exports(
     __name__,
     {"Prior": "vmm.priors.base:Prior", "MixturePrior": "vmm.priors.mixture:MixturePrior"}
     | {record.class_name: record.cls for record in PRIORS.values()},
+    also=("PRIORS", "make_prior", "prior_class"),
 )
-__all__ = [*_exported, "PRIORS", "make_prior", "prior_class"]
 
 
 def make_prior(
@@ -49,9 +49,11 @@ def make_prior(
     Raises
     ------
     ValueError
-        If there is no such prior.
+        If there is no such prior, or it lacks its pseudo-inputs.
     """
     cls = prior_class(name)
+    if cls.has_pseudo_inputs and pseudo_inputs is None:
+        raise ValueError(f"prior {name!r} is made of pseudo-inputs; give `pseudo_inputs`")
     return cls.initial(latent_dim, n_components, pseudo_inputs, generator, **options)
 
 

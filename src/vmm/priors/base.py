@@ -90,7 +90,7 @@ class Prior(nn.Module):
 
     def log_prob(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return log p(z), shape (N,), for `z` of shape (N, p)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} lacks log_prob")
 
     def kl(self, q: Normal, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Estimate KL(q ‖ p) by −H(q) − log p(z) from one sample `z` ~ `q`, shape (N,)."""

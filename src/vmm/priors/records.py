@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from vmm.lazy import by_name
+
 
 @dataclass(frozen=True)
 class PriorRecord:
@@ -129,7 +131,7 @@ _RECORDS = (
     ),
 )
 
-PRIORS: dict[str, PriorRecord] = {record.name: record for record in _RECORDS}
+PRIORS: dict[str, PriorRecord] = by_name(_RECORDS)
 """All priors by their short names, in the order in which tables list them."""
 
 

@@ -14,11 +14,8 @@ from vmm.benchmark.config.__main__ import main
 
 ROOT = Path(__file__).resolve().parents[3]
 SCHEMA = ROOT / "config" / "schema.json"
-WRITTEN = sorted(
-    path
-    for pattern in ("config/*.yaml", "docs/evidence/*.yaml", "tests/workflow/*.yaml")
-    for path in ROOT.glob(pattern)
-)
+SHIPPED = ("config/config.yaml", "config/demo.yaml", "tests/workflow/tiny.yaml")
+WRITTEN = [*(ROOT / name for name in SHIPPED), *sorted(ROOT.glob("docs/evidence/*.yaml"))]
 
 
 def problems(text: str) -> list[str]:

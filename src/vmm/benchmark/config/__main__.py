@@ -9,6 +9,7 @@ from vmm.benchmark.config.complete import check_files, load
 from vmm.benchmark.config.documentation import documentation
 from vmm.benchmark.config.editors import editor_schema
 from vmm.benchmark.config.schema import schema
+from vmm.benchmark.consistency import check_records
 from vmm.data.sources.records import SOURCES
 from vmm.errors import InputError
 
@@ -31,6 +32,7 @@ def main(arguments: list[str] | None = None) -> int:
         print(editor_schema(schema(), kinds), end="")
         return 0
     try:
+        check_records()
         check_files(load(options.file), options.file)
     except InputError as error:
         print(error, file=sys.stderr)

@@ -10,6 +10,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from vmm.lazy import by_name
 from vmm.models.records import MODELS
 from vmm.priors.records import PriorRecord, priors_of
 
@@ -140,16 +141,14 @@ EMBEDDINGS = (
 )
 
 
-def _by_name(*methods: Method) -> dict[str, Method]:
-    return {method.name: method for method in methods}
-
-
 METHODS: dict[str, dict[str, Method]] = {
-    "images": _by_name(*(_of_prior(record, "images") for record in priors_of("images").values())),
-    "cells": _by_name(
-        SCVI_TOOLS,
-        *(_of_prior(record, "cells") for record in priors_of("cells").values()),
-        *EMBEDDINGS,
+    "images": by_name([_of_prior(record, "images") for record in priors_of("images").values()]),
+    "cells": by_name(
+        [
+            SCVI_TOOLS,
+            *(_of_prior(record, "cells") for record in priors_of("cells").values()),
+            *EMBEDDINGS,
+        ]
     ),
 }
 """``METHODS[kind][name]``, in the order in which tables list them."""

@@ -30,6 +30,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from vmm.errors import InputError
+from vmm.lazy import by_name
 
 FAMILIES = ("clustering", "elbo_surgery", "integration")
 """What is scored by one job and gathered in one file, whose name it is."""
@@ -368,6 +369,9 @@ def parts_of(aggregate: str, metrics: Iterable[Metric] = METRICS) -> list[str]:
     return [part.name for part in metrics if part.aggregated and part.group == aggregate]
 
 
+_BY_NAME = by_name(METRICS)
+
+
 def metric_named(name: str) -> Metric:
     """Return the record of a metric.
 
@@ -376,10 +380,9 @@ def metric_named(name: str) -> Metric:
     InputError
         If no metric has this name.
     """
-    for metric in METRICS:
-        if metric.name == name:
-            return metric
-    raise InputError(f"no metric is called {name!r}")
+    if name not in _BY_NAME:
+        raise InputError(f"no metric is called {name!r}")
+    return _BY_NAME[name]
 
 
 def scored_by(job: str) -> tuple[Metric, ...]:

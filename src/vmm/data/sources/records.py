@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from vmm.data.source import Checksum, RemoteFile, Source
+from vmm.lazy import by_name
 
 IDX = (
     "train-images-idx3-ubyte.gz",
@@ -236,5 +237,5 @@ _RECORDS = (
     ),
 )
 
-SOURCES: dict[str, Source] = {source.name: source for source in _RECORDS}
+SOURCES: dict[str, Source] = by_name(_RECORDS)
 """All built-in data sets by name."""
