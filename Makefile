@@ -96,8 +96,9 @@ lint: $(READY)  ## ruff, mypy, import-linter, snakefmt and snakemake --lint
 
 format: $(READY)  ## put the code into the form that `make lint` wants; print what is made from it
 	@$(BIN)/ruff check --fix . ; $(BIN)/ruff format . && $(BIN)/snakefmt $(SMK)
-	@$(BIN)/python -m vmm.benchmark.config --docs > config/README.md
-	@$(BIN)/python -m vmm.benchmark.config --schema > config/schema.json
+	@mkdir -p build
+	@$(BIN)/python -m vmm.benchmark.config --docs > build/printed && mv build/printed config/README.md
+	@$(BIN)/python -m vmm.benchmark.config --schema > build/printed && mv build/printed config/schema.json
 	@$(BIN)/python docs/pictures/floors.py
 
 clean:  ## remove caches and build products (results and the environment stay)
