@@ -356,6 +356,13 @@ def test_samples_of_a_component_have_its_moments(method, prepared):
 # ---------------------------------------------------------------------------- scvi-tools' own
 
 
+def test_scvi_tools_with_one_cell_left_for_the_last_batch(tmp_path):
+    """97 cells to train on in batches of 16: batch normalisation takes no batch of one."""
+    files = write(make_cells(n=108), tmp_path)
+    spec = make_spec("cells", "scvi_tools", max_epochs=2)
+    assert train(*files, spec, tmp_path / "job")["status"] == "ok"
+
+
 def test_scvi_tools_restores_its_best_epoch(prepared, tmp_path):
     """Its saved weights give its saved embedding and, within noise, the best validation ELBO."""
     spec = {"learning_rate": 2e-2, "max_epochs": 12, "patience": 12}

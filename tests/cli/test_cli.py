@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import shlex
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -11,7 +13,10 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from vmm.cli import in_options, main
+import vmm
+import vmm.cli.fit
+from vmm.cli import in_options, main, parser
+from vmm.cli.page import command
 
 SMALL = ["--max-epochs", "15", "--n-hidden", "16", "--n-latent", "4", "--n-components", "8"]
 SMALL += ["--learning-rate", "3e-3"]
@@ -54,8 +59,6 @@ def test_fit_writes_everything(cells, tmp_path, capsys):
     page = (folder / "report.html").read_text()
     assert page.count("data:image/png;base64,") == 5 and "{{" not in page
     assert "trained on 80 of 150 genes" in page and "--n-top-genes 80" in page
-
-    import vmm
 
     model = vmm.SCVI.load(str(folder / "model"), adata=False)
     assert model.cluster_names[0] == "0" and model.get_prior_parameters()["means"].shape == (8, 4)
@@ -133,3 +136,31 @@ def test_cite_and_help_need_no_library():
     assert done.returncode == 0
     assert "arXiv:2402.04412" in done.stdout and "@misc" in done.stdout
     assert "vmm fit my.h5ad --batch-key donor" in done.stdout
+
+
+@pytest.mark.parametrize("words", [[], ["--cuda-graph"]])
+def test_the_command_on_the_page_is_one_that_runs(words):
+    """Pasted, it gives the same options: a switch has no value."""
+    given = ["fit", "my cells.h5ad", "--output", "out", "--batch-key", "donor", *words]
+    options = parser().parse_args(given)
+    pasted = parser().parse_args(shlex.split(command(options))[1:])
+    assert vars(pasted) == vars(options)
+
+
+def test_a_path_with_a_tilde_that_the_shell_left(cells, tmp_path, monkeypatch):
+    monkeypatch.setenv("HOME", str(tmp_path))
+    shutil.copy(cells, tmp_path / "my.h5ad")
+    given = ["fit", "~/my.h5ad", "--layer", "counts", "--output", str(tmp_path / "out"), *SMALL]
+    assert main([*given, "--max-epochs", "2"]) == 0
+    assert (tmp_path / "out" / "my_vmm.h5ad").exists()
+
+
+def test_the_model_is_kept_whatever_fails_after_the_training(cells, tmp_path, monkeypatch):
+    def fail(*_):
+        raise OSError(28, "No space left on device")
+
+    monkeypatch.setattr(vmm.cli.fit, "draw", fail)
+    folder = tmp_path / "out"
+    given = ["fit", str(cells), "--layer", "counts", "--output", str(folder), *SMALL]
+    assert main([*given, "--max-epochs", "2"]) == 2
+    assert vmm.SCVI.load(str(folder / "model"), adata=False).is_trained

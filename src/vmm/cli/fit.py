@@ -174,7 +174,8 @@ def write(model: SCVI, cells: Cells, options: argparse.Namespace) -> None:
     from vmm.cli.page import write_page
     from vmm.plots.style import save
 
-    path, folder = Path(options.path), Path(options.output)
+    path, folder = Path(options.path).expanduser(), Path(options.output)
+    model.save(str(folder / "model"), overwrite=True)  # first: whatever fails now can be done again
     uncertainty = model.get_cluster_uncertainty()
     n_clusters = uncertainty["cluster"].nunique()
     _say(f"Describing {n_clusters} clusters")
@@ -193,7 +194,6 @@ def write(model: SCVI, cells: Cells, options: argparse.Namespace) -> None:
     remove_leftovers(folder, result.name)  # the large ones
     with atomic(result) as temporary:
         whole.write_h5ad(temporary)
-    model.save(str(folder / "model"), overwrite=True)
     write_page(folder / "report.html", model, table, list(figures), cells, options)
     _say(f"{n_clusters} clusters; open {folder / 'report.html'}, go on with {result}")
 

@@ -88,6 +88,9 @@ def command(options: argparse.Namespace) -> str:
     named = {key: value for key, value in vars(options).items() if key not in left_out}
     words = ["vmm", "fit", options.path]
     for key, value in named.items():
-        if value is not None:
-            words += [f"--{key.replace('_', '-')}", str(value)]
+        option = f"--{key.replace('_', '-')}"
+        if isinstance(value, bool):
+            words += [option] if value else []
+        elif value is not None:
+            words += [option, str(value)]
     return shlex.join(words)

@@ -58,8 +58,8 @@ def _train_one(
     scvi.settings.verbosity = 30
     adata = data.to_anndata()
     scvi.model.SCVI.setup_anndata(adata, batch_key="batch")
-    networks = spec.networks
-    assert isinstance(networks, CellNetworks)
+    networks, batch_size = spec.networks, spec.batch_size
+    assert isinstance(networks, CellNetworks) and batch_size is not None
     model = scvi.model.SCVI(
         adata,
         n_hidden=networks.n_hidden,
@@ -72,13 +72,15 @@ def _train_one(
         max_epochs=spec.max_epochs,
         accelerator="gpu" if device == "cuda" else "cpu",
         devices=1,
-        batch_size=spec.batch_size,
+        batch_size=batch_size,
         early_stopping=True,
         early_stopping_monitor="elbo_validation",
         early_stopping_patience=spec.patience,
         check_val_every_n_epoch=1,
         datasplitter_kwargs={
-            "external_indexing": [np.asarray(train), np.asarray(valid), np.array([], dtype=int)]
+            "external_indexing": [np.asarray(train), np.asarray(valid), np.array([], dtype=int)],
+            # The library's batch normalisation refuses a last batch of one cell.
+            "drop_last": len(train) % batch_size == 1,
         },
         plan_kwargs={
             "lr": spec.learning_rate,
