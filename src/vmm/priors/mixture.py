@@ -2,7 +2,7 @@
 
 References
 ----------
-.. [1] Stirn and Knowles, "The VampPrior Mixture Model", arXiv:2402.04412 (2024).
+Stirn and Knowles, "The VampPrior Mixture Model", arXiv:2402.04412 (2024).
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ class MixturePrior(Prior):
               \pi \mid \alpha \sim \text{Dirichlet}(\alpha / K), \quad
               \Lambda_j \sim \text{Wishart}(p + 2, K^{1/p} / (p + 2) \, I)
 
-    Equations 5, 6 and 8 of [1]_. Initially π is uniform, α = 1 and Λ_j = I.
+    Equations 5, 6 and 8 of Stirn and Knowles (2024). Initially π is uniform, α = 1 and Λ_j = I.
 
     Parameters
     ----------
@@ -110,7 +110,10 @@ class MixturePrior(Prior):
         return widened_log_prob(z, centres, cholesky)
 
     def log_prob(self, z: Tensor, encode: Encode | None = None) -> Tensor:
-        """Return log Σ_j π_j p(z | c = j), shape (N,); equations 4 and 11 of [1]_."""
+        """Return log Σ_j π_j p(z | c = j), shape (N,).
+
+        Equations 4 and 11 of Stirn and Knowles (2024).
+        """
         return (self.log_weights() + self.component_log_prob(z, encode)).logsumexp(-1)
 
     def expected_log_joint(self, z: Tensor, encode: Encode | None = None) -> Tensor:
@@ -129,7 +132,7 @@ class MixturePrior(Prior):
         """Return −1/M [Σ_ij q(c_i=j) log ρ_ij + log hyperprior] for M points `z`, a scalar.
 
         The hyperprior is not scaled by N/M: this up-weighting is the paper's knob on the number
-        of clusters (Section 3.2 of [1]_).
+        of clusters (Section 3.2 of Stirn and Knowles (2024)).
         """
         value = objective(
             z,
@@ -201,7 +204,9 @@ class GaussianMixture(MixturePrior):
 
 
 class VampPriorMixture(MixturePrior):
-    """The VampPrior Mixture Model: Σ_j π_j N(z; m_j, Λ_j⁻¹ + S_j), N(m_j, S_j) = g(u_j) [1]_.
+    """The VampPrior Mixture Model: Σ_j π_j N(z; m_j, Λ_j⁻¹ + S_j), N(m_j, S_j) = g(u_j).
+
+    Stirn and Knowles (2024).
 
     Parameters
     ----------

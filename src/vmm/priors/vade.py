@@ -2,7 +2,7 @@
 
 References
 ----------
-.. [1] Jiang et al., "Variational Deep Embedding", IJCAI (2017).
+Jiang et al., "Variational Deep Embedding", IJCAI (2017).
 """
 
 from __future__ import annotations
@@ -22,7 +22,10 @@ from vmm.priors.mixture import GaussianMixture
 
 
 class VaDEMixture(GaussianMixture):
-    """VaDE's Gaussian mixture, fitted jointly with the VAE and without hyperpriors [1]_."""
+    """VaDE's Gaussian mixture, fitted jointly with the VAE and without hyperpriors.
+
+    Jiang et al. (2017).
+    """
 
     starts_from_data = True
     prior_step_loss = Prior.prior_step_loss  # VaDE has none
@@ -60,7 +63,7 @@ class VaDEMixture(GaussianMixture):
         return {}
 
     def pretraining(self, batch_size: int) -> Pretraining:
-        """Return round(5·M/100) epochs without the KL at rate 2e-3, for batches of M [1]_."""
+        """Return round(5·M/100) epochs without the KL at rate 2e-3, for batches of M."""
         return Pretraining(learning_rate=2e-3, epochs=round(5 * batch_size / 100))
 
     @torch.no_grad()

@@ -2,7 +2,7 @@
 
 References
 ----------
-.. [1] Tomczak and Welling, "VAE with a VampPrior", AISTATS (2018).
+Tomczak and Welling, "VAE with a VampPrior", AISTATS (2018).
 """
 
 from __future__ import annotations
@@ -16,7 +16,9 @@ from vmm.priors.base import Encode, Prior, needed
 
 
 class VampPrior(Prior):
-    """The mixture of posteriors at pseudo-inputs, p(z) = 1/K Σ_j q(z; g(u_j)) [1]_.
+    """The mixture of posteriors at pseudo-inputs, p(z) = 1/K Σ_j q(z; g(u_j)).
+
+    Tomczak and Welling (2018).
 
     Parameters
     ----------
