@@ -88,11 +88,6 @@ class DiagonalNormal:
         """Return m + s ε for standard-normal `noise` ε, shape (..., p)."""
         return self.mean + self.scale * noise
 
-    @property
-    def scale_tril(self) -> Tensor:
-        """diag(s), shape (..., p, p)."""
-        return torch.diag_embed(self.scale)
-
     def log_det_scale(self) -> Tensor:
         """Return Σ log s, shape (...)."""
         return self.scale.log().sum(-1)
