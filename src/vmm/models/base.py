@@ -44,7 +44,7 @@ class LatentVariableModel(nn.Module):
         generator : torch.Generator, optional
             Source of the initial weights.
         """
-        raise NotImplementedError
+        raise NotImplementedError(f"{cls.__name__} lacks for_data")
 
     def forward(self, function: Callable, *inputs: Any) -> Any:
         """Return ``function(self, *inputs)``, for `torch.func.functional_call`."""
@@ -52,19 +52,19 @@ class LatentVariableModel(nn.Module):
 
     def posterior(self, batch: Any, training: bool = False, noise: Noise | None = None) -> Normal:
         """Return q(z|x) of a batch of n."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} lacks posterior")
 
     def log_likelihood(self, batch: Any, z: Tensor, training: bool = False) -> Tensor:
         """Return log p(x|z), shape (n,), in nats per image or cell."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} lacks log_likelihood")
 
     def encode_pseudo_inputs(self, pseudo_inputs: Tensor) -> Normal:
         """Return g(u) for unconstrained pseudo-inputs (K, D), always in evaluation mode."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} lacks encode_pseudo_inputs")
 
     def initial_pseudo_inputs(self, batch: Any) -> Tensor:
         """Return the unconstrained pseudo-inputs (K, D) that stand for a batch of K points."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} lacks initial_pseudo_inputs")
 
     def draw_noise(self, n: int, generator: torch.Generator | None, device) -> Noise:
         """Return the random numbers of one variational step on a batch of `n`."""

@@ -100,11 +100,11 @@ class Prior(nn.Module):
 
     def log_weights(self) -> Tensor:
         """Return log π, shape (K,); of a prior without components that of the only one, (1,)."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} lacks log_weights")
 
     def moments(self, encode: Encode | None = None) -> tuple[Tensor, Tensor]:
         """Return the means (K, p) and covariances (K, p, p) of the components."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} lacks moments")
 
     def sample_component(
         self, component: Tensor, noise: Tensor, encode: Encode | None = None

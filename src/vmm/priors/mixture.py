@@ -100,7 +100,7 @@ class MixturePrior(Prior):
 
     def centres(self, encode: Encode | None) -> Tensor | Normal:
         """Return the centres: points (K, p), or the distribution of uncertain ones."""
-        raise NotImplementedError
+        raise NotImplementedError(f"{type(self).__name__} lacks centres")
 
     def component_log_prob(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return the log density of each point under each component, shape (N, K)."""
