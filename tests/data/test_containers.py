@@ -117,3 +117,9 @@ def test_reading_imports_neither_pandas_nor_anything_heavy(cells: CellData, tmp_
     )
     heavy = {"pandas", "h5py", "anndata", "scanpy", "sklearn", "torch", "scvi", "matplotlib"}
     assert not heavy & set(result.stdout.split())
+
+
+def test_data_are_described_in_one_line(cells: CellData) -> None:
+    """Logs and progress show it: a whole object on the page would bury what matters."""
+    assert str(cells) == "4 cells × 3 genes, 2 batches, 2 cell types"
+    assert str(images()) == "4 images of 2 classes"

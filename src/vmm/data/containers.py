@@ -79,6 +79,12 @@ class CellData:
     def __len__(self) -> int:
         return self.n_cells
 
+    def __str__(self) -> str:
+        return (
+            f"{self.n_cells:,} cells × {self.n_genes:,} genes, {self.n_batches} batches, "
+            f"{self.n_types} cell types"
+        )
+
     def arrays(self) -> Arrays:
         """All content as arrays that need no pickle, in the layout of the ``.npz``."""
         return {
@@ -177,6 +183,9 @@ class ImageData:
 
     def __len__(self) -> int:
         return len(self.x)
+
+    def __str__(self) -> str:
+        return f"{len(self):,} images of {self.n_types} classes"
 
     def scaled(self) -> np.ndarray:
         """Pixels as float32 in [-1, 1], N × D."""
