@@ -1,13 +1,11 @@
 # Everything runs in a virtual environment inside the project, made from requirements.lock and
 # requirements-torch.lock.
 VENV   ?= .venv
-PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11 python3.14; do \
-  $$p -c 'import sys; sys.exit(sys.version_info < (3, 11))' 2>/dev/null && echo $$p && break; done)
+PYTHON ?=
 CORES  ?= all
 
 BIN   = $(VENV)/bin
 READY = $(VENV)/.ready
-PIP   = $(BIN)/python -m pip --quiet --quiet --disable-pip-version-check
 LOCKS = requirements.lock requirements-torch.lock
 UV    = build/uv/bin/uv
 SMK   := Snakefile $(wildcard workflow/*/*.smk)
@@ -22,26 +20,20 @@ help:  ## show this list
 setup: $(READY)  ## make the environment (.venv); again when a lock or pyproject.toml changes
 
 $(READY): $(LOCKS) pyproject.toml
-	@test -n "$(PYTHON)" || \
-	  { echo "make: Python 3.11 or newer is needed; name one with PYTHON=..." >&2; exit 1; }
-	@echo "Setting up $(VENV): 2.5 GB, some minutes, once."
-	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
-	@echo "  1/3 packages, by their hashes" && $(PIP) install --require-hashes --no-deps -r requirements.lock
-	@echo "  2/3 PyTorch" && $(PIP) install --no-warn-conflicts -r requirements-torch.lock
-	@# Until 0.2 the distribution was called vmm, as somebody else's is.
-	@if $(BIN)/python -m pip list --editable --format freeze 2> /dev/null | grep -q '^vmm=='; then \
-	  $(PIP) uninstall --yes vmm; fi
-	@echo "  3/3 vmm" && $(PIP) install --no-deps --no-build-isolation --editable .
+	@sh envs/setup.sh $(VENV) $(PYTHON)
 	@touch $@
 
-$(UV):
-	@$(PYTHON) -m venv build/uv && build/uv/bin/python -m pip --quiet install uv
+$(UV): $(READY)
+	@$(BIN)/python -m venv build/uv && build/uv/bin/python -m pip --quiet install uv
 
-lock: $(UV)  ## find the hashes of the versions in requirements.lock, after one was changed
-	@{ sed '/^[^#]/,$$d' requirements.lock; grep -o '^[^ #]*==[^ ]*' requirements.lock \
-	  | $(UV) pip compile --quiet --python build/uv/bin/python --no-deps --generate-hashes \
-	    --no-annotate --no-header -; } > build/requirements.lock
+# One lock for every Python from 3.11 on: where versions part, each says by a marker for which.
+lock: $(UV)  ## find today's versions of all packages, and the hashes of their files
+	@{ sed '/^[^#]/,$$d' requirements.lock; $(UV) pip compile --quiet --universal --python-version 3.11 \
+	  --all-extras --generate-hashes --no-annotate --no-header \
+	  --no-emit-package torch --no-emit-package torchvision pyproject.toml requirements.in; } \
+	  > build/requirements.lock
 	@mv build/requirements.lock requirements.lock
+	@$(BIN)/python envs/stamp.py
 
 demo: $(READY)  ## every kind of table and figure from embedded data, in about a quarter of an hour
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/demo.yaml

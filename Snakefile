@@ -1,8 +1,13 @@
 """The VampPrior Mixture Model: every table and figure of the paper, and yours."""
 
+import os
+
 from snakemake.utils import min_version
 
 min_version("9.0")
+
+# For envs/vmm.post-deploy.sh, which runs in whatever working directory the run has.
+os.environ["VMM_PROJECT"] = str(workflow.basedir)
 
 
 if not workflow.configfiles:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import platform
+import sys
 import tomllib
 from pathlib import Path
 
@@ -25,6 +26,16 @@ def test_versions_of_what_is_installed():
     found = versions.installed("torch", "no-such-package")
     assert list(found) == ["python", "vmm", "torch"]
     assert found["python"] == platform.python_version() and found["torch"] == torch.__version__
+
+
+def test_the_build_of_pytorch_is_named(tmp_path, monkeypatch):
+    """On PyPI the metadata of a build for CUDA are those of any other."""
+    (tmp_path / "torch").mkdir()
+    (tmp_path / "torch" / "__init__.py").write_text("raise ImportError('seconds of waiting')")
+    (tmp_path / "torch" / "version.py").write_text("__version__ = '2.13.0+cu130'\ndebug = False\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "torch")
+    assert versions.installed("torch")["torch"] == "2.13.0+cu130"
 
 
 def test_source_that_is_not_installed_has_no_version(monkeypatch):

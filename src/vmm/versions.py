@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import platform
+import re
 from importlib.metadata import PackageNotFoundError, version
+from importlib.util import find_spec
+from pathlib import Path
 
 DISTRIBUTION = "vampprior-mixture"
 """What ``pip`` calls this package: ``vmm`` on the package index is somebody else's."""
@@ -13,11 +16,32 @@ INSTALL_API = f"install {DISTRIBUTION} with its extra 'api', such as by pip inst
 
 
 def installed(*packages: str) -> dict[str, str]:
-    """Return the versions of Python, of this package as "vmm", and of these that are installed."""
+    """Return the versions of Python, of this package as "vmm", and of these that are installed.
+
+    PyTorch's names its build, such as 2.13.0+cu130: numbers depend on it as on the version.
+    """
     found = {"python": platform.python_version()}
     for name, distribution in [("vmm", DISTRIBUTION), *((name, name) for name in packages)]:
         try:
             found[name] = version(distribution)
         except PackageNotFoundError:  # such as vmm, where its source is used as it is
             continue
+    if "torch" in found:
+        found["torch"] = _build_of_torch() or found["torch"]
     return found
+
+
+def _build_of_torch() -> str | None:
+    """Return ``torch.__version__``, without the seconds that importing torch takes.
+
+    What the distribution says of itself lacks the build where it comes from PyPI.
+    """
+    spec = find_spec("torch")
+    if spec is None or spec.origin is None:
+        return None
+    try:
+        text = Path(spec.origin).with_name("version.py").read_text()
+    except OSError:
+        return None
+    named = re.search(r"^__version__ = '(.+)'", text, re.MULTILINE)
+    return named[1] if named else None

@@ -13,7 +13,7 @@ rule prepare:
         f"{RUN}/benchmarks/prepare/{{dataset}}.tsv"
     priority: 100
     conda:
-        "../../envs/metrics.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(8000),
@@ -37,7 +37,7 @@ rule split:
         f"{RUN}/benchmarks/split/{{dataset}}/trial_{{trial}}.tsv"
     priority: 90
     conda:
-        "../../envs/training.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -13,7 +13,7 @@ rule evaluate_clustering:
     benchmark:
         f"{RUN}/benchmarks/evaluate_clustering/{{dataset}}/trial_{{trial}}.tsv"
     conda:
-        "../../envs/metrics.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(8000),
@@ -37,7 +37,7 @@ rule evaluate_integration:
     benchmark:
         f"{RUN}/benchmarks/evaluate_integration/{{dataset}}/trial_{{trial}}.tsv"
     conda:
-        "../../envs/metrics.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(32000),
@@ -63,7 +63,7 @@ rule evaluate_elbo_surgery:
     benchmark:
         f"{RUN}/benchmarks/evaluate_elbo_surgery/{{dataset}}/{{method}}/{{setting}}/trial_{{trial}}.tsv"
     conda:
-        "../../envs/training.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(8000),
@@ -92,7 +92,7 @@ rule gather:
     wildcard_constraints:
         metrics="clustering|integration|elbo_surgery",
     conda:
-        "../../envs/metrics.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -11,7 +11,7 @@ rule figure_batch_size:
     benchmark:
         f"{RUN}/benchmarks/figure_batch_size.tsv"
     conda:
-        "../../envs/rendering.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -41,7 +41,7 @@ rule samples:
     benchmark:
         f"{RUN}/benchmarks/samples/{{dataset}}_{{method}}.tsv"
     conda:
-        "../../envs/training.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(6000),
@@ -62,7 +62,7 @@ rule figure_samples:
     benchmark:
         f"{RUN}/benchmarks/figure_samples/{{dataset}}_{{method}}.tsv"
     conda:
-        "../../envs/rendering.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -86,7 +86,7 @@ rule figure_tuning:
     benchmark:
         f"{RUN}/benchmarks/figure_tuning/{{dataset}}.tsv"
     conda:
-        "../../envs/rendering.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -108,7 +108,7 @@ rule mde:
     benchmark:
         f"{RUN}/benchmarks/mde/{{dataset}}.tsv"
     conda:
-        "../../envs/metrics.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(16000),
@@ -132,7 +132,7 @@ rule figure_mde:
     benchmark:
         f"{RUN}/benchmarks/figure_mde/{{dataset}}.tsv"
     conda:
-        "../../envs/rendering.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(8000),

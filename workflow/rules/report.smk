@@ -11,7 +11,7 @@ rule training_curves:
     benchmark:
         f"{RUN}/benchmarks/training_curves/{{dataset}}.tsv"
     conda:
-        "../../envs/rendering.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -39,7 +39,7 @@ rule report:
     benchmark:
         f"{RUN}/benchmarks/report.tsv"
     conda:
-        "../../envs/rendering.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),

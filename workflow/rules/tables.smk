@@ -15,7 +15,7 @@ rule table:
     wildcard_constraints:
         number="[1-4]",
     conda:
-        "../../envs/rendering.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -40,7 +40,7 @@ rule comparison:
     benchmark:
         f"{RUN}/benchmarks/comparison.tsv"
     conda:
-        "../../envs/rendering.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -64,7 +64,7 @@ rule recommendation:
     benchmark:
         f"{RUN}/benchmarks/recommendation.tsv"
     conda:
-        "../../envs/rendering.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),
@@ -81,7 +81,7 @@ rule partial:
     log:
         f"{RUN}/logs/partial.log",
     conda:
-        "../../envs/rendering.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),

@@ -16,7 +16,7 @@ rule train_cells:
         setting=str(CHOSEN),
         method="|".join(names("cells", trains=True)),
     conda:
-        "../../envs/training.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(6000),
@@ -50,7 +50,7 @@ rule baselines:
         f"{RUN}/benchmarks/baselines/{{dataset}}.tsv"
     priority: 50
     conda:
-        "../../envs/metrics.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(16000),

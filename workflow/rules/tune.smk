@@ -14,7 +14,7 @@ rule tune:
         f"{RUN}/benchmarks/tune/{{dataset}}/b{{batch}}_{TRIAL}.tsv"
     priority: 10
     conda:
-        "../../envs/training.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(6000),
@@ -41,7 +41,7 @@ rule evaluate_tuning:
         f"{RUN}/benchmarks/evaluate_tuning/{{dataset}}/trial_{{trial}}.tsv"
     priority: 10
     conda:
-        "../../envs/metrics.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(32000),
@@ -67,7 +67,7 @@ rule choose:
         f"{RUN}/benchmarks/choose/{{dataset}}.tsv"
     priority: 10
     conda:
-        "../../envs/metrics.yaml"
+        "../../envs/vmm.yaml"
     threads: 1
     resources:
         mem_mb=growing(4000),
