@@ -11,8 +11,8 @@ UV    = build/uv/bin/uv
 SMK   := Snakefile $(wildcard workflow/*/*.smk)
 
 .DEFAULT_GOAL := help
-.PHONY: help setup lock demo paper evidence bench docs test test-fast test-faults test-slurm lint \
-  format clean
+.PHONY: help setup lock demo paper evidence bench docs test test-conda test-fast test-faults \
+  test-latest test-slurm lint format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -75,6 +75,13 @@ test: $(READY)  ## run the tests
 
 test-faults: $(READY)  ## kill runs at random moments, fill up disks, turn back the clock
 	@$(BIN)/python -m pytest -n 2 --dist loadfile -m faults tests/faults
+
+test-conda: $(READY)  ## a run in an environment made for it from the lock (2.5 GB from the package index)
+	@$(BIN)/python -m pytest -m conda tests/workflow/test_conda.py
+
+test-latest:  ## the tests with the newest libraries that the metadata allow, in build/latest
+	@$(MAKE) --no-print-directory $(READY)
+	@sh envs/latest.sh $(BIN)/python
 
 test-slurm: $(READY)  ## a pipeline through a real Slurm: as root on Debian, installed and started for it
 	@tests/slurm/install.sh && $(BIN)/python -m pytest -m slurm tests/slurm || test $$? -eq 77

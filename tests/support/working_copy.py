@@ -13,7 +13,10 @@ from typing import NamedTuple
 import yaml
 
 ROOT = Path(__file__).resolve().parents[2]
-PARTS = ("Snakefile", "config", "envs", "profiles", "src", "workflow")
+PARTS = (
+    "Snakefile", "config", "envs", "profiles", "src", "workflow", "requirements.lock",
+    "requirements-torch.lock",
+)  # fmt: skip
 CHATTER = "Using workflow specific profile"
 ENVIRONMENT = os.environ | {"OMP_NUM_THREADS": "1", "NO_COLOR": "1"}
 
