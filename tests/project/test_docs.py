@@ -152,7 +152,7 @@ def test_options_named_in_the_text():
     for action in parser()._actions:
         if isinstance(action, argparse._SubParsersAction):
             known |= set(action.choices["fit"]._option_string_actions)
-    known |= {"--no-deps", "--version"}
+    known |= {"--index-url", "--no-deps", "--version"}
     for page in PAGES:
         for text in code(page):
             for option in re.findall(r"^--[a-z][a-z-]+", text):

@@ -59,6 +59,14 @@ def test_two_generations_of_the_libraries():
     )
 
 
+def test_the_page_on_installation_says_what_is_locked():
+    page = (ROOT / "docs" / "install.md").read_text()
+    old, new = locked("3.11.0"), locked("3.13.0")
+    for row in (["scvi-tools"], ["scib-metrics"], ["scanpy", "anndata", "pandas"]):
+        cells = [", ".join(part) for part in ([v[name] for name in row] for v in (old, new))]
+        assert f"| {', '.join(row)} | {cells[0]} | {cells[1]} |" in page, "docs/install.md is old"
+
+
 def test_every_package_is_pinned_by_the_hashes_of_its_files():
     """So that `pip --require-hashes` installs what was tested, and nothing from elsewhere."""
     found = entries("requirements.lock")
