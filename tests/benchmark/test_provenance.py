@@ -11,8 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from vmm.benchmark.methods.records import METHODS
 from vmm.benchmark import provenance
+from vmm.benchmark.methods.records import METHODS
 from vmm.benchmark.provenance import SRC, code_hash, content_hashes, dependencies
 
 SCRIPTS = SRC.parent / "workflow" / "scripts"

@@ -1,4 +1,4 @@
-"""Results follow what is in a user's files, not their times: dry runs on a run taken for finished."""
+"""Results follow what is in a user's files, not their times: dry runs of a finished run."""
 
 from __future__ import annotations
 

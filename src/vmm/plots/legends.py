@@ -127,7 +127,7 @@ def draw_type_legend(
     """
     entries = [(name, colour, marks[i], i) for i, (name, colour) in enumerate(colours.items())]
     if unlabelled:
-        entries.append((f"no label ({unlabelled:,} cells)", UNLABELLED, "", -1))
+        entries.append((no_label(unlabelled), UNLABELLED, "", -1))
     grid = _Grid(y + HEADING, len(entries), width, columns)
     widths = cluster_columns(clusters)
     room = grid.width - sum(widths.values())
@@ -150,6 +150,11 @@ def draw_type_legend(
             of_type = [c for c in clusters[method] if c.label == code]
             _cluster_swatches(axes, x + start, at, of_type, widths[method] - 0.04)
     return grid.more(axes)
+
+
+def no_label(n: int) -> str:
+    """Return the entry of the cells without a label."""
+    return f"no label ({n:,} cell{'s' * (n != 1)})"
 
 
 class _Grid:

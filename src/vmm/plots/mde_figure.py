@@ -150,12 +150,13 @@ def _legend(
 ) -> _Legend:
     """Decide where the legends stand, and how high they are."""
     batches, types = list(cells.batch_colours), list(cells.type_colours)
+    if cells.unlabelled:
+        types.append(legends.no_label(cells.unlabelled))
     width = legends.legend_width(batches, types, described)
-    n_types = len(types) + bool(cells.unlabelled)
 
     def laid_out(below: bool, width: float, batch_columns: int, type_columns: int) -> _Legend:
         height = legends.legend_height(len(batches), batch_columns) + LEGEND_GAP
-        height += legends.legend_height(n_types, type_columns)
+        height += legends.legend_height(len(types), type_columns)
         height += GUIDE_HEIGHT if guide else 0
         return _Legend(below, width, batch_columns, type_columns, height)
 
