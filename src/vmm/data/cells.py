@@ -144,6 +144,7 @@ def describe(data: CellData) -> dict[str, Any]:
         "n_labelled": int((data.labels >= 0).sum()),
         "batches": checks.sizes(data.batch, data.batch_names),
         "cell_types": checks.sizes(data.labels, data.label_names),
+        "isolated_types": _isolated(data),
         "counts": {
             "total": int(totals.sum()),
             "median_per_cell": float(np.median(totals)),
@@ -151,3 +152,13 @@ def describe(data: CellData) -> dict[str, Any]:
             "fraction_zero": 1 - data.counts.nnz / (data.n_cells * data.n_genes),
         },
     }
+
+
+def _isolated(data: CellData) -> list[str]:
+    """Return the cell types that are in the fewest batches, of which "Isolated labels" speaks."""
+    known = data.labels >= 0
+    pairs = np.unique(np.stack([data.labels[known], data.batch[known]]), axis=1)
+    n_batches = np.bincount(pairs[0], minlength=data.n_types)
+    return [
+        data.label_names[code] for code in np.flatnonzero(n_batches == min(n_batches, default=0))
+    ]
