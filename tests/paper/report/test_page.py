@@ -319,3 +319,13 @@ def test_parts_are_read_where_metrics_are_not_gathered(small_run, config):
     (small_run / "metrics/integration.csv").rename(parts / "trial_0.csv")
     text = page_of(small_run, config, partial=True).text("problems")
     assert "Silhouette label, cLISI" in text and "integration: " in text
+
+
+def test_a_name_that_is_a_number_is_shown_as_it_is(small_run, config):
+    """Tests are read back from their file: 1e5 is no 100 000, 007 no 7, nan and None are there."""
+    path = small_run / "tables" / "table3_tests.csv"
+    text = path.read_text()
+    for name in ("1e5", "007", "nan", "None"):
+        path.write_text(text.replace("\nmine,", f"\n{name},"))
+        tests = page_of(small_run, config).text("tables")
+        assert f"{name} NMI (unmerged) VMM" in tests
