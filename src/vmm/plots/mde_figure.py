@@ -276,8 +276,8 @@ GUIDE = (
     "the type's colour, the others in\n"
     "tints of it, listed with the types."
 )
-GUIDE_UNKNOWN = f"\n{UNKNOWN}a, …: clusters without labelled cells."
-GUIDE_HEIGHT = 0.85
+GUIDE_UNKNOWN = f"\n{UNKNOWN}a, …: clusters without\nlabelled cells."
+GUIDE_HEIGHT = 0.95
 
 
 def _draw_guide(axes: Axes, x: float, y: float, described: Mapping[str, list[Cluster]]) -> None:

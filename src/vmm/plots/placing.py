@@ -63,8 +63,9 @@ def place_labels(
                 continue
             taken.append(bounds)
             written.append(names[code])
-            text = axes.text(*place, names[code], fontsize=SIZE, ha="center", parse_math=False)
-            text.set(va="center", fontweight="bold", gid=f"name:{names[code]}", zorder=3)
+            text = axes.text(place[0], place[1], names[code], fontsize=SIZE, parse_math=False)
+            text.set(ha="center", va="center", fontweight="bold", zorder=3)
+            text.set_gid(f"name:{names[code]}")
             outline(text)
             break
     return written

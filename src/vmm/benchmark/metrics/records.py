@@ -413,8 +413,8 @@ def modules_of(job: str) -> list[str]:
 
 def scoring_of(job: str) -> list[dict[str, Any]]:
     """Return what in the records of what a job scores decides the scores, as its parameter."""
-    decides = ("name", "function", "needs_batches", "needs_classes", "uses_labels")
-    decides += ("group", "aggregated")
+    needs = ("needs_batches", "needs_classes", "uses_labels")
+    decides = ("name", "function", *needs, "group", "aggregated")
     return [{key: getattr(metric, key) for key in decides} for metric in scored_by(job)]
 
 
