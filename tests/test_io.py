@@ -272,3 +272,11 @@ def test_a_table_reads_as_pandas_reads_it(tmp_path):
         csv.writer(file, delimiter="\t").writerows([["s", "max_rss"], ["1.5", "-"]])
     table = io.read_table(path, sep="\t", na_values="-")
     assert table["s"].tolist() == [1.5] and table["max_rss"].isna().all()
+
+
+def test_names_in_a_table_stay_as_they_are_written(tmp_path):
+    names = ["007", "1e5", "1.0", "nan", "None", "NA", "", "True"]
+    lines = [f'"{name}",{value}' for value, name in enumerate(names)]
+    (tmp_path / "a.csv").write_text("\n".join(["name,value", *lines]) + "\n")
+    table = io.read_table(tmp_path / "a.csv", ["name"])
+    assert table["name"].tolist() == names and table["value"].sum() == 28

@@ -161,8 +161,15 @@ def read_json(path: str | os.PathLike, *keys: str) -> Any:
         return value
 
 
-def read_table(path: str | os.PathLike, **options: Any) -> pd.DataFrame:
+def read_table(path: str | os.PathLike, names: Iterable[str] = (), **options: Any) -> pd.DataFrame:
     """Read a CSV file that the project wrote, by ``pandas.read_csv`` with these options.
+
+    Parameters
+    ----------
+    path : path
+    names : iterable of str
+        Columns that stay as they are written: a data set may be called 007, a method None.
+    **options
 
     Raises
     ------
@@ -175,7 +182,8 @@ def read_table(path: str | os.PathLike, **options: Any) -> pd.DataFrame:
         text = Path(path).read_text(encoding="utf-8")
         if not text.endswith("\n"):
             raise ValueError("its last line is not whole")
-        return pd.read_csv(io.StringIO(text), **options)
+        kept = dict.fromkeys(names, str)
+        return pd.read_csv(io.StringIO(text), converters=kept, **options)
 
 
 def read_arrays(path: str | os.PathLike, *keys: str) -> dict[str, np.ndarray]:

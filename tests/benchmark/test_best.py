@@ -16,7 +16,8 @@ JOB = {"dataset": "m", "model": "scVI", "prior": "VampPriorMixture", "setting": 
 def folders(tmp_path):
     """Return the folders of three trials."""
     for trial in range(3):
-        write_json(tmp_path / f"trial_{trial}" / "run.json", {"spec": JOB | {"trial": trial}})
+        run = {"status": "ok", "spec": JOB | {"trial": trial}}
+        write_json(tmp_path / f"trial_{trial}" / "run.json", run)
     return [tmp_path / f"trial_{trial}" for trial in range(3)]
 
 
@@ -50,5 +51,14 @@ def test_the_second_metric_stands_in_where_the_first_is_absent(folders):
     assert best_model(given, folders, ["Total", "Bio conservation"]) == folders[1]
 
 
+def test_without_labels_no_trial_is_better_than_another(folders):
+    """And the first one that did not diverge is shown."""
+    without = rows(None, None, None, status="n/a: no labelled cells")
+    write_json(folders[0] / "run.json", {"status": "diverged", "spec": JOB | {"trial": 0}})
+    assert best_model(without, folders, ["Total", "Bio conservation"]) == folders[1]
+
+
 def test_no_value_at_all(folders):
+    for trial, folder in enumerate(folders):
+        write_json(folder / "run.json", {"status": "diverged", "spec": JOB | {"trial": trial}})
     assert best_model(rows(None, None, None), folders, ["Total", "Bio conservation"]) is None

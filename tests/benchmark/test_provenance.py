@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 import ast
+import hashlib
+import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
 
+from vmm.benchmark import provenance
 from vmm.benchmark.methods.records import METHODS
-from vmm.benchmark.provenance import SRC, code_hash, dependencies
+from vmm.benchmark.provenance import SRC, code_hash, content_hashes, dependencies
 
 SCRIPTS = SRC.parent / "workflow" / "scripts"
 
@@ -259,3 +262,55 @@ def test_the_list_for_people():
     asked = "import sys, vmm.benchmark.provenance; print(*sys.modules)"
     done = subprocess.run([sys.executable, "-c", asked], capture_output=True, text=True, check=True)
     assert not {"torch", "numpy", "pandas", "yaml"} & set(done.stdout.split())
+
+
+# The user's own files -----------------------------------------------------------------------------
+
+
+def test_a_file_is_known_by_what_is_in_it(tmp_path, monkeypatch):
+    """Whatever its time says; and it is read once as long as nothing happened to it."""
+    monkeypatch.setattr(provenance, "SETTLED_SECONDS", -1)
+    file, kept = tmp_path / "cells.h5ad", tmp_path / "kept" / "sums.json"
+    file.write_bytes(b"one")
+    one, two = (hashlib.sha256(content).hexdigest() for content in (b"one", b"two"))
+    assert content_hashes([file], kept) == {str(file): one}
+    with monkeypatch.context() as no_reading:
+        no_reading.delattr(provenance, "_content_hash")
+        assert content_hashes([file], kept) == {str(file): one}
+    stat = file.stat()
+    file.write_bytes(b"two")
+    os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
+    assert content_hashes([file], kept) == {str(file): two}
+
+
+def test_a_link_is_known_by_what_it_leads_to(tmp_path):
+    for name in ("one", "two"):
+        (tmp_path / name).write_text(name)
+    link, kept = tmp_path / "cells.h5ad", tmp_path / "sums.json"
+    sums = []
+    for name in ("one", "two", "one"):
+        link.unlink(missing_ok=True)
+        link.symlink_to(name)
+        sums.append(content_hashes([link], kept)[str(link)])
+    assert sums == [hashlib.sha256(name.encode()).hexdigest() for name in ("one", "two", "one")]
+
+
+def test_a_file_that_was_changed_just_now_is_read_again(tmp_path):
+    """Its next change may have the same time."""
+    file, kept = tmp_path / "cells.h5ad", tmp_path / "sums.json"
+    file.write_text("one")
+    content_hashes([file], kept)
+    assert not kept.exists()
+
+
+def test_what_cannot_be_read_or_kept_does_no_harm(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "SETTLED_SECONDS", -1)
+    file = tmp_path / "cells.h5ad"
+    file.write_text("one")
+    assert content_hashes([tmp_path / "none"], tmp_path / "sums.json") == {
+        str(tmp_path / "none"): ""
+    }
+    for content in ("[]", "{", "\0"):
+        (tmp_path / "sums.json").write_text(content)
+        assert content_hashes([file], tmp_path / "sums.json")[str(file)]
+    assert content_hashes([file], file / "not" / "a" / "folder")[str(file)]

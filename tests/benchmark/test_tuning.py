@@ -95,6 +95,12 @@ def test_all_ratios_where_clusters_suffice(trained, tmp_path):
     assert ratios == [1.0, 2.5]
 
 
+def test_without_labels_nothing_is_trained(trained, tmp_path):
+    with pytest.raises(InputError, match=r"no cell of \w+ has a label; give batch_size and prior_"):
+        run_climb(tmp_path, [1.0], n_types=0)
+    assert trained[1] == []
+
+
 def test_a_killed_climb_goes_on_where_it_was(trained, tmp_path):
     """Finished steps are not trained again, unless the data, the code or the settings changed."""
     clusters, ratios = trained

@@ -131,9 +131,11 @@ or the name of a key."""
 BAD_FOR_JOBS = {
     "one cell": (size(1, 12), {}, "(`label_key:`) has the same value, B, for every cell; nothing"),
     "constant label": (column("cell_type", "T"), {}, "has the same value, T, for every cell"),
-    "label is NaN": (
+    "constant label where there is one": (
         column("cell_type", pd.Categorical(["T"] * 39 + [None])), {},
-        "(`label_key:`) has no value in 1 cells (first: cell 39, 'cell39'); fill it in or"),
+        "(`label_key:`) has the same value, T, for every cell that has one; nothing can be"),
+    "whole labels made floats by those missing": (
+        column("cell_type", [1, 2, None, 2] * 10), {}, "or convert it (.astype('Int64') keeps"),
     "float labels": (column("cell_type", [1.0, 2.0] * 20), {}, "floating-point numbers (such as"),
     "labels constant in what is left": (
         matrix(lambda x: x * (np.arange(40) < 20)[:, None]), {}, "same value, T, for every cell"),
@@ -360,6 +362,24 @@ ODD = {
     "a batch of one cell": (
         column("donor", ["x"] * 39 + ["lonely"]), {},
         lambda d, notes: notes == ["The batch 'lonely' has a single cell."]),
+    "cells without a label": (
+        column("cell_type", pd.Categorical(["T", "B", None, "T"] * 10)), {},
+        lambda d, notes: d.labels.tolist() == [1, 0, -1, 1] * 10 and notes == [
+            "10 of 40 cells have no label; what needs labels speaks of the 30 cells that have "
+            "one."]),
+    "missing labels as text": (
+        column("cell_type", ["T", "B", "nan", ""] * 10), {},
+        lambda d, notes: d.labels.tolist() == [1, 0, -1, -1] * 10),
+    "missing whole numbers": (
+        column("cell_type", pd.array([2, 10, None, 2] * 10, dtype="Int64")), {},
+        lambda d, notes: d.label_names == ["2", "10"] and (d.labels < 0).sum() == 10),
+    "no cell has a label": (
+        column("cell_type", pd.Categorical([None] * 40, ["T"])), {},
+        lambda d, notes: d.n_types == 0 and notes == [
+            "40 of 40 cells have no label; what needs labels speaks of none."]),
+    "names that are numbers": (
+        column("cell_type", ["1e5", "007", "1.0", "None"] * 10), {},
+        lambda d, notes: set(d.label_names) == {"1e5", "007", "1.0", "None"}),
     "raw": (raw_beside_logarithms, {"layer": "raw"}, same),
     "more top genes than genes": (
         None, {"n_top_genes": 10**6},

@@ -82,10 +82,9 @@ REFUSED: dict[str, tuple[Callable[[], RawCells], dict, str]] = {
     "float categories": (obs(donor=pd.Categorical([1.0, 2.0] * 3)), {}, "floating-point numbers"),
     "NaN batch": (obs(donor=["a", None, "b"] * 2), {}, "my.h5ad (`batch_key:`) has no "
                   "value in 2 cells (first: cell 1, 'AAAC-1'); fill it in or remove these cells."),
-    "NaN label": (obs(type=pd.Categorical(["T", "B", None] * 2)), {}, "has no value in 2 cells"),
-    "NaN number": (obs(type=[1, 2, np.nan] * 2), {}, "(`label_key:`) has no value in 2 cells"),
-    "empty label": (obs(type=["T", "B", ""] * 2), {}, "has no value in 2 cells (first: cell 2"),
-    "'nan' label": (obs(type=["T", "B", "nan"] * 2), {}, "has no value in 2 cells"),
+    "NaN number": (obs(type=[1, 2, np.nan] * 2), {}, "floating-point numbers (such as 1); name"),
+    "empty batch": (obs(donor=["a", "b", ""] * 2), {}, "has no value in 2 cells (first: cell 2"),
+    "'nan' batch": (obs(donor=["a", "b", "nan"] * 2), {}, "has no value in 2 cells"),
     "constant label": (obs(type="T"), {}, "my.h5ad (`label_key:`) has the same value, "
                        "T, for every cell"),
     "label constant after the filters": (
@@ -165,6 +164,30 @@ def test_whole_numbers_booleans_and_categories_make_batches() -> None:
         assert data.batch_names == names
         texts = [v.decode() if isinstance(v, bytes) else str(v) for v in column]
         assert [names[code] for code in data.batch] == texts
+
+
+@pytest.mark.parametrize(
+    ("values", "names"),
+    [
+        (["10", "2", "1"], ["1", "2", "10"]),
+        ([10, 2, 1], ["1", "2", "10"]),
+        (["donor10", "donor2", "donor"], ["donor", "donor2", "donor10"]),
+        (["1.10", "1.9", "0.5"], ["0.5", "1.9", "1.10"]),
+        (["1e5", "007", "1.0", "7"], ["1.0", "1e5", "007", "7"]),
+        (["b", "A", "a"], ["A", "a", "b"]),
+        (["10", "x", "2"], ["2", "10", "x"]),
+        ([True, False], ["False", "True"]),
+        (pd.Categorical(["1", "10", "2"]), ["1", "2", "10"]),  # by pandas, in alphabetical order
+        (pd.Categorical([1, 10, 2]), ["1", "2", "10"]),
+        (pd.Categorical(["1", "10", "2"], ["10", "1", "2"]), ["10", "1", "2"]),  # their own
+        (pd.Categorical(["1", "10", "2"], ["1", "10", "2"], ordered=True), ["1", "10", "2"]),
+    ],
+)
+def test_names_are_in_the_order_in_which_people_count(values, names):
+    data = pd.DataFrame({"x": values})
+    codes, found = checks.column(data, "x", "label_key", "my.h5ad")
+    assert found == names
+    assert [found[code] for code in codes] == list(map(str, values))
 
 
 def test_nearly_whole_numbers_are_whole() -> None:

@@ -32,27 +32,58 @@ def test_clear_winner(case):
     assert result["sentence"].startswith(
         "VMM integrates these cells best: its Total (0.805, mean of 6 trials) is significantly "
         "higher than that of every other method (paired t-tests over trials, p ≤ 0.05); next is "
-        "N(0, I) (0.705). The score weighs the mixing of batches"
+        "N(0, I) (0.705), 0.100 behind, 95 % interval 0.091 to 0.109. The score weighs the mixing "
+        "of batches"
     )
     assert "only" not in result["sentence"]
 
 
 def test_tie(case):
     result = integration(case, {"vmm": BEST, "gmm": CLOSE, "normal": WORSE})
-    assert names(result["not_significantly_worse"]) == ["GMM"]
+    assert names(result["not_significantly_worse"]) == names(result["as_good"]) == ["GMM"]
     assert names(result["significantly_worse"]) == ["N(0, I)"]
     assert (
-        "VMM has the highest Total (0.805, mean of 6 trials), but GMM (0.803) is not significantly "
-        "worse (paired t-test over trials, p > 0.05): either is a reasonable choice."
+        "VMM has the highest Total (0.805, mean of 6 trials), and GMM (0.803) is as good within "
+        "0.02 (95 % interval of the paired differences over trials): either is a reasonable "
+        "choice. Significantly worse: N(0, I) (0.705)."
     ) in result["sentence"]
     three = integration(case, {"vmm": BEST, "gmm": CLOSE, "harmony": CLOSE})
-    assert "are not significantly worse" in three["sentence"]
+    assert "are as good within 0.02" in three["sentence"]
     assert "any of these 3 is a reasonable choice" in three["sentence"]
 
 
-def test_few_trials_are_called_few(case):
-    result = integration(case, {"vmm": BEST[:3], "gmm": CLOSE[:3]})
-    assert "With only 3 trials the test finds large differences only." in result["sentence"]
+def test_a_difference_that_is_sure_but_small_is_called_small(case):
+    less = [value - 0.004 - 0.001 * (trial % 2) for trial, value in enumerate(BEST)]
+    result = integration(case, {"vmm": BEST, "gmm": less})
+    assert names(result["significantly_worse"]) == names(result["as_good"]) == ["GMM"]
+    assert "GMM (0.800) is as good within 0.02" in result["sentence"]
+    assert "best" not in result["sentence"] and "Significantly worse" not in result["sentence"]
+
+
+def test_far_behind_is_no_reasonable_choice(case):
+    """However few the trials that could show it."""
+    result = integration(case, {"vmm": [0.59, 0.60, 0.58], "gmm": [0.10, 0.55, 0.193]})
+    assert names(result["not_significantly_worse"]) == names(result["undecided"]) == ["GMM"]
+    assert result["as_good"] == []
+    assert (
+        "VMM has the highest Total (0.590, mean of 3 trials). GMM (0.281, 0.309 behind, 95 % "
+        "interval −0.263 to 0.881) is not significantly worse (paired t-test over trials, "
+        "p > 0.05), but 3 trials do not show that it is as good. With only 3 trials, fewer than "
+        "5, a test finds large differences only, and no other method is called as good."
+    ) in result["sentence"]
+    assert "reasonable" not in result["sentence"]
+    many = integration(case, {"vmm": BEST, "gmm": [0.2, 0.9, 0.8, 0.9, 0.5, 0.9]})
+    assert "6 trials do not show that it is as good" in many["sentence"]
+    assert "reasonable" not in many["sentence"] and "fewer than 5" not in many["sentence"]
+
+
+def test_few_trials_show_no_method_to_be_as_good(case):
+    close = [value - 0.001 for value in BEST[:4]]
+    close[0] += 0.002
+    result = integration(case, {"vmm": BEST[:4], "gmm": close, "normal": WORSE[:4]})
+    assert result["as_good"] == [] and names(result["undecided"]) == ["GMM"]
+    assert "Significantly worse: N(0, I) (0.705)." in result["sentence"]
+    assert "fewer than 5" in result["sentence"]
 
 
 def test_one_trial_claims_nothing(case):
@@ -100,6 +131,41 @@ def test_no_values(case):
     result = integration(case, {"vmm": ["diverged"] * 2}, statuses=statuses)
     assert result["best"] is None
     assert "nothing can be recommended" in result["sentence"]
+
+
+# Cells ----------------------------------------------------------------------------------------
+
+PARTLY = {"n_cells": 5000, "n_labelled": 1200, "n_batches": 2}
+
+
+def test_it_says_of_how_many_labelled_cells_it_speaks(case):
+    result = integration(case, {"vmm": BEST, "gmm": WORSE}, {"my_cells": PARTLY})
+    sentence = "annotated cell types of the 1,200 of 5,000 cells that have a label (0.6)."
+    assert sentence in result["sentence"]
+    all_of_them = {"my_cells": PARTLY | {"n_labelled": 5000}}
+    result = integration(case, {"vmm": BEST, "gmm": WORSE}, all_of_them)
+    assert "label" not in result["sentence"]
+
+
+def test_without_labels_nothing_is_recommended(case):
+    status = "n/a: no labelled cells"
+    result = integration(
+        case,
+        {"vmm": [status] * 2},
+        {"my_cells": PARTLY | {"n_labelled": 0}},
+        statuses={"Bio conservation": status},
+    )
+    assert result["best"] is None
+    assert "for no cell has a label, so nothing can be recommended" in result["sentence"]
+
+
+def test_isolated_labels_of_one_cell_are_said_to_tell_nothing(case):
+    description = {"cell_types": {"T": 80, "B": 40, "rare": 1}, "isolated_types": ["rare"]}
+    result = integration(case, {"vmm": BEST, "gmm": WORSE}, {"my_cells": TWO | description})
+    assert result["sentence"].endswith(
+        "Isolated labels is 0.500 for every method and tells nothing: the cell type in the fewest "
+        "batches (rare) has one cell."
+    )
 
 
 def test_clustering_counts_leiden_rows(case):

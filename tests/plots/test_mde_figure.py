@@ -5,8 +5,16 @@ import pytest
 from matplotlib.colors import to_hex
 
 from vmm.errors import InputError
-from vmm.plots.clusters import describe_clusters, letters
-from vmm.plots.colours import SINGLE, TYPE_PALETTE, batch_colours, category_colours, tint
+from vmm.plots import style
+from vmm.plots.clusters import describe_clusters, letters, type_marks
+from vmm.plots.colours import (
+    SINGLE,
+    TYPE_PALETTE,
+    UNLABELLED,
+    batch_colours,
+    category_colours,
+    tint,
+)
 from vmm.plots.mde_figure import mde_figure
 from vmm.plots.style import save
 
@@ -288,3 +296,99 @@ def test_many_clusters_leave_the_names_of_cell_types_whole():
     case["clusters"] = {row: case["clusters"]["VMM"] for row in ROWS}
     legend = _axes(mde_figure(**case))["legend"]
     assert set(names) <= {text.get_text() for text in legend.texts}
+
+
+# Names that are numbers ---------------------------------------------------------------------------
+
+
+def test_a_type_called_by_a_number_is_marked_by_it():
+    """And no other type is; names that only look like numbers to Python count as names."""
+    assert type_marks(["B", "T"]) == ["1", "2"]
+    assert type_marks(["0", "1", "2", "10"]) == ["0", "1", "2", "10"]
+    assert type_marks(["1e5", "007", "1.0", "nan", "inf"]) == ["1e5", "007", "1.0", "2", "3"]
+    assert type_marks(["2", "T cell", "1.0", "B cell"]) == ["2", "3", "1.0", "4"]
+
+
+def test_panels_and_legend_show_the_names_that_are_numbers():
+    """Each once: the first type is not 1, but 0."""
+    case = _case(n_types=3, n_clusters=3)
+    case["label_names"] = ["0", "2", "10"]
+    axes = _axes(mde_figure(**case))
+    assert {t.get_text() for t in axes["VMM/Cell type"].texts} == {"0", "2", "10"}
+    names = {t.get_text() for t in axes["VMM/Cluster"].texts}
+    assert names == {"0a", "2a", "10a", "3 clusters"}
+    shown = [t.get_text() for t in axes["legend"].texts]
+    assert [shown.count(name) for name in case["label_names"]] == [1, 1, 1]
+
+
+# Cells without labels -----------------------------------------------------------------------------
+
+
+def test_cells_without_a_label_are_grey_and_counted(fits):
+    case = _case(n_types=3, n_clusters=3)
+    case["labels"] = np.where(np.arange(400) % 4 == 3, -1, case["labels"])
+    figure = mde_figure(**case)
+    fits(figure)
+    axes = _axes(figure)
+    _no_overlap(figure, axes["legend"])
+    types = [*category_colours(case["label_names"]).values(), UNLABELLED]
+    xy = case["coordinates"]["VMM"]
+    assert _colour_of(axes["VMM/Cell type"], xy) == [types[i] for i in case["labels"]]
+    assert {t.get_text() for t in axes["VMM/Cell type"].texts} == {"1", "2", "3"}
+    assert "no label (100 cells)" in {t.get_text() for t in axes["legend"].texts}
+
+
+def test_a_cluster_without_labels_has_no_type():
+    labels = np.array([0, 0, -1, -1, -1, -1, 1, -1])
+    assigned = np.array([3, 3, 3, 3, 3, 5, 6, 6])
+    got = describe_clusters(assigned, labels, TYPE_PALETTE[:2])
+    assert [(c.code, c.size, c.label, c.name) for c in got] == [
+        (3, 5, 0, "1a"),
+        (6, 2, 1, "2a"),
+        (5, 1, -1, "?a"),
+    ]
+    assert got[2].colour == UNLABELLED
+
+
+def test_no_cell_has_a_label(fits):
+    case = _case()
+    case |= {"labels": np.full(400, -1), "label_names": []}
+    figure = mde_figure(**case)
+    fits(figure)
+    axes = _axes(figure)
+    assert set(_points(axes["VMM/Cell type"]).values()) == {UNLABELLED}
+    assert "?a" in {t.get_text() for t in axes["VMM/Cluster"].texts}
+    guide = next(t for t in axes["N(0, I)/Cluster"].texts if t.get_gid() == "guide")
+    assert "?a" in guide.get_text()
+
+
+# Many categories ----------------------------------------------------------------------------------
+
+
+def test_many_long_names_stand_below_the_panels(fits, monkeypatch):
+    """The page is filled, and the width of a character is measured once."""
+    measured = []
+    measure = style._advance.__wrapped__
+    monkeypatch.setattr(style, "_advance", style.lru_cache(4096)(
+        lambda *of: measured.append(of) or measure(*of)
+    ))  # fmt: skip
+    case = _case(n=900, n_types=48, n_batches=60, n_clusters=96)
+    case["label_names"] = [f"CD{i}-positive, alpha-beta memory T cell, {i}" for i in range(48)]
+    case["batch_names"] = [f"donor {i} of the third cohort, second visit" for i in range(60)]
+    figure = mde_figure(**case)
+    assert len(measured) < 200
+    fits(figure)
+    axes = _axes(figure)
+    _no_overlap(figure, axes["legend"])
+    assert figure.get_figheight() < 14
+    assert axes["legend"].get_position().y1 < axes["VMM/Batch"].get_position().y0
+    assert axes["legend"].get_position().width > 0.9
+
+
+def test_more_categories_than_fit_are_counted(fits):
+    case = _case(n=900, n_types=2, n_batches=300)
+    figure = mde_figure(**case)
+    fits(figure)
+    legend = _axes(figure)["legend"]
+    assert "… and 181 more" in {t.get_text() for t in legend.texts}
+    assert figure.get_figheight() < 16

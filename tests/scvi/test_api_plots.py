@@ -27,6 +27,86 @@ def test_cells_by_cluster_with_a_sorted_legend(model, pbmc):
         model.plot_cells(basis="X_none")
 
 
+@pytest.fixture
+def coloured(model, pbmc):
+    """Return the model with columns of many kinds, taken away afterwards."""
+    before = pbmc.obs.copy()
+    rng = np.random.default_rng(0)
+    pbmc.obsm["X_any"] = rng.normal(size=(700, 3))
+    pbmc.obs["share"] = rng.random(700)
+    pbmc.obs["number"] = np.where(np.arange(700) % 7, np.arange(700), np.nan)
+    pbmc.obs["whole"] = pd.array([None, *range(699)], dtype="Int64")
+    pbmc.obs["flag"] = np.arange(700) % 3 == 0
+    pbmc.obs["maybe"] = pd.array([None, *([True, False] * 350)][:700], dtype="boolean")
+    pbmc.obs["leiden"] = pd.Categorical((np.arange(700) % 12).astype(str))
+    pbmc.obs["partly"] = pd.Categorical(np.where(np.arange(700) % 2, "x", None))
+    pbmc.obs["sixty"] = [f"c{i % 60}" for i in range(700)]
+    yield model
+    pbmc.obs = before
+
+
+def test_cells_by_numbers_have_a_colour_bar(coloured, pbmc):
+    for name, known in (("share", 700), ("number", 600), ("whole", 699)):
+        figure = coloured.plot_cells(name, basis="X_any")
+        assert [axes.get_label() for axes in figure.axes] == ["cells", "key"]
+        values = pbmc.obs[name].to_numpy(dtype=float, na_value=np.nan)
+        shown = figure.axes[0].collections[-1].get_array()
+        np.testing.assert_allclose(shown, np.sort(values[np.isfinite(values)]))
+        assert len(shown) == known
+        assert figure.get_figwidth() < 5
+
+
+def test_cells_by_names_and_truth_values(coloured):
+    for name, names in (
+        ("flag", ["False", "True"]),
+        ("maybe", ["False", "True", "no value"]),
+        ("leiden", [str(i) for i in range(12)]),
+        ("partly", ["x", "no value"]),
+        ("sixty", [f"c{i}" for i in range(60)]),
+    ):
+        figure = coloured.plot_cells(name, basis="X_any")
+        assert texts(figure.axes[1])[::2] == names
+        assert figure.get_figwidth() < 12
+
+
+def test_cells_by_gene(coloured, pbmc):
+    """Where scanpy takes it from: a layer that is named, raw if there is one, X."""
+    gene = pbmc.var_names[3]
+
+    def shown(**options):
+        points = coloured.plot_cells(gene, basis="X_any", **options).axes[0].collections[-1]
+        return points.get_array()
+
+    def sorted_values(matrix, names):
+        column = matrix[:, list(names).index(gene)]
+        return np.sort(np.ravel(column.toarray() if hasattr(column, "toarray") else column))
+
+    source = pbmc if pbmc.raw is None else pbmc.raw
+    np.testing.assert_allclose(shown(), sorted_values(source.X, source.var_names))
+    counts = sorted_values(pbmc.layers["counts"], pbmc.var_names)
+    np.testing.assert_allclose(shown(layer="counts"), counts)
+    with pytest.raises(KeyError, match=r"umis not found in adata.layers"):
+        shown(layer="umis")
+    with pytest.raises(ValueError, match="must be one name; draw a figure for each"):
+        coloured.plot_cells([gene, "share"])
+
+
+def test_composition_speaks_of_labelled_cells_only(coloured, pbmc):
+    """No label is invented for the others, and the title says how many there are."""
+    figure = coloured.plot_composition("partly")
+    axes = figure.axes[0]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["x"]
+    assert axes.get_title(loc="left") == "partly in each cluster (350 of 700 cells have one)"
+    rows = [label.get_text() for label in axes.get_yticklabels()]
+    sizes = pd.Series(coloured.predict()[pbmc.obs["partly"].notna()]).value_counts()
+    assert {f"{name}  ({n:,})" for name, n in sizes.items() if n} == set(rows)
+    pbmc.obs["none"] = pd.Categorical([None] * 700, ["x"])
+    with pytest.raises(ValueError, match="No cell has a value in the column 'none'"):
+        coloured.plot_composition("none")
+    none = coloured.plot_cells("none", basis="X_any")
+    assert texts(none.axes[1]) == ["no value", "700"]
+
+
 def test_layout_is_computed_once(model, pbmc):
     model.plot_cells(basis="mde")
     first = pbmc.obsm["X_vmm_mde"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import os
 import re
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import yaml
@@ -20,8 +20,11 @@ TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
 class FinishedRun(Project):
     """A copy of the project in which every output of a configuration is there."""
 
-    def __init__(self, folder: Path, config: dict):
+    def __init__(
+        self, folder: Path, config: dict, prepare: Callable[[Path], None] = lambda folder: None
+    ):
         super().__init__(folder)
+        prepare(folder)
         self.configure(config)
         listed = self._ends_well("--summary")
         outputs = re.findall(r"^(results/\S+)\t", listed.text, re.MULTILINE)
@@ -30,7 +33,17 @@ class FinishedRun(Project):
             path.parent.mkdir(parents=True, exist_ok=True)
             path.write_text(output)
         assert len(outputs) > 100
-        self._ends_well("--cores", "1", "--touch", "--forceall")
+        self.touch_results("--forceall")
+
+    def touch_results(self, *options: str) -> None:
+        """Record that the results are of what is there now."""
+        self._ends_well("--cores", "1", "--touch", *options)
+
+    def dry_run(self) -> Done:
+        """Return what would run."""
+        done = self._ends_well("--dry-run")
+        assert "missing provenance" not in done.text
+        return done
 
     def rerun_with(self, files: Mapping[str, str]) -> Done:
         """Return the dry run with other contents of files, which are put back afterwards."""
@@ -38,15 +51,13 @@ class FinishedRun(Project):
         for name, text in files.items():
             (self.folder / name).write_text(text)
         try:
-            done = self._ends_well("--dry-run")
+            return self.dry_run()
         finally:
             for name, text in before.items():
                 if text is None:
                     (self.folder / name).unlink()
                 else:
                     (self.folder / name).write_text(text)
-        assert "missing provenance" not in done.text
-        return done
 
     def edited(self, file: str, old: str = "", new: str = "") -> dict[str, str]:
         """Return a file with `new` for the first `old`, or with `new` at its end."""

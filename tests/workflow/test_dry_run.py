@@ -120,3 +120,19 @@ def test_other_targets(project, target):
     done = project.snakemake("-n", "--cores", "2", target, configfile="config/demo.yaml")
     assert done.status == 0, done.text
     assert not TRAINING & done.job_counts.keys()
+
+
+def test_another_folder_holds_data_and_results(project):
+    """By `snakemake --directory`: relative paths, also of links, start there."""
+    elsewhere = project.folder / "elsewhere"
+    elsewhere.mkdir()
+    (elsewhere / "kept.h5ad").write_bytes(b"content")
+    (elsewhere / "my.h5ad").symlink_to("kept.h5ad")
+    given = {"path": "my.h5ad", "label_key": "type", "batch_size": 64, "prior_learning_ratio": 5}
+    name = project.configure({"run": "x", "trials": 1, "datasets": {"mine": given}})
+    place = ("--directory", "elsewhere", "--cores", "1")
+    done = project.snakemake("-n", *place, configfile=str(project.folder / name))
+    assert done.status == 0, done.text
+    assert done.job_counts["prepare"] == 1
+    assert {path.name for path in elsewhere.iterdir()} == {"kept.h5ad", "my.h5ad", ".snakemake"}
+    assert not (project.folder / "results").exists()

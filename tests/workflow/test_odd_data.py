@@ -1,4 +1,6 @@
-"""Data as odd as they may be: a batch of one cell, a cell type of one cell, a single trial.
+"""Data as odd as they may be: a batch and a cell type of one cell, cells without labels, one trial.
+
+Cell types are called by numbers, one of which looks like another.
 
 They are those of a built-in set that the user supplies, so that the paper has numbers for it.
 """
@@ -6,6 +8,7 @@ They are those of a built-in set that the user supplies, so that the paper has n
 from __future__ import annotations
 
 import json
+import zipfile
 from typing import NamedTuple
 
 import numpy as np
@@ -17,7 +20,8 @@ from working_copy import Done, Project
 
 from vmm.benchmark.metrics.rows import read_rows
 
-N, TYPES = 120, ["T", "B", "rare"]
+N, TYPES = 120, ["10", "2", "007"]
+UNLABELLED = slice(0, 60, 6)
 PART = "results/odd/metrics/parts/clustering/split_seq/trial_0.csv"
 CONFIG = {
     "run": "odd",
@@ -59,7 +63,9 @@ def story(tmp_path_factory) -> Story:
     sp.save_npz(supplied / "counts_small.npz", sp.csr_matrix(counts))
     preparation = np.where(np.arange(N) % 3, "polydT", "random")
     preparation[0] = "lonely"
-    table = {"polydT": preparation, "cellchat_clusters": np.array(TYPES)[types]}
+    labels = np.array(TYPES, dtype=object)[types]
+    labels[UNLABELLED] = None
+    table = {"polydT": preparation, "cellchat_clusters": labels}
     pd.DataFrame(table).to_csv(supplied / "cells.csv", index=False)
     name = project.configure(CONFIG)
     return Story(
@@ -80,9 +86,12 @@ def test_the_description_names_what_is_odd(story):
     path = story.project.folder / "results" / "odd" / "data" / "split_seq.json"
     description = json.loads(path.read_text())
     assert description["batches"] == {"lonely": 1, "polydT": 80, "random": 39}
-    assert description["cell_types"] == {"B": 59, "T": 60, "rare": 1}
+    assert list(description["cell_types"].items()) == [("2", 59), ("007", 1), ("10", 50)]
+    assert (description["n_cells"], description["n_labelled"]) == (120, 110)
     assert "The batch 'lonely' has a single cell." in description["notes"]
-    assert "The cell type 'rare' has a single cell." in description["notes"]
+    assert "The cell type '007' has a single cell." in description["notes"]
+    said = "10 of 120 cells have no label; what needs labels speaks of the 110 cells that have one."
+    assert said in description["notes"]
 
 
 def test_every_metric_has_a_value_or_a_reason(story):
@@ -93,6 +102,34 @@ def test_every_metric_has_a_value_or_a_reason(story):
         assert set(rows.loc[rows["metric"] == metric, "status"]) == {"ok"}, metric
     values = rows["value"].dropna()
     assert values.between(-1e-6, 1 + 1e-6).all()
+
+
+def test_pages_say_of_how_many_labelled_cells_they_speak(story):
+    """And that isolated labels tell nothing; a name that is a number stays what it is."""
+    results = story.project.folder / "results" / "odd"
+    page = (results / "report.html").read_text()
+    assert "<b>110</b> cells with a label" in page
+    assert '<th scope="row">007</th>' in page
+    for table in ("table3", "table4"):
+        assert (
+            "110 cells with a label, of which the scores speak"
+            in (results / "tables" / f"{table}.html").read_text()
+        )
+    told = "0.500 for every method and tells nothing: the cell type in the fewest batches (007)"
+    assert told in (results / "tables" / "table4.html").read_text()
+    recommended = json.loads((results / "tables" / "recommendation.json").read_text())
+    for part in recommended["split_seq"].values():
+        assert "of the 110 of 120 cells that have a label" in part["sentence"]
+
+
+def test_it_is_packed_for_others(story):
+    """By `snakemake --report`."""
+    done = story.project.snakemake("--report", "report.zip", configfile="my.yaml")
+    assert done.status == 0, done.text
+    with zipfile.ZipFile(story.project.folder / "report.zip") as packed:
+        names = packed.namelist()
+    assert any(name.endswith("report.html") for name in names)
+    assert sum(name.endswith(".png") for name in names) >= 1
 
 
 def test_one_trial_is_not_tested_and_says_so(story):

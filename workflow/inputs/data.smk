@@ -4,12 +4,23 @@ from vmm.data import origin
 
 
 def own_files(wildcards):
-    """Return the user's own files of a data set, so that another content is read anew."""
-    dataset = config["datasets"][wildcards.dataset]
-    named = [dataset.get(key) for key in ("path", "matrix", "cells")]
-    paths = [Path(name).expanduser() for name in named if name]
-    files = [file for path in paths for file in (path.iterdir() if path.is_dir() else [path])]
-    return sorted(str(file) for file in files if file.is_file())
+    """Return the user's own files of a data set, whose times mean nothing.
+
+    A file that was moved or unpacked here is older than results made from another, and a copy of
+    the same is newer: what counts is in the parameter `contents`.
+    """
+    return [ancient(str(path)) for path in local_files(wildcards)]
+
+
+def local_files(wildcards):
+    """Return the files on this machine that a data set is made from, but for downloads."""
+    settings = grid.data_settings(config["datasets"][wildcards.dataset])
+    return sorted(origin.local_files(source(wildcards), settings, config["mirror"]))
+
+
+def contents_of(wildcards):
+    """Return what is in the user's own files: a checksum of each."""
+    return content_hashes(local_files(wildcards), kept=".snakemake/vmm-checksums.json")
 
 
 def source(wildcards):

@@ -15,7 +15,7 @@ from vmm.benchmark.consistency import check_records
 from vmm.benchmark.job import Job, model_folder
 from vmm.benchmark.methods.records import METHODS, names
 from vmm.benchmark.metrics.records import modules_of, scoring_of, showing_of
-from vmm.benchmark.provenance import code_hash
+from vmm.benchmark.provenance import code_hash, content_hashes
 from vmm.benchmark.setting import CHOSEN, LEIDEN, OF_IMAGES, TRAINED as TRAINED_SETTINGS, Setting
 from vmm.errors import InputError
 from vmm.io import refused

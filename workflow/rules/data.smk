@@ -3,7 +3,7 @@
 
 rule prepare:
     input:
-        own_files,
+        own=own_files,
     output:
         data=f"{RUN}/data/{{dataset}}.npz",
         description=f"{RUN}/data/{{dataset}}.json",
@@ -21,6 +21,7 @@ rule prepare:
     params:
         settings=lambda w: grid.data_settings(config["datasets"][w.dataset]),
         source=lambda w: source(w).prepared_from(),
+        contents=contents_of,
         code=code("prepare.py", readers),
     script:
         "../scripts/prepare.py"

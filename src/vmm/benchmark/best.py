@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vmm.benchmark.job import JOB_COLUMNS
 from vmm.io import read_json
@@ -18,7 +18,8 @@ def best_model(
 ) -> Path | None:
     """Return the folder of the model with the highest value of a metric.
 
-    None if none of the models has a value of any of the metrics: all diverged.
+    Where none has a value of any of the metrics, as without labels, the first that did not diverge;
+    None if all diverged.
 
     Parameters
     ----------
@@ -42,9 +43,12 @@ def best_model(
         ]
         if scored:
             return max(scored, key=lambda entry: entry[0])[1]
-    return None
+    return next((folder for folder, _ in models if _run(folder)["status"] == "ok"), None)
 
 
 def _job(folder: str | Path) -> tuple:
-    spec = read_json(Path(folder) / "run.json", "spec")["spec"]
-    return tuple(spec[key] for key in JOB_COLUMNS)
+    return tuple(_run(folder)["spec"][key] for key in JOB_COLUMNS)
+
+
+def _run(folder: str | Path) -> dict[str, Any]:
+    return read_json(Path(folder) / "run.json", "status", "spec")

@@ -10,6 +10,8 @@
    what is raised, warned, logged or printed.
 5. A file beside a module, which the module names (``"published.csv"``), is covered too.
 
+The user's own files are compared by what is in them (:func:`content_hashes`), never by their times.
+
 ``python -m vmm.benchmark.provenance train.py vmm.benchmark.ours vmm.models.count_vae
 vmm.priors.mixture`` lists the files of training scVI with the GMM or the VMM. Only the standard
 library is imported: Snakemake asks at every start.
@@ -20,8 +22,12 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
+import json
+import os
 import re
 import sys
+import tempfile
+import time
 from collections.abc import Iterable, Iterator
 from functools import cache
 from pathlib import Path
@@ -30,6 +36,9 @@ from typing import NamedTuple
 SRC = Path(__file__).resolve().parents[2]
 LEFT_OUT = {"records.py", "progress.py"}
 MESSAGE = re.compile(r"print|warnings\.warn|log\.(debug|info|warning|error|exception)")
+SETTLED_SECONDS = 2
+"""Age from which on a change of a file surely changes its time: file systems count coarsely."""
+MOST_KEPT = 1000
 FILE_NAME = re.compile(r"[\w-]+(\.\w+)+")
 
 
@@ -67,6 +76,63 @@ def code_hash(
     covered = _covered(Path(script).resolve(), tuple(modules), tuple(files), src)
     lines = (f"{name} {content}\n" for name, content in sorted(covered))
     return hashlib.sha256("".join(lines).encode()).hexdigest()[:16]
+
+
+def content_hashes(files: Iterable[str | Path], kept: str | Path | None = None) -> dict[str, str]:
+    """Return the SHA-256 of what is in each file, empty where it cannot be read.
+
+    Parameters
+    ----------
+    files : iterable of path
+        Links are followed.
+    kept : path, optional
+        Where sums are kept, so that a large file is read once and not at each start. A sum counts
+        as long as size, inode and the system's own time of change (which ``mv``, ``cp -p``,
+        ``rsync`` and ``touch`` cannot set) are the same.
+    """
+    known = _kept(kept)
+    hashes, states = {}, {}
+    for path in map(Path, files):
+        try:
+            state = path.stat()
+            key = f"{path.resolve()} {state.st_size} {state.st_ino} {state.st_ctime_ns}"
+            found = known.get(key) or _content_hash(path)
+        except OSError:  # told when it is read
+            hashes[str(path)] = ""
+            continue
+        hashes[str(path)] = found
+        # A file changed just now may change again without another time.
+        if time.time() - state.st_ctime > SETTLED_SECONDS:
+            states[key] = found
+    if kept is not None and not states.items() <= known.items():
+        _keep(known | states, Path(kept))
+    return hashes
+
+
+def _content_hash(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _kept(path: str | Path | None) -> dict[str, str]:
+    """Return the sums that were kept; none where they cannot be read."""
+    try:
+        known = json.loads(Path(path).read_text()) if path is not None else {}
+    except (OSError, ValueError):
+        return {}
+    return known if isinstance(known, dict) else {}
+
+
+def _keep(sums: dict[str, str], path: Path) -> None:
+    """Write sums, whole or not at all; what is not written is computed again."""
+    latest = dict(list(sums.items())[-MOST_KEPT:])
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
+            json.dump(latest, file)
+        os.replace(file.name, path)
+    except OSError:
+        pass
 
 
 def dependencies(

@@ -58,7 +58,18 @@ def climb(
     list of list of dict
         For each trial, of each ratio that ran: setting, prior_learning_ratio, utilized_clusters,
         status.
+
+    Raises
+    ------
+    InputError
+        If there are no cell types, by which to choose.
     """
+    if not n_types:
+        name = specs[0].job.dataset
+        raise InputError(
+            f"tuning chooses by the known cell types, and no cell of {name} has a label; give "
+            f"batch_size and prior_learning_ratio of datasets.{name}"
+        )
     steps: list[list[dict[str, Any]]] = [[] for _ in specs]
     climbing = list(range(len(specs)))
     for ratio in sorted(ratios):

@@ -78,8 +78,8 @@ def build_cells(
     """
     if len(raw.obs) == 0:
         raise InputError(f"{raw.where} is empty (0 cells × {len(raw.genes)} genes).")
-    labels, label_names = checks.column(raw.obs, label_key, "label_key", raw.file)
-    checks.several_types(label_names, label_key, raw.file)
+    labels, label_names = checks.column(raw.obs, label_key, "label_key", raw.file, may_lack=True)
+    checks.several_types(labels, label_names, label_key, raw.file)
     if batch_key is None:
         batch, batch_names = np.zeros(len(labels), dtype=np.int64), ["all"]
     elif batch_key == label_key:
@@ -110,9 +110,10 @@ def build_cells(
     checks.enough(counts, raw.where)
     batch, batch_names = _recode(batch[keep_cells], batch_names)
     labels, label_names = _recode(labels[keep_cells], label_names)
-    checks.several_types(label_names, label_key, raw.file)
+    checks.several_types(labels, label_names, label_key, raw.file)
     selection.notes += checks.singletons(batch, batch_names, "batch")
     selection.notes += checks.singletons(labels, label_names, "cell type")
+    selection.notes += checks.unlabelled(labels)
     counts.sort_indices()
     data = CellData(
         name, counts, batch, batch_names, labels, label_names, genes[keep_genes], cells[keep_cells]
@@ -126,9 +127,10 @@ def _check_n_top_genes(value: Any) -> None:
 
 
 def _recode(codes: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
-    """Drop the names that no longer occur."""
-    present, recoded = np.unique(codes, return_inverse=True)
-    return recoded.astype(np.int64), [names[code] for code in present]
+    """Drop the names that no longer occur; -1 stays."""
+    present = np.unique(codes[codes >= 0])
+    recoded = np.searchsorted(present, codes)
+    return np.where(codes < 0, -1, recoded).astype(np.int64), [names[code] for code in present]
 
 
 def describe(data: CellData) -> dict[str, Any]:
@@ -139,8 +141,10 @@ def describe(data: CellData) -> dict[str, Any]:
         "n_genes": data.n_genes,
         "n_batches": data.n_batches,
         "n_types": data.n_types,
+        "n_labelled": int((data.labels >= 0).sum()),
         "batches": checks.sizes(data.batch, data.batch_names),
         "cell_types": checks.sizes(data.labels, data.label_names),
+        "isolated_types": _isolated(data),
         "counts": {
             "total": int(totals.sum()),
             "median_per_cell": float(np.median(totals)),
@@ -148,3 +152,13 @@ def describe(data: CellData) -> dict[str, Any]:
             "fraction_zero": 1 - data.counts.nnz / (data.n_cells * data.n_genes),
         },
     }
+
+
+def _isolated(data: CellData) -> list[str]:
+    """Return the cell types that are in the fewest batches, of which "Isolated labels" speaks."""
+    known = data.labels >= 0
+    pairs = np.unique(np.stack([data.labels[known], data.batch[known]]), axis=1)
+    n_batches = np.bincount(pairs[0], minlength=data.n_types)
+    return [
+        data.label_names[code] for code in np.flatnonzero(n_batches == min(n_batches, default=0))
+    ]

@@ -5,6 +5,8 @@ Legal, and what follows from it:
 - *One batch.* Batch correction is not scored (``n/a``), biological conservation is.
 - *A batch of one cell.* Its cell is either trained on or validated on, never both; the batch takes
   no part in ranking genes, and metrics that look for neighbours within a batch cannot use it.
+- *A cell without a label.* It is trained on as all others; what needs labels is computed of the
+  cells that have one.
 - *A class of one cell.* It counts as a cell type; metrics that need pairs of one type (isolated
   labels, silhouettes) give such a cell the value 0 or leave it out.
 
@@ -13,6 +15,7 @@ The description beside the prepared data names such batches and classes.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -24,6 +27,9 @@ from vmm.errors import InputError
 
 if TYPE_CHECKING:
     import pandas as pd
+
+NO_VALUE = ("", "nan", "NaN", "<NA>")
+"""What pandas makes of missing values where it turns them into text."""
 
 Names = Sequence[str] | np.ndarray
 
@@ -134,10 +140,13 @@ def counts(matrix: Any, where: str, cells: Names, genes: Names, hint: str = "") 
     return whole
 
 
-def column(obs: pd.DataFrame, key: str, option: str, where: str) -> tuple[np.ndarray, list[str]]:
+def column(
+    obs: pd.DataFrame, key: str, option: str, where: str, may_lack: bool = False
+) -> tuple[np.ndarray, list[str]]:
     """Check a column of batches or cell types, and return its codes and names.
 
-    Categories keep their order; other values are sorted. Names that do not occur are dropped.
+    Categories in an order of their own keep it; else names are sorted as people count: 1, 2, 10.
+    Names that do not occur are dropped.
 
     Parameters
     ----------
@@ -149,6 +158,8 @@ def column(obs: pd.DataFrame, key: str, option: str, where: str) -> tuple[np.nda
         Key of the configuration that named it, for messages.
     where
         File, for messages.
+    may_lack
+        Whether cells may have no value; their code is -1.
 
     Returns
     -------
@@ -160,7 +171,8 @@ def column(obs: pd.DataFrame, key: str, option: str, where: str) -> tuple[np.nda
     Raises
     ------
     InputError
-        If the column is missing, has missing values, or holds floating-point numbers.
+        If the column is missing, has missing values though it must not, or holds floating-point
+        numbers.
     """
     if key not in obs.columns:
         raise InputError(
@@ -168,13 +180,21 @@ def column(obs: pd.DataFrame, key: str, option: str, where: str) -> tuple[np.nda
             f"its columns are {listing(obs.columns)}."
         )
     values = obs[key]
-    _refuse_missing(values, key, option, where)
-    categories = _categories(values)
+    missing = _missing(values)
+    if missing.any() and not may_lack:
+        row = int(np.flatnonzero(missing)[0])
+        raise InputError(
+            f"column {key!r} of {where} (`{option}:`) has no value in {int(missing.sum()):,} cells "
+            f"(first: cell {row}, {str(values.index[row])!r}); fill it in or remove these cells."
+        )
+    categories = ordered_categories(values[~missing])
     if any(isinstance(value, (float, np.floating)) for value in categories):
         example = next(value for value in categories if isinstance(value, (float, np.floating)))
+        # pandas makes floating-point numbers of whole ones where some are missing.
+        how = " (.astype('Int64') keeps whole numbers and those missing)" if missing.any() else ""
         raise InputError(
             f"column {key!r} of {where} (`{option}:`) holds floating-point numbers (such as "
-            f"{example:g}); name a column of names or whole numbers, or convert it."
+            f"{example:g}); name a column of names or whole numbers, or convert it{how}."
         )
     names = [as_text(value) for value in categories]
     if len(set(names)) < len(names):
@@ -184,29 +204,47 @@ def column(obs: pd.DataFrame, key: str, option: str, where: str) -> tuple[np.nda
             f"({listing(twice)}); make them all text or all numbers."
         )
     code_of = {value: code for code, value in enumerate(categories)}
-    return np.array([code_of[value] for value in values], dtype=np.int64), names
+    codes = np.full(len(values), -1, dtype=np.int64)
+    codes[~missing] = [code_of[value] for value in values[~missing]]
+    return codes, names
 
 
-def _categories(values: pd.Series) -> list[Any]:
-    """Distinct values: categories in their order, others sorted."""
+def ordered_categories(values: pd.Series) -> list[Any]:
+    """Return the distinct values of a column without missing ones, in the order of legends.
+
+    That is the order that categories were given; where that is none but the alphabet, in which
+    pandas and anndata put text, and for all else, as people count: 1, 2, 10.
+    """
     if values.dtype.name == "category":
-        return values.cat.remove_unused_categories().cat.categories.tolist()
-    distinct = list(dict.fromkeys(values.tolist()))
+        given = values.cat.remove_unused_categories().cat.categories.tolist()
+        if values.cat.ordered or not _is_sorted(given):
+            return given
+        return sorted(given, key=counted)
+    return sorted(dict.fromkeys(values.tolist()), key=counted)
+
+
+def counted(value: Any) -> tuple:
+    """Return a key that sorts as people count: numbers by size, also within names."""
+    if isinstance(value, (bool, np.bool_)) or not isinstance(value, (int, float, np.number)):
+        text = as_text(value)
+        # Texts and numbers take turns, a text first.
+        parts = re.split(r"([0-9]+)", text)
+        key = [(int(part), "") if i % 2 else (0, part) for i, part in enumerate(parts)]
+        return (*key, (0, text))
+    return (0, ""), (value, ""), (0, str(value))
+
+
+def _is_sorted(values: list[Any]) -> bool:
+    texts = list(map(as_text, values))
     try:
-        return sorted(distinct)
+        return values == sorted(values) or texts == sorted(texts)
     except TypeError:
-        return sorted(distinct, key=str)
+        return texts == sorted(texts)
 
 
-def _refuse_missing(values: pd.Series, key: str, option: str, where: str) -> None:
-    text = values.astype(object)
-    missing = values.isna().to_numpy() | text.isin(["", "nan", "NaN"]).to_numpy()
-    if missing.any():
-        row = int(np.flatnonzero(missing)[0])
-        raise InputError(
-            f"column {key!r} of {where} (`{option}:`) has no value in {int(missing.sum()):,} cells "
-            f"(first: cell {row}, {str(values.index[row])!r}); fill it in or remove these cells."
-        )
+def _missing(values: pd.Series) -> np.ndarray:
+    """Return which cells have no value: also what missing ones become as text."""
+    return values.isna().to_numpy() | values.astype(object).isin(NO_VALUE).to_numpy()
 
 
 def unique_names(names: Sequence[Any], what: str) -> tuple[np.ndarray, list[str]]:
@@ -254,22 +292,32 @@ def enough(matrix: sp.csr_matrix, where: str) -> None:
             )
 
 
-def several_types(names: Sequence[str], key: str, where: str) -> None:
-    """Refuse labels that are all the same."""
-    if len(names) < 2:
+def several_types(labels: np.ndarray, names: Sequence[str], key: str, where: str) -> None:
+    """Refuse labels that are all the same; there may be none at all."""
+    if len(names) == 1:
+        that = "" if (labels >= 0).all() else " that has one"
         raise InputError(
             f"column {key!r} of {where} (`label_key:`) has the same value, {listing(names)}, for "
-            f"every cell; nothing can be scored without at least 2 cell types."
+            f"every cell{that}; nothing can be scored without at least 2 cell types."
         )
 
 
 def sizes(codes: np.ndarray, names: Sequence[str]) -> dict[str, int]:
-    """Count the rows of each batch, cell type or class."""
-    counted = np.bincount(codes, minlength=len(names))
-    return {name: int(size) for name, size in zip(names, counted, strict=True)}
+    """Count the rows of each batch, cell type or class; rows without one (-1) are in none."""
+    found = np.bincount(codes[codes >= 0], minlength=len(names))
+    return {name: int(size) for name, size in zip(names, found, strict=True)}
 
 
 def singletons(codes: np.ndarray, names: Sequence[str], what: str) -> list[str]:
     """Describe batches or cell types of a single cell, which are legal but say little."""
-    counted = sizes(codes, names)
-    return [f"The {what} {name!r} has a single cell." for name in names if counted[name] == 1]
+    found = sizes(codes, names)
+    return [f"The {what} {name!r} has a single cell." for name in names if found[name] == 1]
+
+
+def unlabelled(labels: np.ndarray) -> list[str]:
+    """Describe cells without a label, which are legal."""
+    n = int((labels < 0).sum())
+    if not n:
+        return []
+    rest = f"the {len(labels) - n:,} cells that have one" if n < len(labels) else "none"
+    return [f"{n:,} of {len(labels):,} cells have no label; what needs labels speaks of {rest}."]

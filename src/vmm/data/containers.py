@@ -32,7 +32,7 @@ class CellData:
     counts
         N × G, non-negative whole numbers (int32), without stored zeros.
     batch, labels
-        (N,) int64 codes into `batch_names` and `label_names`.
+        (N,) int64 codes into `batch_names` and `label_names`; a label of -1 is none.
     batch_names, label_names
         What the codes stand for. Every code occurs at least once.
     genes, cells

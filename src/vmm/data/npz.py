@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
+from vmm.data.checks import counted
 from vmm.data.messages import as_text, listing
 from vmm.data.raw import Config, Files, RawImages
 from vmm.data.supplied import reading, supplied
@@ -46,6 +47,8 @@ def read(files: Files, config: Config) -> RawImages:
     names, codes = np.unique(np.concatenate(labels), return_inverse=True)
     if len(names) < 2:
         raise InputError(f"{path}: all labels are {names[0]}; at least 2 classes are needed.")
+    order = sorted(range(len(names)), key=lambda code: counted(names[code]))
+    names, codes = names[order], np.argsort(order)[codes]
     height, width = stacked.shape[1:]
     return RawImages(
         x=x.reshape(len(x), -1),

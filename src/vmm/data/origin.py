@@ -7,8 +7,10 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
+from vmm.data.download import is_url
 from vmm.data.messages import listing
 from vmm.data.source import Checksum, RemoteFile, Source
+from vmm.data.supplied import lack
 from vmm.errors import InputError
 from vmm.lazy import resolve
 
@@ -66,6 +68,48 @@ def find(
             f"are {listing(sources)}); give exactly one."
         )
     return _own_source(name, config)
+
+
+def located(source: Source, config: Mapping[str, Any], mirror: str | None) -> dict[str, Any]:
+    """Return a data set's configuration with the folder of the mirror where the user's copy lies.
+
+    Parameters
+    ----------
+    source
+        Its record.
+    config
+        Its configuration, without keys whose value is None.
+    mirror
+        Of the run: a directory, a URL, or None.
+    """
+    unnamed = source.user_supplied and not {"path", "matrix"} & config.keys()
+    if unnamed and mirror and not is_url(mirror):
+        return {**config, "path": str(Path(mirror) / source.name)}
+    return dict(config)
+
+
+def local_files(source: Source, config: Mapping[str, Any], mirror: str | None) -> list[Path]:
+    """Return the files on this machine that a data set is made from, but for downloads.
+
+    A file that is not there is left out: that is told when it is read. So are a mirror's files
+    with a published checksum, which can have one content only.
+
+    Parameters
+    ----------
+    source, config, mirror
+        As for :func:`located`.
+    """
+    config = located(source, config, mirror)
+    if source.user_supplied:
+        module = source.reader.partition(":")[0]
+        paths = [Path(path) for path in resolve(f"{module}:supplied_files")(config).values()]
+    else:
+        paths = [Path(config["path"])] if "path" in config else []
+    if mirror and not is_url(mirror):
+        unsummed = [file for file in source.files if file.urls and file.checksum is None]
+        names = [name for file in unsummed for name in (file.name, *file.mirror_names)]
+        paths += [Path(mirror) / source.name / name for name in names]
+    return [path.expanduser() for path in paths if not lack(path)]
 
 
 def _check_kind(name: str, config: Mapping[str, Any], source: Source) -> None:

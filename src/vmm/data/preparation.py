@@ -13,8 +13,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 from vmm.data.containers import CellData, ImageData, content_sha256
-from vmm.data.download import Fetched, fetch, is_url, take
-from vmm.data.origin import find
+from vmm.data.download import Fetched, fetch, take
+from vmm.data.origin import find, located
 from vmm.data.raw import Config
 from vmm.data.source import Source
 from vmm.errors import InputError
@@ -72,9 +72,7 @@ def prepare(
     config = {key: value for key, value in config.items() if value is not None}
     mirror = None if mirror is None else os.fspath(mirror)
     source = find(name, config, sources)
-    unnamed = source.user_supplied and not {"path", "matrix"} & config.keys()
-    if unnamed and mirror and not is_url(mirror):
-        config["path"] = str(Path(mirror) / source.name)
+    config = located(source, config, mirror)
     files = obtain(source, config, mirror, cache_dir)
     reader, builder = map(resolve, source.steps)
     with _telling_whose(name):

@@ -72,7 +72,8 @@ class Source:
     n_top_genes
         Default number of highly variable genes; None: all.
     user_supplied
-        Whether ``path:`` (or ``matrix:`` and ``cells:``) names the user's copy.
+        Whether ``path:`` (or ``matrix:`` and ``cells:``) names the user's copy; the reader's module
+        then has a function ``supplied_files(config)`` that finds it.
     published
         Whether the paper has results on it.
     notes

@@ -13,12 +13,14 @@ import pandas as pd
 from vmm.benchmark.metrics.significance import THRESHOLD
 from vmm.io import write_json
 from vmm.paper.labels import dataset_label
-from vmm.paper.tables.build import Jobs, build_table
+from vmm.paper.tables.build import Jobs, build_table, isolated_sentence
 from vmm.paper.tables.html import template
 from vmm.paper.tables.write import write_text
 
 FEW_TRIALS = 5
-"""With fewer trials a sentence warns that a test finds only large differences."""
+"""With fewer trials no method is called as good as the best, and the page says what is unknown."""
+SMALL = 0.02
+"""A method is as good as the best where the 95 % interval of its deficit ends below this."""
 INTEGRATION, CLUSTERING = "integration", "clustering"
 SCORES = {INTEGRATION: ["Total", "Bio conservation"], CLUSTERING: ["NMI (unmerged)"]}
 """What decides; the second where the first is not defined (one batch)."""
@@ -64,7 +66,10 @@ def recommend(
           and that of the grid, ``n_trials``,
         - ``not_significantly_worse``, ``significantly_worse``: by the paired t-test, p > 0.05 or
           not; ``not_tested``: too few trials in common with the best; ``without_value``; each a
-          list of mappings with method, model, prior, setting, n, mean, p, p_holm,
+          list of mappings with method, model, prior, setting, n, mean, p, p_holm, and
+          mean_difference from the best with its 95 % interval, ci_low to ci_high,
+        - ``as_good``: those tested whose interval shows a deficit of at most :data:`SMALL`, over at
+          least :data:`FEW_TRIALS` trials; ``undecided``: the others not significantly worse,
         - ``sentence``: the same in words.
 
     Raises
@@ -109,6 +114,7 @@ def _judge(
     """Return the judgement on one data set, with its sentence."""
     score, tests = _decisive(SCORES[part], tests)
     entries = [(_entry(row), row["status"], row["p"]) for row in tests.to_dict("records")]
+    as_good = [e for e, status, _ in entries if status == "tested" and _is_as_good(e)]
     best = next((entry for entry, status, _ in entries if status == "best"), None)
     judged: dict[str, Any] = {
         "score": score,
@@ -121,6 +127,12 @@ def _judge(
         ],
         "significantly_worse": [
             e for e, status, p in entries if status == "tested" and p <= THRESHOLD
+        ],
+        "as_good": as_good,
+        "undecided": [
+            e
+            for e, status, p in entries
+            if status == "tested" and p > THRESHOLD and e not in as_good
         ],
         "not_tested": [e for e, status, _ in entries if _untested(status) and e["n"]],
         "without_value": [e for e, _, _ in entries if e["n"] == 0],
@@ -139,8 +151,14 @@ def _decisive(scores: Sequence[str], tests: pd.DataFrame) -> tuple[str, pd.DataF
 
 def _entry(row: Mapping[str, Any]) -> dict[str, Any]:
     names = {key: row[key] for key in ("method", "model", "prior", "setting")}
-    numbers = {key: _number(row[key]) for key in ("mean", "p", "p_holm")}
-    return names | {"n": int(row["n"])} | numbers
+    decimals = ("mean", "p", "p_holm", "mean_difference", "ci_low", "ci_high")
+    numbers = {key: _number(row[key]) for key in decimals}
+    return names | {"n": int(row["n"]), "n_pairs": int(row["n_pairs"])} | numbers
+
+
+def _is_as_good(entry: Mapping[str, Any]) -> bool:
+    """Whether enough trials show that a method is behind the best by little, if at all."""
+    return entry["n_pairs"] >= FEW_TRIALS and -entry["ci_low"] <= SMALL
 
 
 def _number(value: float) -> float | None:
@@ -157,8 +175,9 @@ def _untested(status: str) -> bool:
 def _sentence(part: str, judged: Mapping[str, Any], description: Mapping[str, Any]) -> str:
     """Return a few sentences a biologist understands."""
     if judged["best"] is None:
-        return f"No method has a value of {judged['score']}, so nothing can be recommended."
-    sentences = [_verdict(part, judged), _meaning(part, judged, description)]
+        why = ", for no cell has a label" if description.get("n_labelled") == 0 else ""
+        return f"No method has a value of {judged['score']}{why}, so nothing can be recommended."
+    sentences = [*_verdict(part, judged), _meaning(part, judged, description)]
     if judged["n"] < judged["n_trials"]:
         sentences.append(
             f"{judged['best']} has a score in {judged['n']} of {judged['n_trials']} trials only: "
@@ -166,50 +185,81 @@ def _sentence(part: str, judged: Mapping[str, Any], description: Mapping[str, An
         )
     if judged["without_value"]:
         sentences.append(f"Without a score: {_listed(judged['without_value'], means=False)}.")
-    return " ".join(sentences)
+    return " ".join(filter(None, sentences))
 
 
-def _verdict(part: str, judged: Mapping[str, Any]) -> str:
-    """Say who is best, and how sure that is."""
+def _verdict(part: str, judged: Mapping[str, Any]) -> list[str]:
+    """Say who is best, how sure that is, and what is not known."""
     n, best = judged["n"], judged["best"]
     trials = "one trial" if n == 1 else f"{n} trials"
     subject = f"{best} has the {'only' if _alone(judged) else 'highest'} {judged['score']}"
     subject += f" ({judged['mean']:.3f}, {'' if n == 1 else 'mean of '}{trials})"
     if _alone(judged):
-        return f"{subject}: there is no other method to compare it with."
-    close, worse = judged["not_significantly_worse"], judged["significantly_worse"]
-    untested = judged["not_tested"]
-    if not close and not worse:
-        return (
+        return [f"{subject}: there is no other method to compare it with."]
+    as_good, undecided, untested = (judged[k] for k in ("as_good", "undecided", "not_tested"))
+    worse = [entry for entry in judged["significantly_worse"] if entry not in as_good]
+    if not as_good and not undecided and not worse:
+        return [
             f"{subject}, before {_listed(untested[:1])}, but a test needs at least two trials "
             "that both methods share, so no significance can be claimed: run more trials before "
             "relying on the order."
-        )
-    text = _tie(subject, close) if close else _win(part, judged)
+        ]
+    if as_good:
+        sentences = [_tie(subject, as_good)]
+    elif undecided:
+        sentences = [f"{subject}."]
+    else:
+        sentences = [_win(part, judged)]
+    if undecided:
+        sentences.append(_unknown(undecided, trials))
+    if worse and (as_good or undecided):
+        sentences.append(f"Significantly worse: {_listed(worse)}.")
     if untested:
-        text += f" Too few trials to test: {_listed(untested)}."
+        sentences.append(f"Too few trials to test: {_listed(untested)}.")
     if n < FEW_TRIALS:
-        text += f" With only {trials} the test finds large differences only."
-    return text
+        sentences.append(
+            f"With only {trials}, fewer than {FEW_TRIALS}, a test finds large differences only, "
+            "and no other method is called as good."
+        )
+    return sentences
 
 
-def _tie(subject: str, close: Sequence[Mapping[str, Any]]) -> str:
-    choice = "either" if len(close) == 1 else f"any of these {len(close) + 1}"
+def _tie(subject: str, as_good: Sequence[Mapping[str, Any]]) -> str:
+    choice = "either" if len(as_good) == 1 else f"any of these {len(as_good) + 1}"
     return (
-        f"{subject}, but {_listed(close)} {'is' if len(close) == 1 else 'are'} not significantly "
-        f"worse (paired t-test over trials, p > {THRESHOLD:g}): {choice} is a reasonable choice."
+        f"{subject}, and {_listed(as_good)} {'is' if len(as_good) == 1 else 'are'} as good within "
+        f"{SMALL:g} (95 % interval of the paired differences over trials): {choice} is a "
+        "reasonable choice."
     )
 
 
 def _win(part: str, judged: Mapping[str, Any]) -> str:
     does = "integrates" if part == INTEGRATION else "clusters"
     rest = "all others that could be tested" if judged["not_tested"] else "every other method"
+    following = judged["significantly_worse"][0]
     return (
         f"{judged['best']} {does} these cells best: its {judged['score']} ({judged['mean']:.3f}, "
         f"mean of {judged['n']} trials) is significantly higher than that of {rest} (paired "
-        f"t-tests over trials, p ≤ {THRESHOLD:g}); next is "
-        f"{_listed(judged['significantly_worse'][:1])}."
+        f"t-tests over trials, p ≤ {THRESHOLD:g}); next is {_listed([following])}, "
+        f"{_behind(following)}."
     )
+
+
+def _unknown(undecided: Sequence[Mapping[str, Any]], trials: str) -> str:
+    """Say of which methods the trials do not tell whether they are worse."""
+    listed = [f"{e['method']} ({e['mean']:.3f}, {_behind(e)})" for e in undecided]
+    are, they_are = ("is", "it is") if len(undecided) == 1 else ("are", "they are")
+    return (
+        f"{_joined(listed)} {are} not significantly worse (paired t-test over trials, "
+        f"p > {THRESHOLD:g}), but {trials} do not show that {they_are} as good."
+    )
+
+
+def _behind(entry: Mapping[str, Any]) -> str:
+    """Return how far a method is behind the best, with the interval of that."""
+    low, mean, high = (-entry[key] + 0.0 for key in ("ci_high", "mean_difference", "ci_low"))
+    text = f"{mean:.3f} behind, 95 % interval {low:.3f} to {high:.3f}"
+    return text.replace("-", "−")
 
 
 def _alone(judged: Mapping[str, Any]) -> bool:
@@ -218,24 +268,33 @@ def _alone(judged: Mapping[str, Any]) -> bool:
 
 
 def _meaning(part: str, judged: Mapping[str, Any], description: Mapping[str, Any]) -> str:
-    """Say what the score measures."""
+    """Say what the score measures, and on which cells."""
+    types = "annotated cell types"
+    n, labelled = description.get("n_cells"), description.get("n_labelled")
+    if labelled is not None and n is not None and labelled < n:
+        types += f" of the {labelled:,} of {n:,} cells that have a label"
     if part == CLUSTERING:
         return (
-            "The score is the agreement of the clusters with the annotated cell types, 1 if they "
+            f"The score is the agreement of the clusters with the {types}, 1 if they "
             "coincide; too many clusters cost agreement."
         )
+    isolated = isolated_sentence(description)
+    tail = f" {isolated}" if isolated else ""
     if judged["score"] == "Total":
         return (
-            "The score weighs the mixing of batches (0.4) and the preservation of the annotated "
-            "cell types (0.6)."
+            "The score weighs the mixing of batches (0.4) and the preservation of the "
+            f"{types} (0.6).{tail}"
         )
     why = "there is one batch" if description.get("n_batches") == 1 else "no Total is defined"
     return (
-        f"The score is the preservation of the annotated cell types alone, since {why}, so "
-        "nothing is said about the mixing of batches."
+        f"The score is the preservation of the {types} alone, since {why}, so "
+        f"nothing is said about the mixing of batches.{tail}"
     )
 
 
 def _listed(entries: Sequence[Mapping[str, Any]], means: bool = True) -> str:
-    texts = [e["method"] + (f" ({e['mean']:.3f})" if means else "") for e in entries]
+    return _joined([e["method"] + (f" ({e['mean']:.3f})" if means else "") for e in entries])
+
+
+def _joined(texts: Sequence[str]) -> str:
     return " and ".join([", ".join(texts[:-1]), texts[-1]] if len(texts) > 1 else texts)

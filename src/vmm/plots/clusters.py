@@ -2,13 +2,18 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
+from itertools import count
 from string import ascii_lowercase
 from typing import NamedTuple
 
 import numpy as np
 
-from vmm.plots.colours import tint
+from vmm.plots.colours import UNLABELLED, tint
+
+UNKNOWN = "?"
+"""Stands for the cell type of a cluster without labelled cells."""
 
 
 class Cluster(NamedTuple):
@@ -19,55 +24,76 @@ class Cluster(NamedTuple):
     size: int
     """Number of its cells."""
     label: int
-    """Code of its most frequent cell type (the lower one of a tie)."""
+    """Code of its most frequent cell type (the lower one of a tie); -1 if none has a label."""
     rank: int
     """Its place, by size, among the clusters of that cell type; from 0."""
     name: str
-    """Number of the cell type (from 1) and a letter for the rank, such as ``3a``."""
+    """Mark of the cell type and a letter for the rank, such as ``3a``."""
     colour: str
 
 
 def describe_clusters(
-    assignment: np.ndarray, labels: np.ndarray, label_colours: Sequence[str]
+    assignment: np.ndarray,
+    labels: np.ndarray,
+    label_colours: Sequence[str],
+    marks: Sequence[str] | None = None,
 ) -> list[Cluster]:
     """Name and colour the clusters after their most frequent cell types.
 
     The largest cluster of a cell type has exactly the type's colour, the next ones tints of it.
+    Cells without a label have no say; a cluster of such cells alone is grey, and called ``?a``.
 
     Parameters
     ----------
     assignment
         Cluster of each cell, integers without order or gaps of meaning, (N,).
     labels
-        Cell type of each cell, (N,), codes into `label_colours`.
+        Cell type of each cell, (N,), codes into `label_colours`; -1: no label.
     label_colours
         Colour of each cell type.
+    marks
+        What stands for each cell type; by default numbers from 1.
 
     Returns
     -------
     list of Cluster
         Largest first; of equal size, the lower code first.
     """
+    marks = [str(i + 1) for i in range(len(label_colours))] if marks is None else marks
     codes, index = np.unique(assignment, return_inverse=True)
-    table = np.zeros((len(codes), len(label_colours)), dtype=int)
-    np.add.at(table, (index, labels), 1)
-    sizes, majority = table.sum(axis=1), table.argmax(axis=1)
-    taken = [0] * len(label_colours)
+    table = np.zeros((len(codes), len(label_colours) + 1), dtype=int)
+    np.add.at(table, (index, labels), 1)  # those without a label in the last column
+    sizes, known = table.sum(axis=1), table[:, :-1]
+    majority = [int(row.argmax()) if row.any() else -1 for row in known]
+    taken = [0] * (len(label_colours) + 1)
     clusters = []
     for i in np.lexsort((codes, -sizes)):
-        label = int(majority[i])
+        label = majority[i]
         rank, taken[label] = taken[label], taken[label] + 1
-        clusters.append(
-            Cluster(
-                int(codes[i]),
-                int(sizes[i]),
-                label,
-                rank,
-                f"{label + 1}{letters(rank)}",
-                tint(label_colours[label], rank),
-            )
-        )
+        name = f"{[*marks, UNKNOWN][label]}{letters(rank)}"
+        colour = tint([*label_colours, UNLABELLED][label], rank)
+        clusters.append(Cluster(int(codes[i]), int(sizes[i]), label, rank, name, colour))
     return clusters
+
+
+def type_marks(names: Sequence[str]) -> list[str]:
+    """Return what stands for each cell type in panels: a number, its own where it is called by one.
+
+    The others get the numbers from 1 that no type is called by: "3" is never another type's.
+    """
+    called = {name: _number(name) for name in names}
+    taken = set(called.values()) - {None}
+    free = (number for number in count(1) if number not in taken)
+    return [str(next(free)) if called[name] is None else name for name in names]
+
+
+def _number(name: str) -> float | None:
+    """Return what number a name reads as, None for other names."""
+    try:
+        number = float(name)
+    except ValueError:
+        return None
+    return number if math.isfinite(number) else None
 
 
 def letters(rank: int) -> str:

@@ -32,6 +32,9 @@ BATCH_PALETTE = _palette(
 SINGLE = "#8a8f98"
 """The colour of the only category there is."""
 
+UNLABELLED = "#c9ccd1"
+"""The colour of cells of which it is not known."""
+
 ORDERED_PALETTE = _palette("e0992b 2f86a6 35206b a34a7e 111111")
 """For ordered settings, such as batch sizes: the first three run from light to dark."""
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 from itertools import accumulate
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from vmm.plots.clusters import Cluster
+from vmm.plots.colours import UNLABELLED
 from vmm.plots.style import MUTED, SMALL, shorten, text_width
 
 if TYPE_CHECKING:
@@ -26,6 +27,8 @@ NARROWEST, WIDEST = 1.35, 2.10
 """Limits of the width of a column of legends."""
 ALL_SWATCHES = 0.95
 """Limit of the width of all methods' swatches together."""
+MOST = 120
+"""Entries of a legend; of more, the others are counted in the last."""
 
 
 def inches(axes: Axes, width: float, height: float) -> Axes:
@@ -51,7 +54,7 @@ def legend_width(
 ) -> float:
     """Width of a column with both legends in which their names fit, within limits."""
     for_types = (
-        max(text_width(name, SMALL) for name in types)
+        max((text_width(name, SMALL) for name in types), default=0)
         + INDENT
         + NUMBER
         + 0.05
@@ -68,9 +71,9 @@ def batch_legend_columns(names: Sequence[str], width: float) -> int:
     return 2 if len(names) > 4 and widest <= room * 1.15 else 1
 
 
-def batch_legend_height(n: int, columns: int) -> float:
-    """Height in inches of the legend of `n` batches."""
-    return HEADING + PITCH * -(-n // columns)
+def legend_height(n: int, columns: int = 1) -> float:
+    """Height in inches of a legend of `n` entries."""
+    return HEADING + PITCH * -(-min(n, MOST) // columns)
 
 
 def draw_batch_legend(
@@ -78,28 +81,25 @@ def draw_batch_legend(
 ) -> float:
     """Draw heading and entries of the batches from `y` down; return where it ends."""
     y = _heading(axes, y, "Batch" if len(colours) > 1 else "Batch (one)")
-    rows = -(-len(colours) // columns)
-    step = (width + COLUMN_GAP) / columns
-    for i, (name, colour) in enumerate(colours.items()):
-        x, at = (i // rows) * step, y + (i % rows) * PITCH
+    grid = _Grid(y, len(colours), width, columns)
+    for i, (name, colour) in enumerate(grid.listed(colours)):
+        x, at = grid.place(i)
         _swatch(axes, x, at, colour, gid=f"legend:batch:{name}")
-        _entry(axes, x + INDENT, at, name, step - COLUMN_GAP - INDENT)
-    return y + rows * PITCH
-
-
-def type_legend_height(n: int) -> float:
-    """Height in inches of the legend of `n` cell types."""
-    return HEADING + PITCH * n
+        _entry(axes, x + INDENT, at, name, grid.width - INDENT)
+    return grid.more(axes)
 
 
 def draw_type_legend(
     axes: Axes,
     y: float,
     colours: Mapping[str, str],
+    marks: Sequence[str],
     width: float,
     clusters: Mapping[str, Sequence[Cluster]],
+    columns: int = 1,
+    unlabelled: int = 0,
 ) -> float:
-    """Draw the numbered cell types, and beside each the clusters named after it.
+    """Draw the cell types with their marks, and beside each the clusters named after it.
 
     Parameters
     ----------
@@ -109,34 +109,85 @@ def draw_type_legend(
         Where to begin.
     colours
         Of the cell types, in their order.
+    marks
+        Of the cell types (see :func:`vmm.plots.clusters.type_marks`).
     width
         Of the whole legend.
     clusters
-        ``{row label: clusters}`` of the rows that have clusters; a column each.
+        ``{row label: clusters}`` of the rows that have clusters; a column of swatches each.
+    columns
+        Into which the cell types are broken.
+    unlabelled
+        Number of cells without a label, which get an entry of their own.
 
     Returns
     -------
     float
         Where the legend ends.
     """
+    entries = [(name, colour, marks[i], i) for i, (name, colour) in enumerate(colours.items())]
+    if unlabelled:
+        entries.append((no_label(unlabelled), UNLABELLED, "", -1))
+    grid = _Grid(y + HEADING, len(entries), width, columns)
     widths = cluster_columns(clusters)
-    room = width - sum(widths.values())
+    room = grid.width - sum(widths.values())
     starts = accumulate(widths.values(), initial=room)
-    columns = dict(zip(widths, starts, strict=False))
-    for name, x in columns.items():
-        title = shorten(name, widths[name] - 0.03, 5.2)
-        axes.text(x, y + HEADING / 2, title, fontsize=5.2, color=MUTED, va="center")
-    y = _heading(axes, y, "Cell type")
-    for i, (name, colour) in enumerate(colours.items()):
-        at = y + i * PITCH
-        _swatch(axes, 0, at, colour, gid=f"legend:type:{name}")
-        number = axes.text(INDENT + 0.09, at + PITCH / 2, str(i + 1), fontsize=SMALL - 0.5)
-        number.set(ha="right", va="center", fontweight="bold")
-        _entry(axes, INDENT + 0.13, at, name, room - INDENT - NUMBER)
-        for method, x in columns.items():
-            of_type = [c for c in clusters[method] if c.label == i]
-            _cluster_swatches(axes, x, at, of_type, widths[method] - 0.04)
-    return y + len(colours) * PITCH
+    methods = dict(zip(widths, starts, strict=False))
+    _heading(axes, y, "Cell type")
+    for start in grid.starts:
+        for name, x in methods.items():
+            title = shorten(name, widths[name] - 0.03, 5.2)
+            axes.text(start + x, y + HEADING / 2, title, fontsize=5.2, color=MUTED, va="center")
+    for i, (name, colour, mark, code) in enumerate(grid.listed(entries)):
+        x, at = grid.place(i)
+        _swatch(axes, x, at, colour, gid=f"legend:type:{name}")
+        # A type that is called by a number is marked by it: one of the two says it.
+        number = "" if mark == name else mark
+        text = axes.text(x + INDENT + 0.09, at + PITCH / 2, number, fontsize=SMALL - 0.5)
+        text.set(ha="right", va="center", fontweight="bold")
+        _entry(axes, x + INDENT + 0.13, at, name, room - INDENT - NUMBER)
+        for method, start in methods.items():
+            of_type = [c for c in clusters[method] if c.label == code]
+            _cluster_swatches(axes, x + start, at, of_type, widths[method] - 0.04)
+    return grid.more(axes)
+
+
+def no_label(n: int) -> str:
+    """Return the entry of the cells without a label."""
+    return f"no label ({n:,} cell{'s' * (n != 1)})"
+
+
+class _Grid:
+    """Where the entries of a legend stand: column by column, and no more than fit."""
+
+    def __init__(self, y: float, n: int, width: float, columns: int):
+        self.y, self.n, self.columns = y, n, columns
+        self.shown = n if n <= MOST else MOST - 1
+        self.rows = -(-min(n, MOST) // columns)
+        self.step = (width + COLUMN_GAP) / columns
+        self.width = self.step - COLUMN_GAP
+
+    @property
+    def starts(self) -> list[float]:
+        """Where columns begin."""
+        used = -(-min(self.n, MOST) // self.rows)
+        return [column * self.step for column in range(used)]
+
+    def listed(self, entries: Any) -> Any:
+        """Return the entries that have a place."""
+        pairs = entries.items() if isinstance(entries, Mapping) else entries
+        return list(pairs)[: self.shown]
+
+    def place(self, i: int) -> tuple[float, float]:
+        """Return left and top of an entry."""
+        return (i // self.rows) * self.step, self.y + (i % self.rows) * PITCH
+
+    def more(self, axes: Axes) -> float:
+        """Say how many have no place; return where the legend ends."""
+        if self.shown < self.n:
+            x, y = self.place(self.shown)
+            _entry(axes, x + INDENT, y, f"… and {self.n - self.shown:,} more", self.width - INDENT)
+        return self.y + self.rows * PITCH
 
 
 def _cluster_swatches(

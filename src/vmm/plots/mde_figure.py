@@ -9,8 +9,8 @@ import numpy as np
 
 from vmm.errors import InputError
 from vmm.plots import legends
-from vmm.plots.clusters import Cluster, describe_clusters
-from vmm.plots.colours import batch_colours, category_colours
+from vmm.plots.clusters import UNKNOWN, Cluster, describe_clusters, type_marks
+from vmm.plots.colours import UNLABELLED, batch_colours, category_colours
 from vmm.plots.placing import place_labels
 from vmm.plots.style import FAINT, FONT_SIZE, MUTED, PAGE_WIDTH, SMALL, new_figure, outline, styled
 
@@ -22,6 +22,9 @@ LEFT, TOP, BOTTOM, GAP = 0.24, 0.24, 0.06, 0.06
 NOTE_HEIGHT = 0.16
 SIDE_GAP, RIGHT = 0.14, 0.04
 """Space before and after the column of legends, in inches."""
+LEGEND_GAP = 0.1
+MOST_ABOVE_PANELS = 1.15
+"""How much higher than the panels legends at their side may be."""
 COLUMNS = ("Batch", "Cell type", "Cluster")
 LEAST_LABELLED = 0.004
 """Categories with a smaller share of the cells get no number in the panel."""
@@ -34,8 +37,24 @@ class _Cells(NamedTuple):
     labels: np.ndarray
     batch_colours: dict[str, str]
     type_colours: dict[str, str]
+    marks: list[str]
     order: np.ndarray
     point_size: float
+
+    @property
+    def unlabelled(self) -> int:
+        """Number of cells without a label."""
+        return int((self.labels < 0).sum())
+
+
+class _Legend(NamedTuple):
+    """Where the legends stand: at the side, or below where they would need much more height."""
+
+    below: bool
+    width: float
+    batch_columns: int
+    type_columns: int
+    height: float
 
 
 @styled
@@ -51,17 +70,18 @@ def mde_figure(
     """Draw one of Figures 3, 6, 7, 8 of the paper.
 
     Every row shows one layout three times: coloured by batch, by cell type and by cluster. A cell
-    type has one colour and one number throughout. A cluster is named and coloured after its most
-    frequent cell type (see :func:`vmm.plots.clusters.describe_clusters`): ``3a`` is the largest
-    cluster of type 3. Points are drawn in one random order, so that no category hides another, and
-    are rasterised in vector files.
+    type has one colour and one number throughout; one that is called by a number has that one. A
+    cluster is named and coloured after its most frequent cell type (see
+    :func:`vmm.plots.clusters.describe_clusters`): ``3a`` is the largest cluster of type 3. Cells
+    without a label are grey. Points are drawn in one random order, so that no category hides
+    another, and are rasterised in vector files.
 
     Parameters
     ----------
     coordinates
         ``{row label: (N, 2)}``, top row first.
     batch, labels
-        Codes (N,) into the names.
+        Codes (N,) into the names; a label may be -1: none.
     batch_names, label_names
         Names of all batches and cell types.
     clusters
@@ -87,22 +107,25 @@ def mde_figure(
         np.asarray(labels),
         batch_colours(batch_names),
         category_colours(label_names),
+        type_marks(label_names),
         np.random.default_rng(0).permutation(n),
         float(np.clip(5000 / n, 0.35, 7.0)),
     )
     type_colours = list(cells.type_colours.values())
     described = {
-        row: describe_clusters(np.asarray(clusters[row]), cells.labels, type_colours)
+        row: describe_clusters(np.asarray(clusters[row]), cells.labels, type_colours, cells.marks)
         for row in coordinates
         if clusters.get(row) is not None
     }
     bottom = BOTTOM + (NOTE_HEIGHT if note else 0)
-    figure, panels, side = _lay_out(list(coordinates), cells, described, bottom)
+    guide = len(coordinates) == len(described)
+    legend = _legend(cells, described, guide, len(coordinates))
+    figure, panels, axes = _lay_out(list(coordinates), legend, bottom)
     if note:
         figure.text(LEFT / PAGE_WIDTH, 0.04 / figure.get_figheight(), note, parse_math=False)
     for row, xy in coordinates.items():
         _draw_row(panels[row], row, np.asarray(xy, dtype=float), cells, clusters, described)
-    _draw_side(side, cells, described, len(coordinates) == len(described))
+    _draw_legends(axes, cells, described, legend, guide)
     return figure
 
 
@@ -117,24 +140,50 @@ def _check(coordinates, batch, batch_names, labels, label_names, clusters) -> No
         if assigned is not None and np.shape(assigned) != (n,):
             raise InputError(f"clusters of {row!r} have shape {np.shape(assigned)}, not ({n},)")
     for what, codes, names in (("batch", batch, batch_names), ("labels", labels, label_names)):
-        if len(codes) != n or np.min(codes) < 0 or np.max(codes) >= len(names):
-            raise InputError(f"`{what}` must be {n} codes from 0 to {len(names) - 1}")
+        least = -1 if what == "labels" else 0
+        if len(codes) != n or np.min(codes) < least or np.max(codes) >= len(names):
+            raise InputError(f"`{what}` must be {n} codes from {least} to {len(names) - 1}")
+
+
+def _legend(
+    cells: _Cells, described: Mapping[str, list[Cluster]], guide: bool, n_rows: int
+) -> _Legend:
+    """Decide where the legends stand, and how high they are."""
+    batches, types = list(cells.batch_colours), list(cells.type_colours)
+    if cells.unlabelled:
+        types.append(legends.no_label(cells.unlabelled))
+    width = legends.legend_width(batches, types, described)
+
+    def laid_out(below: bool, width: float, batch_columns: int, type_columns: int) -> _Legend:
+        height = legends.legend_height(len(batches), batch_columns) + LEGEND_GAP
+        height += legends.legend_height(len(types), type_columns)
+        height += GUIDE_HEIGHT if guide else 0
+        return _Legend(below, width, batch_columns, type_columns, height)
+
+    side = laid_out(False, width, legends.batch_legend_columns(batches, width), 1)
+    if side.height <= MOST_ABOVE_PANELS * _panels_height(n_rows, _panel(side)):
+        return side
+    return laid_out(True, PAGE_WIDTH - LEFT - RIGHT, 3, 2)
+
+
+def _panel(legend: _Legend) -> float:
+    """Return the width of a panel."""
+    beside = 0.0 if legend.below else SIDE_GAP + legend.width
+    return (PAGE_WIDTH - LEFT - 2 * GAP - beside - RIGHT) / 3
+
+
+def _panels_height(n_rows: int, panel: float) -> float:
+    return n_rows * panel + (n_rows - 1) * GAP
 
 
 def _lay_out(
-    rows: list[str], cells: _Cells, described: Mapping[str, list[Cluster]], bottom: float
+    rows: list[str], legend: _Legend, bottom: float
 ) -> tuple[Figure, dict[str, list[Axes]], Axes]:
-    """Place panels and the column of legends; the page grows where legends need more height."""
-    batches, types = list(cells.batch_colours), list(cells.type_colours)
-    side = legends.legend_width(batches, types, described)
-    panel = (PAGE_WIDTH - LEFT - 2 * GAP - SIDE_GAP - side - RIGHT) / 3
-    needed = (
-        legends.batch_legend_height(len(batches), legends.batch_legend_columns(batches, side))
-        + legends.type_legend_height(len(types))
-        + 0.1
-        + (GUIDE_HEIGHT if len(described) == len(rows) else 0)
-    )
-    height = TOP + bottom + max(len(rows) * panel + (len(rows) - 1) * GAP, needed)
+    """Place panels and legends; the page grows where legends need more height."""
+    panel = _panel(legend)
+    tall = _panels_height(len(rows), panel)
+    inside = tall + SIDE_GAP + legend.height if legend.below else max(tall, legend.height)
+    height = TOP + bottom + inside
     figure = new_figure(PAGE_WIDTH, height)
 
     def place(x: float, top: float, width: float, tall: float, label: str) -> Axes:
@@ -150,26 +199,26 @@ def _lay_out(
         ]
     for axes, column in zip(panels[rows[0]], COLUMNS, strict=True):
         axes.set_title(column, fontsize=FONT_SIZE + 0.5, fontweight="bold", pad=3)
-    tall = height - TOP - bottom
-    axes = place(PAGE_WIDTH - side - RIGHT, TOP, side, tall, "legend")
-    return figure, panels, legends.inches(axes, side, tall)
+    top, tall = (TOP + tall + SIDE_GAP, legend.height) if legend.below else (TOP, inside)
+    axes = place(PAGE_WIDTH - legend.width - RIGHT, top, legend.width, tall, "legend")
+    return figure, panels, legends.inches(axes, legend.width, tall)
 
 
 def _draw_row(panels, row, xy, cells: _Cells, clusters, described) -> None:
     by_batch, by_type, by_cluster = panels
     by_batch.set_ylabel(row, fontsize=FONT_SIZE + 0.5, fontweight="bold", labelpad=3)
     batch_colour = np.array(list(cells.batch_colours.values()))[cells.batch]
-    type_colour = np.array(list(cells.type_colours.values()))[cells.labels]
+    # A label of -1 takes the last colour.
+    type_colour = np.array([*cells.type_colours.values(), UNLABELLED])[cells.labels]
     _draw_points(by_batch, xy, batch_colour, cells)
     _draw_points(by_type, xy, type_colour, cells)
-    numbers = {code: str(code + 1) for code in np.unique(cells.labels)}
-    place_labels(by_type, xy, cells.labels, numbers, LEAST_LABELLED)
+    place_labels(by_type, xy, cells.labels, dict(enumerate(cells.marks)), LEAST_LABELLED)
     if row not in described:
         frame(by_cluster, xy)
         note = f"{row} has no clusters."
         by_cluster.text(0.06, 0.94, note, transform=by_cluster.transAxes, va="top", fontsize=SMALL)
         if described:
-            _draw_guide(by_cluster, 0.06, 0.80)
+            _draw_guide(by_cluster, 0.06, 0.80, described)
         return
     assigned = np.asarray(clusters[row])
     colour_of = {c.code: c.colour for c in described[row]}
@@ -225,17 +274,19 @@ GUIDE = (
     "3a, 3b, …: clusters whose most\n"
     "frequent type is 3, by size; 3a in\n"
     "the type's colour, the others in\n"
-    "tints of it, listed at the right."
+    "tints of it, listed with the types."
 )
-GUIDE_HEIGHT = 0.75
+GUIDE_UNKNOWN = f"\n{UNKNOWN}a, …: clusters without\nlabelled cells."
+GUIDE_HEIGHT = 0.95
 
 
-def _draw_guide(axes: Axes, x: float, y: float) -> None:
+def _draw_guide(axes: Axes, x: float, y: float, described: Mapping[str, list[Cluster]]) -> None:
     """Explain the names of clusters, from (x, y) in fractions of `axes` downwards."""
+    unknown = any(cluster.label < 0 for of in described.values() for cluster in of)
     axes.text(
         x,
         y,
-        GUIDE,
+        GUIDE + (GUIDE_UNKNOWN if unknown else ""),
         transform=axes.transAxes,
         va="top",
         fontsize=SMALL,
@@ -245,10 +296,18 @@ def _draw_guide(axes: Axes, x: float, y: float) -> None:
     )
 
 
-def _draw_side(axes: Axes, cells: _Cells, described, guide: bool) -> None:
-    width = axes.get_xlim()[1]
-    columns = legends.batch_legend_columns(list(cells.batch_colours), width)
-    y = legends.draw_batch_legend(axes, 0.0, cells.batch_colours, width, columns)
-    y = legends.draw_type_legend(axes, y + 0.1, cells.type_colours, width, described)
+def _draw_legends(axes: Axes, cells: _Cells, described, legend: _Legend, guide: bool) -> None:
+    width = legend.width
+    y = legends.draw_batch_legend(axes, 0.0, cells.batch_colours, width, legend.batch_columns)
+    y = legends.draw_type_legend(
+        axes,
+        y + LEGEND_GAP,
+        cells.type_colours,
+        cells.marks,
+        width,
+        described,
+        legend.type_columns,
+        cells.unlabelled,
+    )
     if guide:
-        _draw_guide(axes, 0.0, 1 - (y + 0.1) / axes.get_ylim()[0])
+        _draw_guide(axes, 0.0, 1 - (y + 0.1) / axes.get_ylim()[0], described)

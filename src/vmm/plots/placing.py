@@ -38,7 +38,7 @@ def place_labels(
     codes
         Category of each point (N,).
     names
-        What to write for each code.
+        What to write for each code; categories without a name are not written.
     least
         Categories with a smaller share of the points are not written.
     corner
@@ -54,7 +54,7 @@ def place_labels(
     written = []
     for i in np.lexsort((present, -sizes)):
         code = int(present[i])
-        if sizes[i] < least * len(codes):
+        if code not in names or sizes[i] < least * len(codes):
             continue
         half = _half_extent(axes, names[code])
         for place in _candidates(xy[codes == code], half):
@@ -63,8 +63,9 @@ def place_labels(
                 continue
             taken.append(bounds)
             written.append(names[code])
-            text = axes.text(place[0], place[1], names[code], fontsize=SIZE, ha="center")
-            text.set(va="center", fontweight="bold", gid=f"name:{names[code]}", zorder=3)
+            text = axes.text(place[0], place[1], names[code], fontsize=SIZE, parse_math=False)
+            text.set(ha="center", va="center", fontweight="bold", zorder=3)
+            text.set_gid(f"name:{names[code]}")
             outline(text)
             break
     return written

@@ -8,18 +8,36 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmm.errors import InputError
-from vmm.plots.colours import batch_colours, category_colours
+from vmm.plots.colours import UNLABELLED, batch_colours, category_colours
 from vmm.plots.legends import PITCH, SWATCH, inches
 from vmm.plots.mde_figure import frame
 from vmm.plots.placing import place_labels
-from vmm.plots.style import FONT_SIZE, MUTED, SMALL, new_figure, shorten, styled, text_width
+from vmm.plots.style import (
+    FONT_SIZE,
+    MUTED,
+    SMALL,
+    new_figure,
+    outline,
+    shorten,
+    styled,
+    text_width,
+)
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+    from matplotlib.collections import PathCollection
     from matplotlib.figure import Figure
 
 PANEL, TOP, EDGE, GAP = 3.4, 0.28, 0.08, 0.14
 LONGEST = 1.7
 """Greatest width of a name in the legend, in inches."""
+ROWS = int((PANEL - 0.1) / PITCH)
+MOST = 3 * ROWS
+"""Entries of the legend. Of more categories the largest are listed, the cells of others grey."""
+BAR, BAR_WIDTH = 0.55, 0.1
+"""Width of the colour bar with its numbers, and without."""
+NO_VALUE, OTHERS = "no value", "others"
+COLOURS_OF_NUMBERS = "viridis"
 
 
 @styled
@@ -32,16 +50,17 @@ def scatter_figure(
 ) -> Figure:
     """Draw cells in the plane, coloured by category.
 
-    The legend lists the categories in the order of `names`, each with its number of cells. Points
-    are drawn in a random order, so that no category hides another. Names are written on the points,
-    except on those of batches, which mix.
+    The legend lists the categories in the order of `names`, each with its number of cells; of more
+    than :data:`MOST` the largest, and the others together. Points are drawn in a random order, so
+    that no category hides another. Names are written on the points, except on those of batches,
+    which mix.
 
     Parameters
     ----------
     coordinates
         (N, 2).
     codes
-        (N,) codes into `names`.
+        (N,) codes into `names`; -1: no value, drawn in grey.
     names
         Of the categories, in the order of the legend.
     title
@@ -60,36 +79,120 @@ def scatter_figure(
         If lengths disagree.
     """
     xy, codes = np.asarray(coordinates, dtype=float), np.asarray(codes)
-    if xy.shape != (len(codes), 2) or not len(codes):
-        raise InputError(f"coordinates of {len(codes)} cells have the shape {xy.shape}")
+    _check(xy, codes)
     names = [str(name) for name in names]
-    colours = batch_colours(names) if batches else category_colours(names)
-    sizes = np.bincount(codes, minlength=len(names))
-    rows = int((PANEL - 0.1) / PITCH)
-    columns = -(-len(names) // rows)
-    number = max(text_width(f"{n:,}", SMALL) for n in sizes)
-    width = min(max(text_width(name, SMALL) for name in names), LONGEST)
+    given = (batch_colours(names) if batches else category_colours(names)) if names else {}
+    colours = np.array([*given.values(), UNLABELLED])
+    entries = _entries(codes, names)
+    listed = [code for code, _, _ in entries if code >= 0]
+    number = max(text_width(f"{n:,}", SMALL) for _, _, n in entries)
+    width = min(max(text_width(name, SMALL) for _, name, _ in entries), LONGEST)
     step = SWATCH + 0.06 + width + 0.1 + number + 0.15
-    page = EDGE + PANEL + GAP + columns * step
-    tall = TOP + PANEL + EDGE
-    figure = new_figure(page, tall)
-    axes = figure.add_axes((EDGE / page, EDGE / tall, PANEL / page, PANEL / tall), label="cells")
-    axes.set_title(title, fontsize=FONT_SIZE + 1, fontweight="bold", loc="left", pad=4)
+    beside = -(-len(entries) // ROWS) * step
+    figure, axes = _panel(title, beside)
+    shown = np.where(np.isin(codes, listed), codes, -1)
     order = np.random.default_rng(0).permutation(len(codes))
-    points = axes.scatter(
-        xy[order, 0], xy[order, 1], c=np.array([*colours.values()])[codes[order]], zorder=1
-    )
-    points.set(sizes=[np.clip(8000 / len(codes), 0.5, 10)], linewidths=0, rasterized=True)
+    _draw(axes, xy, order, c=colours[shown[order]])
     frame(axes, xy)
     if not batches:
-        place_labels(axes, xy, codes, dict(enumerate(names)), least=0.004)
-    box = ((EDGE + PANEL + GAP) / page, EDGE / tall, columns * step / page, PANEL / tall)
-    legend = inches(figure.add_axes(box, label="legend"), columns * step, PANEL)
-    for i, (name, colour) in enumerate(colours.items()):
-        x, y = (i // rows) * step, (i % rows + 0.5) * PITCH
-        legend.plot(x + SWATCH / 2, y, "s", color=colour, ms=SWATCH * 72, mew=0)
+        place_labels(axes, xy, codes, {code: names[code] for code in listed}, least=0.004)
+    legend = inches(_beside(figure, "legend", beside), beside, PANEL)
+    for i, (code, name, n) in enumerate(entries):
+        x, y = (i // ROWS) * step, (i % ROWS + 0.5) * PITCH
+        legend.plot(x + SWATCH / 2, y, "s", color=colours[code], ms=SWATCH * 72, mew=0)
         at = x + SWATCH + 0.06
         entry: dict[str, Any] = {"fontsize": SMALL, "va": "center", "parse_math": False}
         legend.text(at, y, shorten(name, width, SMALL), gid=f"legend:{name}", **entry)
-        legend.text(x + step - 0.15, y, f"{sizes[i]:,}", ha="right", color=MUTED, **entry)
+        legend.text(x + step - 0.15, y, f"{n:,}", ha="right", color=MUTED, **entry)
     return figure
+
+
+@styled
+def number_figure(coordinates: np.ndarray, values: np.ndarray, title: str = "") -> Figure:
+    """Draw cells in the plane, coloured by a number, with a colour bar.
+
+    High values are drawn last, so that the few cells that express a gene are seen.
+
+    Parameters
+    ----------
+    coordinates
+        (N, 2).
+    values
+        (N,); what is not finite is drawn in grey, below all else, and counted.
+    title
+        Printed above.
+
+    Returns
+    -------
+    matplotlib.figure.Figure
+        Axes are labelled ``cells`` and ``key``.
+
+    Raises
+    ------
+    InputError
+        If lengths disagree.
+    """
+    xy, values = np.asarray(coordinates, dtype=float), np.asarray(values, dtype=float)
+    _check(xy, values)
+    known = np.isfinite(values)
+    figure, axes = _panel(title, BAR)
+    _draw(axes, xy, np.flatnonzero(~known), c=UNLABELLED)
+    order = np.flatnonzero(known)
+    order = order[np.argsort(values[known], kind="stable")]
+    points = _draw(axes, xy, order, c=values[order], cmap=COLOURS_OF_NUMBERS, zorder=2)
+    frame(axes, xy)
+    if len(order):
+        bar = _beside(figure, "key", BAR_WIDTH)
+        figure.colorbar(points, cax=bar)
+    if len(order) < len(values):
+        note = f"grey: no number ({len(values) - len(order):,})"
+        text = axes.text(0.98, 0.02, note, transform=axes.transAxes, fontsize=SMALL, color=MUTED)
+        outline(text).set(ha="right", va="bottom")
+    return figure
+
+
+def _check(xy: np.ndarray, values: np.ndarray) -> None:
+    if xy.shape != (len(values), 2) or not len(values):
+        raise InputError(f"coordinates of {len(values)} cells have the shape {xy.shape}")
+
+
+def _entries(codes: np.ndarray, names: Sequence[str]) -> list[tuple[int, str, int]]:
+    """Return code, name and number of cells of what the legend lists; -1 for what is grey."""
+    sizes = np.bincount(codes[codes >= 0], minlength=len(names))
+    missing = int((codes < 0).sum())
+    room = MOST - (missing > 0)
+    largest = (
+        np.argsort(-sizes, kind="stable")[: room - 1] if len(names) > room else range(len(names))
+    )
+    listed = sorted(int(code) for code in largest)
+    entries = [(code, names[code], int(sizes[code])) for code in listed]
+    if len(listed) < len(names):
+        n = int(sizes.sum()) - sum(size for _, _, size in entries)
+        entries.append((-1, f"{OTHERS} ({len(names) - len(listed):,})", n))
+    if missing:
+        entries.append((-1, NO_VALUE, missing))
+    return entries
+
+
+def _panel(title: str, beside: float) -> tuple[Figure, Axes]:
+    """Return a figure with room for so many inches at the right, and the axes of the cells."""
+    page, tall = EDGE + PANEL + GAP + beside, TOP + PANEL + EDGE
+    figure = new_figure(page, tall)
+    axes = figure.add_axes((EDGE / page, EDGE / tall, PANEL / page, PANEL / tall), label="cells")
+    font: dict[str, Any] = {"fontsize": FONT_SIZE + 1, "fontweight": "bold", "parse_math": False}
+    axes.set_title(shorten(title, PANEL, FONT_SIZE + 1.5), loc="left", pad=4, **font)
+    return figure, axes
+
+
+def _beside(figure: Figure, label: str, width: float) -> Axes:
+    """Return axes of so many inches at the right of the cells."""
+    page, tall = figure.get_size_inches()
+    box = ((EDGE + PANEL + GAP) / page, EDGE / tall, width / page, PANEL / tall)
+    return figure.add_axes(box, label=label)
+
+
+def _draw(axes: Axes, xy: np.ndarray, order: np.ndarray, **options: Any) -> PathCollection:
+    """Draw points in this order, smaller the more there are."""
+    points = axes.scatter(xy[order, 0], xy[order, 1], **{"zorder": 1} | options)
+    points.set(sizes=[np.clip(8000 / len(xy), 0.5, 10)], linewidths=0, rasterized=True)
+    return points

@@ -7,45 +7,72 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from vmm.data.messages import as_text
 from vmm.priors.records import PRIORS
 from vmm.scvi.clusters import ClusterMixin
 
 if TYPE_CHECKING:
+    from anndata import AnnData
     from matplotlib.figure import Figure
 
 
 class PlotMixin(ClusterMixin):
     """Cells in the plane, clusters by labels, and the training."""
 
-    def plot_cells(self, color: str = "cluster", basis: str = "mde", seed: int = 0) -> Figure:
-        """Draw the cells, coloured by cluster or by a column of ``adata.obs``.
+    def plot_cells(
+        self,
+        color: str = "cluster",
+        basis: str = "mde",
+        seed: int = 0,
+        layer: str | None = None,
+    ) -> Figure:
+        """Draw the cells, coloured by cluster, by a column of ``adata.obs`` or by a gene.
+
+        Numbers get a colour bar. Names, booleans, and the columns that were registered as batches
+        and labels, get a legend with numbers of cells. Cells without a value are grey.
 
         Parameters
         ----------
         color : str
-            "cluster" (legend by size), or a column of ``obs``.
+            "cluster" (legend by size), a column of ``obs``, or a gene of ``var_names``; as in
+            scanpy a column goes before a gene of its name.
         basis : str
             "mde" (minimum-distortion embedding of the latent representation), "umap", or a key of
             ``adata.obsm``. The first two are kept in ``adata.obsm["X_vmm_mde"]`` and
             ``["X_vmm_umap"]`` and not computed again for the same model.
         seed : int
             Of the layout.
+        layer : str, optional
+            Where a gene's values are. By default as in scanpy: ``raw`` if there is one, else ``X``.
 
         Returns
         -------
         matplotlib.figure.Figure
         """
-        from vmm.plots.scatter import scatter_figure
+        from vmm.plots.scatter import number_figure, scatter_figure
 
-        if color == "cluster":
-            values = self.predict()
-        elif color in self.adata.obs:
-            values = pd.Categorical(self.adata.obs[color].astype(str))
-        else:
-            raise KeyError(f"{color} not found in adata.obs.")
+        if not isinstance(color, str):
+            raise ValueError(f"color is {color!r}, but must be one name; draw a figure for each.")
+        values = self._values(color, layer)
+        if not isinstance(values, pd.Categorical):
+            return number_figure(self._layout(basis, seed), values, color)
         batches = color == self.get_setup_arg("batch_key")
         codes, names = values.codes.astype(int), list(values.categories)
         return scatter_figure(self._layout(basis, seed), codes, names, color, batches)
+
+    def _values(self, color: str, layer: str | None) -> pd.Categorical | np.ndarray:
+        """Return categories, or numbers (N,), of the cells."""
+        obs = self.adata.obs
+        if color == "cluster":
+            return self.predict()
+        if color not in obs:
+            return _of_gene(self.adata, color, layer)
+        named = color in (self.get_setup_arg("batch_key"), self.get_setup_arg("labels_key"))
+        column = obs[color]
+        is_number = pd.api.types.is_numeric_dtype(column) and not named
+        if is_number and not pd.api.types.is_bool_dtype(column):
+            return column.to_numpy(dtype=float, na_value=np.nan)
+        return as_categories(column)
 
     def _layout(self, basis: str, seed: int) -> np.ndarray:
         """Return coordinates (N, 2)."""
@@ -63,6 +90,8 @@ class PlotMixin(ClusterMixin):
     def plot_composition(self, labels_key: str | None = None) -> Figure:
         """Draw a heat map of clusters by known labels: the part of each cluster with each label.
 
+        Of the cells that have a label; the title says how many these are where some have none.
+
         Parameters
         ----------
         labels_key : str, optional
@@ -79,9 +108,15 @@ class PlotMixin(ClusterMixin):
             raise ValueError("No labels: give `labels_key`, here or to `setup_anndata`.")
         if labels_key not in self.adata.obs:
             raise KeyError(f"{labels_key} not found in adata.obs.")
-        clusters = pd.Series(self.predict(), index=self.adata.obs_names, name="cluster")
-        counts = pd.crosstab(clusters, self.adata.obs[labels_key].astype(str))
-        return composition_figure(counts, f"{labels_key} in each cluster")
+        labels = as_categories(self.adata.obs[labels_key])
+        known, n = labels.codes >= 0, len(labels)
+        if not known.any():
+            raise ValueError(f"No cell has a value in the column {labels_key!r} of adata.obs.")
+        counts = pd.crosstab(np.asarray(self.predict()[known]), np.asarray(labels[known]))
+        title = f"{labels_key} in each cluster"
+        if not known.all():
+            title += f" ({known.sum():,} of {n:,} cells have one)"
+        return composition_figure(counts, title)
 
     def plot_training(self) -> Figure:
         """Draw ELBO (training and validation) and utilised clusters over epochs.
@@ -105,6 +140,36 @@ class PlotMixin(ClusterMixin):
         record = PRIORS[self._prior]
         shown = Trainings(record.label, record.colour, [history], [self.best_epoch_])
         return training_curves_figure([shown])
+
+
+def as_categories(column: pd.Series) -> pd.Categorical:
+    """Return a column's values as names, in the order in which people count."""
+    from vmm.data.checks import ordered_categories
+
+    missing = column.isna().to_numpy()
+    names = dict.fromkeys(as_text(value) for value in ordered_categories(column[~missing]))
+    code_of = {name: code for code, name in enumerate(names)}
+    codes = np.full(len(column), -1)
+    codes[~missing] = [code_of[as_text(value)] for value in column[~missing]]
+    return pd.Categorical.from_codes(codes, list(names))
+
+
+def _of_gene(adata: AnnData, gene: str, layer: str | None) -> np.ndarray:
+    """Return a gene's values (N,): in a layer, or in raw or X as scanpy takes them."""
+    source = adata
+    if layer is None and adata.raw is not None and gene in adata.raw.var_names:
+        source = adata.raw
+    places = np.flatnonzero(source.var_names == gene)
+    if not len(places):
+        raise KeyError(f"{gene} not found in adata.obs or among the genes.")
+    if len(places) > 1:
+        raise ValueError(f"{gene!r} names {len(places)} genes; make var_names unique first.")
+    if layer is not None and layer not in adata.layers:
+        raise KeyError(f"{layer} not found in adata.layers.")
+    matrix = source.X if layer is None else adata.layers[layer]
+    values = matrix[:, places[0]]
+    values = values.toarray() if hasattr(values, "toarray") else values
+    return np.asarray(values, dtype=float).ravel()
 
 
 def _mde(latent: np.ndarray, seed: int) -> np.ndarray:

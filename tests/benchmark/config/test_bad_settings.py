@@ -46,6 +46,15 @@ FILES: dict[str, tuple[str | bytes, str]] = {
     "a key of a data set twice": (
         "run: x\ndatasets:\n  digits:\n    n_latent: 3\n    n_latent: 4\n",
         "my.yaml: the key 'n_latent' stands twice in the same place (lines 4 and 5); remove one"),
+    "a name that is another in YAML": (
+        "run: x\ndatasets:\n  007: {path: my.h5ad}\n",
+        "my.yaml: the name 007 (line 3) is 7 in YAML; write '007', in quotes"),
+    "a name that is a truth value": (
+        "run: x\ndatasets: {yes: {path: my.h5ad}}\n",
+        "my.yaml: the name yes (line 2) is True in YAML; write 'yes', in quotes"),
+    "a column that is another in YAML": (
+        "run: x\ndatasets: {m: {path: my.h5ad, label_key: 007}}\n",
+        "my.yaml: datasets.m.label_key is 7, but must be text or null (in quotes, as it is "),
     "an object of Python": (
         "run: !!python/object/apply:os.mkdir [sprung]\n",
         "my.yaml: is not YAML: could not determine a constructor for the tag "),

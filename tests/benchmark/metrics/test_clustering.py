@@ -101,3 +101,26 @@ def test_wrong_input_is_named(labels, probs, message):
 def test_different_lengths_of_assignment_and_labels():
     with pytest.raises(InputError, match="expected"):
         assignment_scores([0, 1, 2], [0, 1])
+
+
+def test_observations_without_a_label_have_a_cluster_and_no_say():
+    """Scores are those of the others alone; clusters are counted of all."""
+    labels = np.repeat([0, 1, -1], [3, 3, 2])
+    extra = [[0.0, 0.0, 0.0, 1.0], [0.99, 0.01, 0.0, 0.0]]  # the second tops cluster 0
+    scores = clustering_scores(labels, np.concatenate([PROBS, extra]))
+    alone = clustering_scores(LABELS, PROBS)
+    assert scores.pop("Utilized clusters") == 4 and alone.pop("Utilized clusters") == 3
+    assert scores == alone
+    names = np.array(["a", "a", "a", "b", "b", "b", None, np.nan], dtype=object)
+    assert (
+        clustering_scores(names, np.concatenate([PROBS, extra])) == {"Utilized clusters": 4} | alone
+    )
+    hard = assignment_scores(labels, [0, 0, 1, 1, 2, 2, 3, 3])
+    assert hard["Utilized clusters"] == (4, "ok")
+    assert hard["NMI (unmerged)"] == assignment_scores(LABELS, [0, 0, 1, 1, 2, 2])["NMI (unmerged)"]
+
+
+def test_without_any_label_clusters_are_counted_only():
+    scores = clustering_scores(np.full(6, -1), PROBS)
+    assert scores.pop("Utilized clusters") == 3
+    assert set(scores.values()) == {(None, "n/a: no labelled cells")}

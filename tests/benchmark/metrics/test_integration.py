@@ -220,6 +220,44 @@ def test_one_class_has_no_bio_conservation(cells):
     assert result["Batch correction"][1] == "ok"
 
 
+OF_ALL_CELLS = ["PCR comparison", "iLISI"]
+"""What looks at batches alone."""
+
+
+def test_cells_without_a_label_have_no_say_in_what_uses_labels(cells, scores):
+    """It is that of the others, as if these were all; what is of batches is of all cells."""
+    known = np.arange(N_CELLS) % 4 > 0
+    types = np.where(known, cells.types, None)
+    result = integration_scores(
+        {"mixed": cells.embeddings["mixed"]}, cells.counts, cells.batch, types
+    )["mixed"]
+    alone = integration_scores(
+        {"mixed": cells.embeddings["mixed"][known]},
+        cells.counts[known],
+        cells.batch[known],
+        cells.types[known],
+    )["mixed"]
+    for metric in set(INTEGRATION_METRICS) - {*OF_ALL_CELLS, *AGGREGATE_METRICS}:
+        assert result[metric] == alone[metric], metric
+    for metric in OF_ALL_CELLS:
+        assert result[metric] == scores["mixed"][metric]
+    assert {status for _, status in result.values()} == {"ok"}
+
+
+def test_labels_in_one_batch_only_and_none_at_all(cells):
+    embeddings = {"mixed": cells.embeddings["mixed"]}
+    types = np.where(cells.batch == "one", cells.types, None)
+    result = integration_scores(embeddings, cells.counts, cells.batch, types)["mixed"]
+    for metric in ("KBET", "Silhouette batch", "Graph connectivity", "Batch correction", "Total"):
+        assert result[metric] == (None, SINGLE_BATCH)
+    for metric in (*OF_ALL_CELLS, *BIO_METRICS, "Bio conservation"):
+        assert result[metric][1] == "ok"
+    none = integration_scores(embeddings, cells.counts, cells.batch, np.full(N_CELLS, -1))["mixed"]
+    for metric in INTEGRATION_METRICS:
+        ok = metric in OF_ALL_CELLS
+        assert none[metric][1] == ("ok" if ok else "n/a: no labelled cells")
+
+
 def test_statuses_are_those_of_rows(scores):
     from vmm.benchmark.metrics.rows import rows_from_scores
 

@@ -37,7 +37,7 @@ def test_split_seq_from_a_folder(tmp_path: Path, matrix: str, table: str) -> Non
     supply(tmp_path, matrix, table)
     raw = read({}, {"path": str(tmp_path)})
     assert raw.counts.toarray().tolist() == MATRIX.toarray().tolist()
-    assert raw.obs["polydT"].tolist() == [0, 1, 0, 1]
+    assert raw.obs["polydT"].tolist() == ["0", "1", "0", "1"]
     assert raw.obs.index.tolist() == ["cell_0", "cell_1", "cell_2", "cell_3"]
     assert raw.genes == ["gene_0", "gene_1", "gene_2"]
     assert bool(raw.notes) == matrix.startswith("genes")
@@ -49,6 +49,18 @@ def test_split_seq_from_two_files(tmp_path: Path) -> None:
     assert read({}, config).counts.sum() == 15
     with pytest.raises(InputError, match=r"the cells file is missing .*name the two files"):
         read({}, {"matrix": config["matrix"]})
+
+
+def test_names_in_the_table_stay_as_they_are(tmp_path: Path) -> None:
+    """None of them is another number, and "None" is a name; what R and pandas leave out is none."""
+    supply(tmp_path, "counts.npz", "cells.csv")
+    names = ["007", "1e5", "1.0", "None"]
+    TABLE.assign(cellchat_clusters=names, polydT=["a", "NA", "", "nan"]).to_csv(
+        tmp_path / "cells.csv", index=False
+    )
+    obs = read({}, {"path": str(tmp_path)}).obs
+    assert obs["cellchat_clusters"].tolist() == names
+    assert obs["polydT"].isna().tolist() == [False, True, True, True]
 
 
 def test_a_missing_split_seq_says_what_to_put_where(tmp_path: Path) -> None:

@@ -97,7 +97,7 @@ def test_tables_have_their_numbers_and_tests(small_run, config):
     # Trials differ by 0.01, metrics by 0.001; see conftest.
     assert "VMM 0.71 ± 0.01 0.711 ± 0.01" in text
     assert "Leiden on N(0, I)" in text
-    worse = "3 −0.2 −0.2 to −0.2 < 0.0001 < 0.0001 worse"
+    worse = "3 −0.2 −0.2 to −0.2 < 0.0001 < 0.0001 significantly worse"
     assert f"MNIST Accuracy VampPrior 0.511 {worse} MNIST Accuracy VMM 0.711 3 – – – – best" in text
     assert "Harmony – 0 – – – – not tested: no trial has a value" in text
 
@@ -319,3 +319,13 @@ def test_parts_are_read_where_metrics_are_not_gathered(small_run, config):
     (small_run / "metrics/integration.csv").rename(parts / "trial_0.csv")
     text = page_of(small_run, config, partial=True).text("problems")
     assert "Silhouette label, cLISI" in text and "integration: " in text
+
+
+def test_a_name_that_is_a_number_is_shown_as_it_is(small_run, config):
+    """Tests are read back from their file: 1e5 is no 100 000, 007 no 7, nan and None are there."""
+    path = small_run / "tables" / "table3_tests.csv"
+    text = path.read_text()
+    for name in ("1e5", "007", "nan", "None"):
+        path.write_text(text.replace("\nmine,", f"\n{name},"))
+        tests = page_of(small_run, config).text("tables")
+        assert f"{name} NMI (unmerged) VMM" in tests

@@ -219,3 +219,36 @@ def test_no_jobs(case):
     rows, _ = case(2, {("mnist", "vmm", NMI): [0.8]})
     with pytest.raises(InputError, match="grid is empty"):
         build_table(2, rows, [], {})
+
+
+# What a table speaks of ---------------------------------------------------------------------------
+
+
+def test_a_heading_says_of_how_many_labelled_cells_the_scores_speak(case):
+    rows, jobs = case(4, {("my_cells", "vmm", "Total"): [0.5]})
+    description = {"n_cells": 5000, "n_batches": 2, "n_types": 7, "n_labelled": 1200}
+    table = build_table(4, rows, jobs, {"my_cells": description})
+    assert table.blocks[0].heading == (
+        "my_cells (5,000 cells, 2 batches, 7 cell types, 1,200 cells with a label, of which the "
+        "scores speak)"
+    )
+    whole = build_table(4, rows, jobs, {"my_cells": description | {"n_labelled": 5000}})
+    assert whole.blocks[0].heading == "my_cells (5,000 cells, 2 batches, 7 cell types)"
+
+
+def test_a_note_says_what_isolated_labels_tell_where_a_type_has_one_cell(case):
+    rows, jobs = case(4, {("my_cells", "vmm", "Total"): [0.5, 0.6]})
+    sizes = {"T": 80, "B": 40, "rare": 1, "last": 1}
+    told = {
+        ("rare", "last"): "my_cells: Isolated labels is 0.500 for every method and tells nothing: "
+        "the cell types in the fewest batches (rare, last) have one cell.",
+        ("B", "rare"): "my_cells: 1 of the 2 cell types in the fewest batches (rare) has one cell "
+        "and counts 0.500 for every method in Isolated labels.",
+        ("T", "B"): None,
+    }
+    for isolated, sentence in told.items():
+        description = {"cell_types": sizes, "isolated_types": list(isolated)}
+        table = build_table(4, rows, jobs, {"my_cells": description})
+        assert table.notes == ([sentence] if sentence else [])
+    clustering, jobs = case(3, {("my_cells", "vmm", "NMI (unmerged)"): [0.5, 0.6]})
+    assert build_table(3, clustering, jobs, {"my_cells": description}).notes == []

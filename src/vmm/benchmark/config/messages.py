@@ -48,7 +48,9 @@ def _must(error: ValidationError) -> str:
     rule, value = error.validator, error.validator_value
     if rule == "type":
         types = [value] if isinstance(value, str) else value
-        return "must be " + " or ".join(TYPES[name] for name in types)
+        number = isinstance(error.instance, (int, float)) and "string" in types
+        quoted = " (in quotes, as it is written: 007 is 7 in YAML)" if number else ""
+        return "must be " + " or ".join(TYPES[name] for name in types) + quoted
     if rule == "enum":
         return f"must be one of {', '.join(map(str, value))}"
     sentences = {

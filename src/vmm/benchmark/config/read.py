@@ -11,7 +11,7 @@ from vmm.errors import InputError
 
 
 class Loader(yaml.SafeLoader):
-    """Safe YAML, in which no key may stand twice: the last would win, unsaid."""
+    """Safe YAML, in which no key stands twice (the last would win) or becomes another name."""
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
         """Build a mapping, or say which key stands twice and where."""
@@ -24,7 +24,18 @@ class Loader(yaml.SafeLoader):
                     f"{lines[key.value]} and {line}); remove one"
                 )
             lines[key.value] = line
+            self._refuse_other_name(key, line)
         return super().construct_mapping(node, deep)
+
+    def _refuse_other_name(self, key: yaml.ScalarNode, line: int) -> None:
+        """Refuse a name that YAML reads as something that is written otherwise: 007 is 7."""
+        merge = key.tag == "tag:yaml.org,2002:merge"
+        value = key.value if merge else self.construct_object(key)
+        if not isinstance(value, str) and str(value) != key.value:
+            raise InputError(
+                f"the name {key.value} (line {line}) is {value} in YAML; write '{key.value}', "
+                "in quotes"
+            )
 
 
 def read(path: str | Path) -> Any:
@@ -33,7 +44,7 @@ def read(path: str | Path) -> Any:
     Raises
     ------
     InputError
-        If the file is absent, is not YAML, or has a key twice.
+        If the file is absent, is not YAML, has a key twice, or a name that YAML takes for another.
     """
     try:
         return yaml.load(Path(path).read_text(encoding="utf-8"), Loader)

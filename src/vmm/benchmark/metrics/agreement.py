@@ -22,27 +22,32 @@ def utilized_clusters(clusters: Clusters) -> float:
 
 def accuracy(clusters: Clusters) -> float:
     """Return the share of observations whose cluster predicts their class."""
-    return np.mean(clusters.predicted == clusters.labels)
+    known = clusters.labelled
+    return np.mean(known.predicted == known.labels)
 
 
 def nmi_merged(clusters: Clusters) -> float:
     """Return the normalised mutual information with the predicted classes."""
-    return nmi(clusters.labels, clusters.predicted)
+    known = clusters.labelled
+    return nmi(known.labels, known.predicted)
 
 
 def nmi_unmerged(clusters: Clusters) -> float:
     """Return the normalised mutual information with the clusters."""
-    return nmi(clusters.labels, clusters.assignment)
+    known = clusters.labelled
+    return nmi(known.labels, known.assignment)
 
 
 def ari_merged(clusters: Clusters) -> float:
     """Return the adjusted Rand index with the predicted classes."""
-    return ari(clusters.labels, clusters.predicted)
+    known = clusters.labelled
+    return ari(known.labels, known.predicted)
 
 
 def ari_unmerged(clusters: Clusters) -> float:
     """Return the adjusted Rand index with the clusters."""
-    return ari(clusters.labels, clusters.assignment)
+    known = clusters.labelled
+    return ari(known.labels, known.assignment)
 
 
 def nmi(labels: np.ndarray, clusters: np.ndarray) -> float:

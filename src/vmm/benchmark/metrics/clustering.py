@@ -10,7 +10,14 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from vmm.benchmark.metrics.records import Metric, of_family
-from vmm.benchmark.metrics.scoring import Score, Undefined, functions_of, score
+from vmm.benchmark.metrics.scoring import (
+    NO_LABELS,
+    Score,
+    Undefined,
+    functions_of,
+    label_codes,
+    score,
+)
 from vmm.errors import InputError
 
 NO_MEMBERSHIP = "n/a: a hard assignment has no most probable member"
@@ -23,7 +30,7 @@ class Clusters:
     Attributes
     ----------
     labels : (N,) int array
-        Class of each observation, 0, 1, ….
+        Class of each observation, 0, 1, …; -1: no label.
     assignment : (N,) int array
         Cluster of each.
     cluster_probs : (N, K) array or None
@@ -33,6 +40,23 @@ class Clusters:
     labels: np.ndarray
     assignment: np.ndarray
     cluster_probs: np.ndarray | None = None
+
+    @cached_property
+    def labelled(self) -> Clusters:
+        """The observations that have a label, which is what metrics of agreement speak of.
+
+        Raises
+        ------
+        Undefined
+            If there is none.
+        """
+        known = self.labels >= 0
+        if known.all():
+            return self
+        if not known.any():
+            raise Undefined(NO_LABELS.removeprefix("n/a: "))
+        probs = None if self.cluster_probs is None else self.cluster_probs[known]
+        return Clusters(self.labels[known], self.assignment[known], probs)
 
     @cached_property
     def predicted(self) -> np.ndarray:
@@ -59,7 +83,8 @@ def clustering_scores(
     Parameters
     ----------
     labels : (N,) array
-        True classes, integers or strings.
+        True classes, integers or strings; negative or missing: no label. Such observations have
+        a cluster, and no part in its agreement with classes.
     cluster_probs : (N, K) array
         q(c=j|x_i), rows summing to one.
     metrics : sequence of Metric, optional
@@ -80,7 +105,7 @@ def clustering_scores(
         raise InputError(
             f"cluster probabilities have the shape {probs.shape} where (N, K) is expected"
         )
-    classes = _codes(labels, len(probs))
+    classes = label_codes(_checked(labels, len(probs)))
     if not np.isfinite(probs).all():
         raise InputError("cluster probabilities contain NaN or infinite values")
     scores = _scores(Clusters(classes, probs.argmax(axis=1), probs), metrics)
@@ -95,7 +120,7 @@ def assignment_scores(
     Parameters
     ----------
     labels : (N,) array
-        True classes.
+        True classes, as for :func:`clustering_scores`.
     assignment : (N,) array
         Cluster of each observation, integers or strings.
     metrics : sequence of Metric, optional
@@ -112,8 +137,8 @@ def assignment_scores(
     InputError
         If the lengths differ, or a metric has no function.
     """
-    clusters = _codes(assignment, np.asarray(assignment).size)
-    return _scores(Clusters(_codes(labels, len(clusters)), clusters), metrics)
+    clusters = np.unique(assignment, return_inverse=True)[1].ravel()
+    return _scores(Clusters(label_codes(_checked(labels, len(clusters))), clusters), metrics)
 
 
 def _scores(clusters: Clusters, metrics: Sequence[Metric] | None) -> dict[str, Score]:
@@ -121,11 +146,11 @@ def _scores(clusters: Clusters, metrics: Sequence[Metric] | None) -> dict[str, S
     return {metric.name: score(function, clusters) for metric, function in functions.items()}
 
 
-def _codes(values: ArrayLike, n: int) -> np.ndarray:
-    """Return integer codes (N,) of `values`, which must be as many as `n`."""
+def _checked(values: ArrayLike, n: int) -> np.ndarray:
+    """Return labels, which must be as many as `n`."""
     array = np.asarray(values)
     if array.shape != (n,) or n == 0:
         raise InputError(
             f"labels have the shape {array.shape} where ({n},) with at least one is expected"
         )
-    return np.unique(array, return_inverse=True)[1]
+    return array

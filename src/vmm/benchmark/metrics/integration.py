@@ -11,6 +11,8 @@ as ``scib_metrics.benchmark.Benchmarker`` computes them, with these choices:
   batch; what looks at more neighbours than there are cells; everything about classes where there is
   one class; every metric of an embedding with NaN. A class or a batch of one cell is no obstacle:
   its silhouette is 0.
+- What looks at classes is computed of the cells that have one, as if there were no others; what
+  looks at batches alone (iLISI, PCR comparison) of all cells.
 
 Most of the library's time goes into compiling for each shape of input, so score many embeddings of
 one data set in one process.
@@ -29,7 +31,14 @@ from numpy.typing import ArrayLike
 
 from vmm.benchmark.metrics.neighbours import exact_neighbours
 from vmm.benchmark.metrics.records import AGGREGATE, Metric, of_family
-from vmm.benchmark.metrics.scoring import Score, Undefined, functions_of, score
+from vmm.benchmark.metrics.scoring import (
+    NO_LABELS,
+    Score,
+    Undefined,
+    functions_of,
+    label_codes,
+    score,
+)
 from vmm.errors import InputError
 
 SINGLE_BATCH = "n/a: single batch"
@@ -65,14 +74,23 @@ class Cells(_Once):
     counts : (N, G) scipy.sparse matrix or array
         Raw counts.
     batch, labels : (N,) int arrays
-        Batch and class of each cell, 0, 1, …, read-only.
+        Batch and class of each cell, 0, 1, …, read-only; a class of -1 is none, which only metrics
+        that do not use labels see.
     """
 
     def __init__(self, counts: Any, batch: ArrayLike, labels: ArrayLike) -> None:
         super().__init__()
         self.counts = counts
-        self.batch = _codes(batch)
-        self.labels = _codes(labels)
+        self.batch = _read_only(np.unique(np.asarray(batch), return_inverse=True)[1])
+        self.labels = _read_only(label_codes(labels))
+
+    @cached_property
+    def labelled(self) -> Cells:
+        """The cells that have a label."""
+        known = self.labels >= 0
+        if known.all():
+            return self
+        return Cells(self.counts[known], self.batch[known], self.labels[known])
 
     @cached_property
     def batches_of_classes(self) -> np.ndarray:
@@ -94,6 +112,10 @@ class Embedding(_Once):
         self.array = array.view()
         self.array.flags.writeable = False
         self.n_jobs = n_jobs
+
+    def of(self, rows: np.ndarray) -> Embedding:
+        """Return the embedding of some of the cells, given as truth values (N,)."""
+        return self if rows.all() else Embedding(self.array[rows], self.n_jobs)
 
     def neighbours(self, n: int) -> Any:
         """Return the exact `n` nearest neighbours of each cell, itself among them.
@@ -132,7 +154,8 @@ def integration_scores(
     counts : (N, G) scipy.sparse matrix or array
         Raw counts; only PCR comparison uses them.
     batch, labels : (N,) arrays
-        Batch and class of each cell, integers or strings.
+        Batch and class of each cell, integers or strings. Without a class are cells with a
+        negative integer, or with what numpy or pandas take for missing.
     bras : bool
         Whether *Silhouette batch* is BRAS.
     n_jobs : int
@@ -172,12 +195,14 @@ def _scores(
 ) -> dict[str, Score]:
     """Return all metrics of one embedding: aggregates last, of what was scored before them."""
     finite = bool(np.isfinite(embedding.array).all())
+    labelled = embedding.of(cells.labels >= 0)
     scores: dict[str, Score] = {}
     for metric in sorted(functions, key=lambda metric: metric.group == AGGREGATE):
-        given: tuple = (embedding, cells)
+        seen = (labelled, cells.labelled) if metric.uses_labels else (embedding, cells)
+        given: tuple = seen
         if metric.group == AGGREGATE:
             given = (metric, list(functions), scores)
-        obstacle = _obstacle(metric, cells) or ("" if finite else NOT_FINITE)
+        obstacle = _obstacle(metric, seen[1]) or ("" if finite else NOT_FINITE)
         scores[metric.name] = (
             (None, obstacle) if obstacle else score(functions[metric], *given, otherwise=UNDEFINED)
         )
@@ -186,6 +211,8 @@ def _scores(
 
 def _obstacle(metric: Metric, cells: Cells) -> str:
     """Return why a metric is not defined for any embedding of these cells, or nothing."""
+    if not len(cells.batch):
+        return NO_LABELS
     if metric.needs_batches and cells.batch.max() == 0:
         return SINGLE_BATCH
     if metric.needs_classes and cells.labels.max() == 0:
@@ -197,8 +224,7 @@ def _nearest(embedding: Embedding, n: int) -> Any:
     return exact_neighbours(embedding.array, n, embedding.n_jobs)
 
 
-def _codes(values: ArrayLike) -> np.ndarray:
-    codes = np.unique(np.asarray(values), return_inverse=True)[1]
+def _read_only(codes: np.ndarray) -> np.ndarray:
     codes.flags.writeable = False
     return codes
 

@@ -64,6 +64,8 @@ class Metric:
         Least and greatest value.
     needs_batches, needs_classes : bool
         Whether it is ``n/a`` where there is one batch, or one class.
+    uses_labels : bool
+        Whether it is computed of the cells that have a label (``integration``).
     group : str
         Heading above several columns, if any.
     aggregated : bool
@@ -88,6 +90,7 @@ class Metric:
     bounds: tuple[float, float] = (0.0, 1.0)
     needs_batches: bool = False
     needs_classes: bool = False
+    uses_labels: bool = True
     group: str = ""
     aggregated: bool = False
     column: bool = True
@@ -163,8 +166,10 @@ def _stacked(name: str) -> str:
     return rf"\shortstack[r]{{{first}\\{second}}}" if second else first
 
 
-def _batch(name: str, function: str, description: str) -> Metric:
-    return _integration(name, BATCH, function, description, aggregated=True, needs_batches=True)
+def _batch(name: str, function: str, description: str, **fields: Any) -> Metric:
+    return _integration(
+        name, BATCH, function, description, aggregated=True, needs_batches=True, **fields
+    )
 
 
 def _bio(name: str, function: str, description: str, **fields: Any) -> Metric:
@@ -305,6 +310,7 @@ METRICS: tuple[Metric, ...] = (
         "pcr:pcr_comparison",
         "Reduction of the variance that the batch explains, against the counts' principal "
         "components (Büttner et al., 2019, Nature Methods 16, 43-49).",
+        uses_labels=False,
     ),
     _batch(
         "Silhouette batch",
@@ -317,6 +323,7 @@ METRICS: tuple[Metric, ...] = (
         "lisi:ilisi",
         "Median effective number of batches among 90 nearest neighbours, scaled "
         "(Korsunsky et al., 2019, Nature Methods 16, 1289-1296).",
+        uses_labels=False,
     ),
     _bio(
         "Isolated labels",
@@ -406,7 +413,8 @@ def modules_of(job: str) -> list[str]:
 
 def scoring_of(job: str) -> list[dict[str, Any]]:
     """Return what in the records of what a job scores decides the scores, as its parameter."""
-    decides = ("name", "function", "needs_batches", "needs_classes", "group", "aggregated")
+    needs = ("needs_batches", "needs_classes", "uses_labels")
+    decides = ("name", "function", *needs, "group", "aggregated")
     return [{key: getattr(metric, key) for key in decides} for metric in scored_by(job)]
 
 

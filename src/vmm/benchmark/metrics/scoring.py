@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Iterable
 
+import numpy as np
+from numpy.typing import ArrayLike
+
 from vmm.benchmark.metrics.records import Metric
 from vmm.errors import InputError
 from vmm.lazy import resolve
@@ -15,8 +18,26 @@ Score = tuple[float | None, str]
 NOT_FINITE = "n/a: not a finite number"
 
 
+NO_LABELS = "n/a: no labelled cells"
+
+
 class Undefined(Exception):
     """A metric has no value for what it is given; the text says why, in a few words."""
+
+
+def label_codes(labels: ArrayLike) -> np.ndarray:
+    """Return codes (N,) of classes 0, 1, …, and -1 of observations without a label.
+
+    These are negative integers, or what numpy or pandas take for missing.
+    """
+    import pandas as pd
+
+    array = np.asarray(labels)
+    missing = array < 0 if array.dtype.kind in "if" else np.zeros(array.shape, dtype=bool)
+    missing |= np.asarray(pd.isna(array))
+    codes = np.full(array.shape, -1)
+    codes[~missing] = np.unique(array[~missing], return_inverse=True)[1]
+    return codes
 
 
 def functions_of(metrics: Iterable[Metric]) -> dict[Metric, Callable]:

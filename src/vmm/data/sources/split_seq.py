@@ -16,14 +16,20 @@ from vmm.errors import InputError
 if TYPE_CHECKING:
     import pandas as pd
 
-MATRICES = (
-    "counts_small.npz", "counts.npz", "matrix.npz",
-    "counts.mtx", "counts.mtx.gz", "matrix.mtx", "matrix.mtx.gz",
-)  # fmt: skip
-TABLES = (
-    "cells_meta.tsv.gz", "cells_meta.tsv", "cells_meta.csv",
-    "cells.csv", "cells.csv.gz", "cells.tsv", "cells.tsv.gz",
-)  # fmt: skip
+USUAL = {
+    "matrix": (
+        "counts_small.npz", "counts.npz", "matrix.npz",
+        "counts.mtx", "counts.mtx.gz", "matrix.mtx", "matrix.mtx.gz",
+    ),
+    "cells": (
+        "cells_meta.tsv.gz", "cells_meta.tsv", "cells_meta.csv",
+        "cells.csv", "cells.csv.gz", "cells.tsv", "cells.tsv.gz",
+    ),
+}  # fmt: skip
+"""Names by which a folder (`path:`) may have the file that a key names; the first there counts."""
+
+NO_VALUE = ["", "NA", "nan", "NaN"]
+"""What pandas and R write where there is none."""
 
 HELP = (
     "put the count matrix (cells × genes, as counts_small.npz of scipy.sparse, or matrix.mtx) and "
@@ -46,8 +52,7 @@ def read(files: Files, config: Config) -> RawCells:
     InputError
         If a file is missing or cannot be read, or if the two do not belong together.
     """
-    matrix_path = _user_file(config, "matrix", MATRICES)
-    cells_path = _user_file(config, "cells", TABLES)
+    matrix_path, cells_path = _user_file(config, "matrix"), _user_file(config, "cells")
     matrix, obs = _read_matrix(matrix_path), _read_table(cells_path)
     notes = []
     if matrix.shape[0] != len(obs) and matrix.shape[1] == len(obs):
@@ -63,16 +68,25 @@ def read(files: Files, config: Config) -> RawCells:
     return RawCells(matrix, obs, genes, str(matrix_path), str(cells_path), notes=notes)
 
 
-def _user_file(config: Config, key: str, names: tuple[str, ...]) -> Path:
-    if config.get(key):
-        if problem := lack(config[key]):
-            raise InputError(f"{config[key]} (`{key}:`) {problem}; {HELP}")
-        return Path(config[key]).expanduser()
+def supplied_files(config: Config) -> dict[str, Path]:
+    """Return the user's files by the keys that name them, one that `path:` lacks left out."""
+    found = {key: Path(config[key]) for key in USUAL if config.get(key)}
+    if config.get("path"):
+        for key, names in USUAL.items():
+            usual = [Path(config["path"], name) for name in names]
+            there = [path for path in usual if not lack(path)]
+            found |= {key: there[0]} if there and key not in found else {}
+    return found
+
+
+def _user_file(config: Config, key: str) -> Path:
+    path = supplied_files(config).get(key)
+    if path is not None:
+        if problem := lack(path):
+            raise InputError(f"{path} (`{key}:`) {problem}; {HELP}")
+        return path.expanduser()
     folder = Path(config["path"]).expanduser() if config.get("path") else None
-    if folder is not None:
-        for name in names:
-            if (folder / name).is_file():
-                return folder / name
+    names = USUAL[key]
     found = "no `path:` is given" if folder is None else f"{folder} has none of {listing(names)}"
     raise InputError(f"the {key} file is missing ({found}); {HELP}")
 
@@ -90,4 +104,7 @@ def _read_table(path: Path) -> pd.DataFrame:
 
     separator = "\t" if ".tsv" in path.name else ","
     with reading(path, "cannot be read as a table of cells"):
-        return pd.read_csv(path, sep=separator)
+        # As text: a cluster may be called 007 or 1e5.
+        return pd.read_csv(
+            path, sep=separator, dtype=str, keep_default_na=False, na_values=NO_VALUE
+        )

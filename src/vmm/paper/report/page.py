@@ -18,11 +18,19 @@ from vmm.benchmark.methods.records import METHODS
 from vmm.errors import InputError
 from vmm.html import embedded, style
 from vmm.io import atomic, read_table
-from vmm.paper.comparison import ABOVE, BELOW, NOT_RUN, WITHIN, comparison_html
+from vmm.paper.comparison import (
+    ABOVE,
+    BELOW,
+    COMPARISON_COLUMNS,
+    NOT_RUN,
+    WITHIN,
+    comparison_html,
+)
 from vmm.paper.labels import dataset_label
 from vmm.paper.report import contents, costs, problems, text
 from vmm.paper.report.folder import RunFolder
 from vmm.paper.report.versions import recorded
+from vmm.paper.tables.build import ROW_COLUMNS_OF_TESTS
 from vmm.paper.tables.html import TABLE_CSS
 
 HERE = Path(__file__).parent
@@ -43,6 +51,11 @@ EXPERIMENTS = {
     "tuning": "tuning of batch size and prior learning ratio",
     "cells": "integration and clustering of cells",
 }
+
+
+NAMES_OF_TESTS = [*ROW_COLUMNS_OF_TESTS, "compared_with", "status"]
+NAMES_OF_COMPARISON = [*COMPARISON_COLUMNS[:6], "verdict", "source"]
+"""Columns of words in the files that are read back."""
 
 
 class Shown(NamedTuple):
@@ -174,7 +187,7 @@ def _table(run: RunFolder, item: contents.Item) -> Shown:
         stem = stem.replace("tables/", "partial/", 1)
     files = _files(run, stem, ("csv", "tex", "html")) + _files(run, f"{stem}_tests", ("csv",))
     path = run.path / f"{stem}_tests.csv"
-    tests = read_table(path).to_dict("records") if path.is_file() else []
+    tests = read_table(path, NAMES_OF_TESTS).to_dict("records") if path.is_file() else []
     fragment = _fragment(run, f"{stem}.html")
     return Shown(item, contents.caption(item, run.config), fragment, files, tests)
 
@@ -190,7 +203,7 @@ def _comparison(run: RunFolder) -> dict[str, Any] | None:
     """Return the published numbers for what this run did, None if there are none."""
     if not run.has("tables/comparison.csv"):
         return None
-    frame = read_table(run.path / "tables/comparison.csv")
+    frame = read_table(run.path / "tables/comparison.csv", NAMES_OF_COMPARISON)
     frame = frame[frame["verdict"].ne(NOT_RUN)]
     if frame.empty:
         return None

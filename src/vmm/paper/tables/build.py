@@ -29,6 +29,7 @@ TIDY_TEST_COLUMNS = [
 ]
 """Columns of ``Table.tests``: `n` counts a method's own trials, `n_pairs` those of the test."""
 NAMED_MISSING = 3
+ISOLATED = "Isolated labels"
 
 
 @dataclass(frozen=True)
@@ -178,10 +179,38 @@ def build_table(
         tests.append(tested)
     blocks, footnotes = _number_footnotes(blocks)
     trials = grid.groupby(["dataset", *RowKey._fields])["trial"].nunique()
+    if any(column.name == ISOLATED for column in spec.columns):
+        for dataset in grid["dataset"].unique():
+            if sentence := isolated_sentence(descriptions.get(dataset, {})):
+                notes.append(f"{dataset_label(dataset)}: {sentence}")
     if trials.max() == 1:
         notes.append("With one trial no test is possible: bold marks the best value only.")
     return Table(
         spec, _caption(spec, trials), blocks, footnotes, notes, pd.concat(tests, ignore_index=True)
+    )
+
+
+def isolated_sentence(description: Mapping[str, Any]) -> str:
+    """Return what there is to say of "Isolated labels" where types of one cell count for it.
+
+    Their silhouette is 0, scaled 0.5, in every embedding.
+    """
+    isolated, sizes = description.get("isolated_types", []), description.get("cell_types", {})
+    single = [name for name in isolated if sizes.get(name) == 1]
+    if not single:
+        return ""
+    named = ", ".join(single[:NAMED_MISSING]) + (", …" if len(single) > NAMED_MISSING else "")
+    if len(single) < len(isolated):
+        return (
+            f"{len(single)} of the {len(isolated)} cell types in the fewest batches ({named}) "
+            f"{'has one cell and counts' if len(single) == 1 else 'have one cell and count'} "
+            f"0.500 for every method in {ISOLATED}."
+        )
+    what = "type" if len(single) == 1 else "types"
+    has = "has" if len(single) == 1 else "have"
+    return (
+        f"{ISOLATED} is 0.500 for every method and tells nothing: the cell {what} in the fewest "
+        f"batches ({named}) {has} one cell."
     )
 
 
@@ -343,6 +372,9 @@ def _heading(spec: TableSpec, dataset: str, description: Mapping[str, Any]) -> s
         for key, one, many in sizes
         if description.get(key) is not None
     ]
+    labelled, n = description.get("n_labelled"), description.get("n_cells")
+    if labelled is not None and n is not None and labelled < n:
+        listed.append(f"{labelled:,} cells with a label, of which the scores speak")
     label = dataset_label(dataset)
     return f"{label} ({', '.join(listed)})" if listed else label
 
