@@ -235,6 +235,7 @@ def test_specification_of_an_image_model():
         "responsibility_gradient": True,
         "concentration_prior": "inverse_gamma",
         "wishart_scale": "paper",
+        "dirichlet_process": True,
     }
 
 

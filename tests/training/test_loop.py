@@ -199,6 +199,17 @@ def test_untrained_pseudo_inputs_stay(capsys):
     assert torch.equal(model.prior.pseudo_inputs, before)
 
 
+@pytest.mark.parametrize("prior", MIXTURES)
+def test_without_a_dirichlet_process_alpha_stays(prior):
+    """All else of ψ is fitted."""
+    model = make_model("cells", prior, dirichlet_process=False)
+    data, _ = make_data("cells")
+    before = snapshot(model)
+    fit(model, data, TRAIN, VALID, SETTINGS)
+    parameters = {name for name, _ in model.named_parameters()}
+    assert parameters - changed(before, snapshot(model)) == {"prior.concentration_raw"}
+
+
 def test_without_kl_weight_there_is_no_prior_step_and_no_kl(monkeypatch):
     """VaDE's pre-training: only the reconstruction is fitted."""
     monkeypatch.setattr(

@@ -72,7 +72,12 @@ class PriorRecord:
         return self.cls.partition(":")[2]
 
 
-_MIXTURE_OPTIONS = ("responsibility_gradient", "concentration_prior", "wishart_scale")
+_MIXTURE_OPTIONS = (
+    "responsibility_gradient",
+    "concentration_prior",
+    "wishart_scale",
+    "dirichlet_process",
+)
 
 _RECORDS = (
     PriorRecord(
