@@ -264,6 +264,8 @@ def test_a_specification_has_only_what_its_model_uses(kind):
         if prior:
             assert ("n_components" in plain["ours"]) == prior.clusters
             assert tuple(plain["ours"]["options"]) == prior.options_for(kind)
+            balanced = plain["ours"].get("balanced_pseudo_inputs")
+            assert balanced == (False if prior.has_pseudo_inputs else None)
         assert tuple(plain.get("options", ())) == record.options
         assert ("log_counts" in plain["networks"]) == (kind == "cells")
 
@@ -276,6 +278,7 @@ def test_switches_go_where_they_belong():
         "deeply_inject_covariates": False,
         "train_pseudo_inputs": False,
         "dirichlet_process": False,
+        "balanced_pseudo_inputs": True,
     }
     config = small(given, inference=switches, cells={}, image_clustering={})
 
@@ -291,6 +294,8 @@ def test_switches_go_where_they_belong():
     assert of("images", "vampprior").ours.options == {}
     for kind, name in (("cells", "gmm"), ("images", "vmm")):
         assert of(kind, name).ours.options["dirichlet_process"] is False
+    assert of("cells", "vmm").ours.balanced_pseudo_inputs is True
+    assert of("cells", "gmm").ours.balanced_pseudo_inputs is None
 
 
 def test_a_specification_from_before_a_switch_reads_as_its_default():

@@ -241,6 +241,7 @@ def _ours(method: Method, job: Job, config: Config) -> dict[str, Any]:
         return {}
     n_components = _n_components(config, job.dataset, record.n_components_key)
     options = {key: config["inference"][key] for key in record.options_for(job.kind)}
+    balanced = config["inference"]["balanced_pseudo_inputs"] if record.has_pseudo_inputs else None
     ratio = config["datasets"][job.dataset]["prior_learning_ratio"]
     return {
         "precision": config["precision"],
@@ -248,6 +249,7 @@ def _ours(method: Method, job: Job, config: Config) -> dict[str, Any]:
             name=record.name,
             n_components=n_components if record.clusters else None,
             options=options,
+            balanced_pseudo_inputs=balanced,
         ),
         "prior_learning_ratio": ratio if record.empirical_bayes else None,
     }

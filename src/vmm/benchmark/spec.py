@@ -33,11 +33,14 @@ class PriorSpec:
         K, where it has components.
     options : dict
         Of its class.
+    balanced_pseudo_inputs : bool, optional
+        Whether its pseudo-inputs start from each class alike, where it has any.
     """
 
     name: str
     n_components: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    balanced_pseudo_inputs: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
