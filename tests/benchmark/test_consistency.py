@@ -47,6 +47,14 @@ def test_a_wrong_record_of_a_prior(changes, sentence, monkeypatch):
     assert sentence in str(caught.value)
 
 
+def test_a_method_with_an_unknown_option(monkeypatch):
+    cells = consistency.METHODS["cells"]
+    wrong = replace(cells["scvi_tools"], options=("dispersion",))
+    monkeypatch.setitem(cells, "scvi_tools", wrong)
+    with pytest.raises(InputError, match="the method 'scvi_tools' of cells has the option 'disp"):
+        consistency.check_records()
+
+
 def test_a_metric_without_its_function(monkeypatch):
     wrong = replace(consistency.METRICS[0], function="vmm.benchmark.metrics.agreement:purity")
     monkeypatch.setattr(consistency, "METRICS", (wrong, *consistency.METRICS[1:]))

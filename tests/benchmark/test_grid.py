@@ -26,8 +26,9 @@ def paper() -> dict:
     return load(ROOT / "config" / "config.yaml")
 
 
-def small(datasets: dict, **experiments) -> dict:
+def small(datasets: dict, inference: dict | None = None, **experiments) -> dict:
     given = {"run": "x", "trials": 2, "seed": 3, "n_components": 8, "datasets": datasets}
+    given["inference"] = inference
     return complete(given | ({"experiments": experiments} if experiments else {}))
 
 
@@ -235,6 +236,7 @@ def test_specification_of_an_image_model():
         "responsibility_gradient": True,
         "concentration_prior": "inverse_gamma",
         "wishart_scale": "paper",
+        "dirichlet_process": True,
     }
 
 
@@ -261,7 +263,47 @@ def test_a_specification_has_only_what_its_model_uses(kind):
         assert ("prior_learning_ratio" in plain) == bool(prior and prior.empirical_bayes)
         if prior:
             assert ("n_components" in plain["ours"]) == prior.clusters
-            assert tuple(plain["ours"]["options"]) == prior.options
+            assert tuple(plain["ours"]["options"]) == prior.options_for(kind)
+            balanced = plain["ours"].get("balanced_pseudo_inputs")
+            assert balanced == (False if prior.has_pseudo_inputs else None)
+        assert tuple(plain.get("options", ())) == record.options
+        assert ("log_counts" in plain["networks"]) == (kind == "cells")
+
+
+def test_switches_go_where_they_belong():
+    """What scVI's encoder sees to all of its models; what is about cells not to images."""
+    given = {"pbmc68k": {"batch_size": 64, "prior_learning_ratio": 2}, "digits": {}}
+    switches = {
+        "log_counts": False,
+        "deeply_inject_covariates": False,
+        "train_pseudo_inputs": False,
+        "dirichlet_process": False,
+        "balanced_pseudo_inputs": True,
+    }
+    config = small(given, inference=switches, cells={}, image_clustering={})
+
+    def of(kind, method):
+        setting = CHOSEN if kind == "cells" else Setting(256, stop="nmi")
+        dataset = "pbmc68k" if kind == "cells" else "digits"
+        return grid.spec(Job(kind, dataset, method, setting, 0), config)
+
+    assert not any(of("cells", name).networks.log_counts for name in ("scvi_tools", "normal"))
+    assert of("cells", "scvi_tools").options == {"deeply_inject_covariates": False}
+    assert of("cells", "vmm").options is None
+    assert of("cells", "vampprior").ours.options == {"train_pseudo_inputs": False}
+    assert of("images", "vampprior").ours.options == {}
+    for kind, name in (("cells", "gmm"), ("images", "vmm")):
+        assert of(kind, name).ours.options["dirichlet_process"] is False
+    assert of("cells", "vmm").ours.balanced_pseudo_inputs is True
+    assert of("cells", "gmm").ours.balanced_pseudo_inputs is None
+
+
+def test_a_specification_from_before_a_switch_reads_as_its_default():
+    config = small({"pbmc68k": {"batch_size": 64}}, tuning={}, cells={})
+    spec = grid.spec(Job("cells", "pbmc68k", "gmm", CHOSEN, 0), config)
+    plain = spec.plain()
+    del plain["networks"]["log_counts"]
+    assert Spec.of(plain) == spec
 
 
 def test_batch_sizes_alone():

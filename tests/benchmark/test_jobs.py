@@ -37,7 +37,7 @@ import vmm.training
 import vmm.training.loop
 import vmm.training.stacked
 from vmm.benchmark.ours import build_model
-from vmm.benchmark.samples import prior_samples
+from vmm.benchmark.samples import load_model, prior_samples
 from vmm.data import load
 from vmm.errors import InputError
 from vmm.models.tensors import to_tensors
@@ -137,6 +137,28 @@ def test_pseudo_inputs_start_at_different_training_points(method, prepared):
     assert torch.equal(u.unique(dim=0), pixels.unique(dim=0))
     assert len(u.unique(dim=0)) == len(train)
     assert not torch.equal(u, pixels), "in a random order"
+
+
+@pytest.mark.parametrize("method", ["vampprior", "vmm"])
+def test_balanced_pseudo_inputs(method, prepared, tmp_path):
+    """Eight of three classes: 3, 3 and 2, of the training rows; and another training."""
+    data = load(prepared["images"][0])
+    tensors = to_tensors(data, torch.device("cpu"))
+    train, _ = vmm.benchmark.jobs.read_split(prepared["images"][1])
+    spec = make_spec("images", method, balanced_pseudo_inputs=True)
+    u = build_model(spec, tensors, train, data.labels).prior.pseudo_inputs.detach()
+    pixels = tensors.batch(torch.as_tensor(train))
+    rows = [(pixels == one).all(1).nonzero().item() for one in u]
+    assert len(set(rows)) == K == 8
+    assert sorted(np.bincount(data.labels[train][rows])) == [2, 3, 3]
+    with pytest.raises(TypeError, match="needs labels"):
+        build_model(spec, tensors, train)
+    run(prepared, "images", method, tmp_path / "balanced", balanced_pseudo_inputs=True)
+    run(prepared, "images", method, tmp_path / "default")
+    first, second = (read_weights(tmp_path / name) for name in ("balanced", "default"))
+    assert not torch.equal(first["prior.pseudo_inputs"], second["prior.pseudo_inputs"])
+    reread, _, _ = load_model(tmp_path / "balanced", *prepared["images"], "cpu")
+    assert torch.equal(reread.prior.pseudo_inputs, first["prior.pseudo_inputs"])
 
 
 # ------------------------------------------------------------------------------ interruptions

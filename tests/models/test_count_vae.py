@@ -28,11 +28,15 @@ def make_cells(n: int = N, seed: int = 0) -> CellBatch:
 
 
 def make_model(
-    prior: str = "normal", likelihood: str = "zinb", n_layers: int = 2, perturb: bool = True
+    prior: str = "normal",
+    likelihood: str = "zinb",
+    n_layers: int = 2,
+    perturb: bool = True,
+    log_counts: bool = True,
 ) -> CountVAE:
     """Return a small model in double precision, with nothing left at 0 or 1."""
     generator = torch.Generator().manual_seed(0)
-    model = CountVAE(G, B, P, n_layers, H, likelihood, generator=generator)
+    model = CountVAE(G, B, P, n_layers, H, likelihood, log_counts=log_counts, generator=generator)
     cells = make_cells(K, seed=1)
     model.prior = make_prior(prior, P, K, model.initial_pseudo_inputs(cells), generator)
     model.double()
@@ -82,7 +86,9 @@ def encode_by_hand(
     model: CountVAE, cells: CellBatch, training=False
 ) -> tuple[np.ndarray, np.ndarray]:
     """Return mean and standard deviation of q (no dropout)."""
-    hidden = np.concatenate([np.log1p(cells.counts.numpy()), cells.covariates.numpy()], 1)
+    counts = cells.counts.numpy()
+    seen = np.log1p(counts) if model.log_counts else counts
+    hidden = np.concatenate([seen, cells.covariates.numpy()], 1)
     for layer in model.encoder:
         hidden = layer_by_hand(layer, hidden, training)
     output = head_by_hand(model.encoder_head, hidden)
@@ -150,15 +156,31 @@ def test_unknown_likelihood():
 
 
 @torch.no_grad()
+@pytest.mark.parametrize("log_counts", [True, False])
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("n_layers", [1, 2])
-def test_posterior(n_layers, training):
-    model, cells = make_model(n_layers=n_layers), make_cells()
+def test_posterior(n_layers, training, log_counts):
+    model, cells = make_model(n_layers=n_layers, log_counts=log_counts), make_cells()
     mean, scale = encode_by_hand(model, cells, training)
     q = model.posterior(cells, training=training)
     assert isinstance(q, DiagonalNormal)
     np.testing.assert_allclose(q.mean.numpy(), mean, rtol=1e-9, atol=1e-9)
     np.testing.assert_allclose(q.scale.numpy(), scale, rtol=0, atol=2e-5)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize(("log_counts", "seen"), [(True, math.log(8)), (False, 7.0)])
+def test_what_the_encoder_sees(log_counts, seen):
+    """Seven counts of a gene as log 8 or as 7, also where a pseudo-input has them."""
+    model = make_model(n_layers=1, log_counts=log_counts)
+    inputs = []
+    model.encoder[0].linear.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
+    batch = CellBatch(torch.full((1, G), 7.0).double(), torch.eye(B)[:1].double())
+    model.posterior(batch)
+    model.encode_pseudo_inputs(model.initial_pseudo_inputs(batch))
+    for given in inputs:
+        torch.testing.assert_close(given[0, :G], torch.full((G,), seen).double())
+    assert inputs[0][0, G:].tolist() == [1, 0, 0]
 
 
 @torch.no_grad()
@@ -308,8 +330,9 @@ def test_pseudo_inputs_of_real_counts_in_single_precision():
 
 
 @torch.no_grad()
-def test_trained_pseudo_inputs_are_encoded_by_softplus_and_softmax():
-    model = make_model()
+@pytest.mark.parametrize("log_counts", [True, False])
+def test_trained_pseudo_inputs_are_encoded_by_softplus_and_softmax(log_counts):
+    model = make_model(log_counts=log_counts)
     u = torch.as_tensor(np.random.default_rng(5).normal(2, 2, (K, G + B)))
     counts = torch.as_tensor(np.logaddexp(0, u[:, :G].numpy()) - 1)
     covariates = torch.as_tensor(scipy.special.softmax(u[:, G:].numpy(), -1))

@@ -13,15 +13,26 @@ from vmm.models.base import LatentVariableModel
 from vmm.models.count_vae import CountVAE
 from vmm.models.image_vae import ImageVAE
 from vmm.models.networks import linear
-from vmm.models.records import MODELS, ImageNetworks, ModelRecord
+from vmm.models.records import MODELS, CellNetworks, ImageNetworks, ModelRecord
 from vmm.numerics.gaussians import DiagonalNormal
-from vmm.testing.models import ModelContract
+from vmm.testing.models import NETWORKS, ModelContract
 
 
 class TestRegistered(ModelContract):
     @pytest.fixture(params=MODELS.values(), ids=MODELS.keys())
     def record(self, request: pytest.FixtureRequest) -> ModelRecord:
         return request.param
+
+
+class TestRawCounts(ModelContract):
+    """scVI whose encoder sees the counts as they are."""
+
+    @pytest.fixture
+    def record(self) -> ModelRecord:
+        return MODELS["cells"]
+
+    def networks(self, record: ModelRecord) -> CellNetworks:
+        return replace(NETWORKS["cells"], log_counts=False)
 
 
 # ------------------------------------------------------------------------- somebody else's

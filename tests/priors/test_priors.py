@@ -89,6 +89,7 @@ class Reference:
     alpha: Tensor | None = None
     concentration_prior: str = "inverse_gamma"
     wishart_scale: str = "paper"
+    dirichlet_process: bool = True
 
     @classmethod
     def of(cls, prior, encode=None) -> Reference:
@@ -105,6 +106,8 @@ class Reference:
         concentration = F.softplus(prior.concentration_raw)
         if prior.concentration_prior == "gamma":  # the published code fits β = 1/α
             concentration = 1 / concentration
+        if not prior.dirichlet_process:
+            concentration = torch.ones_like(concentration)
         return cls(
             mean,
             covariance,
@@ -113,6 +116,7 @@ class Reference:
             concentration,
             prior.concentration_prior,
             prior.wishart_scale,
+            prior.dirichlet_process,
         )
 
     def components(self, z: Tensor) -> Tensor:
@@ -142,7 +146,9 @@ class Reference:
         k, p = self.mean.shape
         alpha = float(self.alpha)
         weights = self.log_weights.exp().numpy()
-        if self.concentration_prior == "gamma":
+        if not self.dirichlet_process:
+            log_alpha = 0.0  # α = 1 is given
+        elif self.concentration_prior == "gamma":
             log_alpha = scipy.stats.gamma(1.0).logpdf(1 / alpha)
         else:
             log_alpha = scipy.stats.invgamma(1.0, scale=1.0).logpdf(alpha)
@@ -327,20 +333,28 @@ def test_wishart_is_a_density_over_the_precision_and_not_over_its_factor():
 
 
 @pytest.mark.parametrize("wishart_scale", ["paper", "published_code"])
-@pytest.mark.parametrize("concentration_prior", ["inverse_gamma", "gamma"])
+@pytest.mark.parametrize(
+    "concentration",
+    [
+        {"concentration_prior": "inverse_gamma"},
+        {"concentration_prior": "gamma"},
+        {"dirichlet_process": False},
+    ],
+    ids=["inverse_gamma", "gamma", "fixed"],
+)
 @pytest.mark.parametrize("responsibility_gradient", [False, True])
 @table(MIXTURES)
 @torch.no_grad()
 def test_prior_step_loss_is_minus_the_objective_per_sample(
-    name, k, p, responsibility_gradient, concentration_prior, wishart_scale
+    name, k, p, responsibility_gradient, concentration, wishart_scale
 ):
     prior, encode = make(
         name,
         k,
         p,
         responsibility_gradient=responsibility_gradient,
-        concentration_prior=concentration_prior,
         wishart_scale=wishart_scale,
+        **concentration,
     )
     z = 2 * draw(9, SAMPLES, p)
     loss = prior.prior_step_loss(z, encode)
@@ -448,6 +462,32 @@ def test_mean_of_the_precisions(version, exponent):
     scale = wishart_scale_of(k, p, version) * np.eye(p)
     draws = scipy.stats.wishart(df=p + 2, scale=scale).rvs(20_000, random_state=0)
     assert draws.mean(0).trace() / p == pytest.approx(k ** (exponent / p), rel=5e-3)
+
+
+@pytest.mark.parametrize("name", MIXTURES)
+def test_without_a_dirichlet_process_alpha_is_one(name):
+    """Never fitted, without a density of its own: π ~ Dirichlet(1/K) is left (scipy's)."""
+    k, p = 5, 3
+    prior, encode = make(name, k, p, dirichlet_process=False)
+    process, _ = make(name, k, p)
+    with torch.no_grad():  # α = 1 here too
+        process.concentration_raw.fill_(math.log(math.expm1(1.0)))
+    z = 2 * draw(9, SAMPLES, p)
+    assert prior.concentration().item() == 1 and prior.hyperparameters() == {}
+    difference = SAMPLES * (process.prior_step_loss(z, encode) - prior.prior_step_loss(z, encode))
+    close(difference, -scipy.stats.invgamma(1.0, scale=1.0).logpdf(1.0), atol=1e-7)
+    weights = prior.log_weights().exp().detach().numpy()
+    log_pi = scipy.stats.dirichlet(np.full(k, 1 / k)).logpdf(weights / weights.sum())
+    reference = Reference.of(prior, encode)
+    with torch.no_grad():
+        others = [value for key, value in reference.log_hyperpriors().items() if key != "pi"]
+        log_rho = reference.log_rho(z)
+        expected = (torch.softmax(log_rho, -1) * log_rho).sum() + log_pi + sum(others)
+    close(-SAMPLES * prior.prior_step_loss(z, encode), expected, atol=1e-7)
+    fitted = {id(parameter) for parameter in prior.empirical_bayes_parameters()}
+    left_out = [n for n, parameter in prior.named_parameters() if id(parameter) not in fitted]
+    assert left_out == ["concentration_raw"]
+    assert prior.state_dict().keys() == process.state_dict().keys(), "saved in the same form"
 
 
 @pytest.mark.parametrize("switch", ["concentration_prior", "wishart_scale"])

@@ -32,6 +32,8 @@ def test_importing_the_package_imports_no_scvi():
 def test_same_result_as_a_job_of_the_pipeline(pbmc, tmp_path, prior):
     """Same data, seed and settings: the same numbers to the bit, in every form of the counts."""
     precision = "bf16" if prior == "vampprior" else "float32"
+    log_counts = prior != "gmm"
+    switches = {"dirichlet_process": False} if prior == "vmm" else {}
     adata = pbmc.copy()
     if prior == "gmm":
         adata.layers["counts"] = adata.layers["counts"].toarray()
@@ -51,6 +53,7 @@ def test_same_result_as_a_job_of_the_pipeline(pbmc, tmp_path, prior):
     changes = {
         "n_latent": 4, "n_components": 9, "n_layers": 2, "n_hidden": 16, "likelihood": "nb",
         "batch_size": 64, "max_epochs": 4, "patience": 100, "precision": precision,
+        "log_counts": log_counts, **switches,
     }  # fmt: skip
     if prior == "normal":
         del changes["n_components"]
@@ -61,7 +64,7 @@ def test_same_result_as_a_job_of_the_pipeline(pbmc, tmp_path, prior):
     vmm.SCVI.setup_anndata(adata, layer="counts", batch_key="lanes")
     model = vmm.SCVI(
         adata, prior=prior, n_hidden=16, n_latent=4, n_layers=2, gene_likelihood="nb",
-        n_components=9, seed=5,
+        n_components=9, seed=5, log_variational=log_counts, prior_kwargs=switches,
     )  # fmt: skip
     model.train(
         max_epochs=4, batch_size=64, learning_rate=3e-3, prior_learning_ratio=2.5,
@@ -96,6 +99,41 @@ def test_save_and_load(model, pbmc, tmp_path):
     assert loaded.best_epoch_ == model.best_epoch_ and len(loaded.history["elbo_train"]) == 12
     with pytest.raises(ValueError, match="already exists"):
         model.save(tmp_path / "model")
+
+
+def test_switches_are_saved_with_the_model(pbmc, tmp_path):
+    """What the encoder sees and how the prior is fitted; a model loaded by itself knows both."""
+    adata = pbmc[:200].copy()
+    vmm.SCVI.setup_anndata(adata, layer="counts", batch_key="lanes")
+    switches = {"dirichlet_process": False, "wishart_scale": "published_code"}
+    model = vmm.SCVI(
+        adata, n_hidden=16, n_components=5, log_variational=False, prior_kwargs=switches
+    )
+    model.train(**SETTINGS | {"max_epochs": 2})
+    model.save(tmp_path / "model")
+    loaded = vmm.SCVI.load(tmp_path / "model", adata)
+    assert not loaded.module.networks.log_counts
+    assert (loaded.module.prior.dirichlet_process, loaded.module.prior.wishart_scale) == (
+        False,
+        "published_code",
+    )
+    np.testing.assert_array_equal(
+        loaded.get_latent_representation(), model.get_latent_representation()
+    )
+    query = pbmc[200:300].copy()
+    query.obs["lanes"] = "new"
+    mapped = vmm.SCVI.load_query_data(query, str(tmp_path / "model"))
+    assert not mapped.module.networks.log_counts
+
+
+def test_switches_that_a_prior_does_not_have(pbmc):
+    vmm.SCVI.setup_anndata(pbmc, layer="counts", batch_key="lanes", labels_key="bulk_labels")
+    with pytest.raises(ValueError, match=r"has 'dirichlet'; .* 'gmm' takes .*, dirichlet_"):
+        vmm.SCVI(pbmc, prior="gmm", prior_kwargs={"dirichlet": False})
+    with pytest.raises(ValueError, match="the prior 'normal' takes none"):
+        vmm.SCVI(pbmc, prior="normal", prior_kwargs={"wishart_scale": "paper"})
+    with pytest.raises(ValueError, match="wishart_scale is 'other'; it must be"):
+        vmm.SCVI(pbmc, prior_kwargs={"wishart_scale": "other"})
 
 
 def test_warnings_and_errors_are_those_of_scvi_tools(pbmc):

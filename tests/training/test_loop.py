@@ -199,6 +199,17 @@ def test_untrained_pseudo_inputs_stay(capsys):
     assert torch.equal(model.prior.pseudo_inputs, before)
 
 
+@pytest.mark.parametrize("prior", MIXTURES)
+def test_without_a_dirichlet_process_alpha_stays(prior):
+    """All else of ψ is fitted."""
+    model = make_model("cells", prior, dirichlet_process=False)
+    data, _ = make_data("cells")
+    before = snapshot(model)
+    fit(model, data, TRAIN, VALID, SETTINGS)
+    parameters = {name for name, _ in model.named_parameters()}
+    assert parameters - changed(before, snapshot(model)) == {"prior.concentration_raw"}
+
+
 def test_without_kl_weight_there_is_no_prior_step_and_no_kl(monkeypatch):
     """VaDE's pre-training: only the reconstruction is fitted."""
     monkeypatch.setattr(
@@ -455,6 +466,56 @@ def test_a_broken_checkpoint_is_not_used(content, tmp_path):
     whole, expected = run("image", "gmm")
     assert_same(snapshot(model), snapshot(whole))
     assert without_seconds(result) == without_seconds(expected)
+
+
+@pytest.mark.parametrize(
+    ("prior", "switch"),
+    [
+        ("gmm", {"wishart_scale": "published_code"}),
+        ("vmm", {"dirichlet_process": False}),
+        ("vmm", {"responsibility_gradient": False}),
+        ("vampprior", {"train_pseudo_inputs": False}),
+        ("normal", {"log_counts": False}),
+    ],
+)
+def test_a_checkpoint_of_other_switches_is_not_used(prior, switch, tmp_path):
+    """Its parameters have the same shapes and started from the same values."""
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(Killed):
+        run("cells", prior, checkpoint=checkpoint, checkpoint_seconds=0.0, progress=killer(3))
+
+    def switched():
+        if "log_counts" not in switch:
+            return make_model("cells", prior, **switch)
+        model = make_model("cells", prior)
+        model.log_counts = False
+        return model
+
+    data, labels = make_data("cells")
+    model, alone = switched(), switched()
+    with pytest.warns(UserWarning, match="another training"):
+        fit(model, data, TRAIN, VALID, SETTINGS, labels, checkpoint=checkpoint)
+    fit(alone, data, TRAIN, VALID, SETTINGS, labels)
+    assert_same(snapshot(model), snapshot(alone))
+
+
+@pytest.mark.parametrize("older", ["no switches", "one switch less"])
+def test_a_checkpoint_from_before_a_switch_is_used(older, tmp_path):
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(Killed):
+        run("cells", "vmm", checkpoint=checkpoint, checkpoint_seconds=0.0, progress=killer(3))
+    saved = torch.load(checkpoint, weights_only=True)
+    if older == "no switches":
+        del saved["fingerprint"][0]["switches"]
+    else:
+        del saved["fingerprint"][0]["switches"]["prior.dirichlet_process"]
+    torch.save(saved, checkpoint)
+    epochs: list[int] = []
+    model, _ = run(
+        "cells", "vmm", checkpoint=checkpoint, progress=lambda row: epochs.append(row["epoch"])
+    )
+    assert epochs == [3, 4, 5]
+    assert_same(snapshot(model), snapshot(run("cells", "vmm")[0]))
 
 
 @pytest.mark.parametrize("change", [{"seed": 1}, {"learning_rate": 3e-3}, {"batch_size": 25}])

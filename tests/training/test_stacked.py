@@ -85,7 +85,8 @@ def one_by_one(kind: str, prior: str, settings: Settings, progress=(None,) * T, 
 
 
 def at_once(kind: str, prior: str, settings: Settings, **options):
-    model_options = {k: options.pop(k) for k in list(options) if k.startswith("train_")}
+    of_prior = ("train_pseudo_inputs", "dirichlet_process")
+    model_options = {key: options.pop(key) for key in of_prior if key in options}
     trained, (data, labels) = models(kind, prior, **model_options), data_of(kind)
     given = (trained, data, splits(), settings_of(settings), labels)
     return trained, fit_stacked(*given, **options)
@@ -151,6 +152,15 @@ def test_untrained_pseudo_inputs_stay(double):
     for model, before in zip(ours[0], start, strict=True):
         assert torch.equal(model.prior.pseudo_inputs, before.prior.pseudo_inputs)
     assert_alike(ours, one_by_one("cells", "vampprior", SETTINGS, **options), rtol=1e-8)
+
+
+@pytest.mark.parametrize("prior", ["gmm", "vmm"])
+def test_without_a_dirichlet_process(prior, double):
+    options = {"dirichlet_process": False}
+    ours = at_once("cells", prior, SETTINGS, **options)
+    assert_alike(ours, one_by_one("cells", prior, SETTINGS, **options), rtol=1e-8)
+    start = models("cells", prior)[0].prior.concentration_raw
+    assert all(torch.equal(model.prior.concentration_raw, start) for model in ours[0])
 
 
 def test_without_kl_weight(double):

@@ -23,9 +23,10 @@ def models(done) -> Counter:
     return Counter(images=jobs["train_images"], cells=cells, tuning=jobs["tune"])
 
 
-def test_the_paper(project):
+@pytest.mark.parametrize("name", ["config.yaml", "published_code.yaml"])
+def test_the_paper(name, project):
     """180 models of images, 160 of cells, 60 ladders of tuning."""
-    done = project.snakemake("--dry-run", "--cores", "2", configfile="config/config.yaml")
+    done = project.snakemake("--dry-run", "--cores", "2", configfile=f"config/{name}")
     assert done.status == 0, done.text
     jobs = done.job_counts
     assert models(done) == {"images": 180, "cells": 160, "tuning": 60}

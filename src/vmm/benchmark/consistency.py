@@ -54,13 +54,17 @@ def _options() -> Iterator[str]:
     """Say which keys of the configuration records name that there are not."""
     top = schema()
     inference = top["properties"]["inference"]["properties"]
-    for name, record in PRIORS.items():
-        for option in record.options:
+    taken = [(f"the prior {n!r}", record.options_for("cells")) for n, record in PRIORS.items()]
+    for kind, methods in METHODS.items():
+        taken += [(f"the method {n!r} of {kind}", record.options) for n, record in methods.items()]
+    for what, options in taken:
+        for option in options:
             if option not in inference:
                 yield (
-                    f"the record of the prior {name!r} has the option {option!r}, which is no key "
-                    f"of `inference` in the schema; there are {', '.join(inference)}"
+                    f"the record of {what} has the option {option!r}, which is no key of "
+                    f"`inference` in the schema; there are {', '.join(inference)}"
                 )
+    for name, record in PRIORS.items():
         of_kinds = [top["$defs"][kind]["properties"] for kind in record.kinds if kind in MODELS]
         if unknown := set(record.kinds) - set(MODELS):
             yield (

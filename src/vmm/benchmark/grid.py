@@ -219,16 +219,17 @@ def spec(job: Job, config: Config) -> Spec:
     give them (:meth:`vmm.benchmark.spec.Spec.with_choice`).
     """
     dataset, method, setting = config["datasets"][job.dataset], job.record, job.setting
-    length = _length(job, config["experiments"])
+    length, inference = _length(job, config["experiments"]), config["inference"]
     return Spec(
         job=job,
         seed=config["seed"],
-        networks=networks_of(job.kind, dataset),
+        networks=networks_of(job.kind, {**dataset, **inference}),
         learning_rate=dataset["learning_rate"],
         batch_size=setting.batch_size or dataset["batch_size"],
         max_epochs=length["max_epochs"],
         patience=length["patience"],
         monitor="unmerged_nmi" if setting.stop == "nmi" else "elbo",
+        options={key: inference[key] for key in method.options} or None,
         **_ours(method, job, config),
     )
 
@@ -239,7 +240,8 @@ def _ours(method: Method, job: Job, config: Config) -> dict[str, Any]:
     if record is None:
         return {}
     n_components = _n_components(config, job.dataset, record.n_components_key)
-    options = {key: config["inference"][key] for key in record.options}
+    options = {key: config["inference"][key] for key in record.options_for(job.kind)}
+    balanced = config["inference"]["balanced_pseudo_inputs"] if record.has_pseudo_inputs else None
     ratio = config["datasets"][job.dataset]["prior_learning_ratio"]
     return {
         "precision": config["precision"],
@@ -247,6 +249,7 @@ def _ours(method: Method, job: Job, config: Config) -> dict[str, Any]:
             name=record.name,
             n_components=n_components if record.clusters else None,
             options=options,
+            balanced_pseudo_inputs=balanced,
         ),
         "prior_learning_ratio": ratio if record.empirical_bayes else None,
     }

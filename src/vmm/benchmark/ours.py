@@ -51,7 +51,8 @@ def train_ours(
     """
     tensors = to_tensors(data, device)
     models = [
-        build_model(spec, tensors, train) for spec, (train, _) in zip(specs, splits, strict=True)
+        build_model(spec, tensors, train, data.labels)
+        for spec, (train, _) in zip(specs, splits, strict=True)
     ]
     settings = [training_settings(spec, cuda_graph) for spec in specs]
     pretrain(models, tensors, splits, settings, folder / "checkpoint-pretraining.pt")
@@ -70,7 +71,9 @@ def train_ours(
     ]
 
 
-def build_model(spec: Spec, data: Tensors, train: np.ndarray) -> LatentVariableModel:
+def build_model(
+    spec: Spec, data: Tensors, train: np.ndarray, labels: np.ndarray | None = None
+) -> LatentVariableModel:
     """Return the untrained model of a specification, on the device of `data`.
 
     Parameters
@@ -80,6 +83,9 @@ def build_model(spec: Spec, data: Tensors, train: np.ndarray) -> LatentVariableM
     data : ImageTensors or CellTensors
     train : array of int
         Rows from which pseudo-inputs are drawn without replacement.
+    labels : array of int, shape (N,), optional
+        True classes of all rows; needed, and looked at, where the specification balances
+        pseudo-inputs over them.
 
     Raises
     ------
@@ -87,6 +93,8 @@ def build_model(spec: Spec, data: Tensors, train: np.ndarray) -> LatentVariableM
         If there are fewer training rows than the prior has components to start from them.
     """
     seed, trial, ours = spec.seed, spec.job.trial, _ours(spec)
+    if ours.balanced_pseudo_inputs and labels is None:
+        raise TypeError("balanced_pseudo_inputs is true, which needs labels")
     network = torch.Generator().manual_seed(seed_of(seed, trial, "network"))
     model: LatentVariableModel = resolve(MODELS[spec.job.kind].cls).for_data(
         data, spec.networks, network
@@ -100,6 +108,7 @@ def build_model(spec: Spec, data: Tensors, train: np.ndarray) -> LatentVariableM
         seed,
         trial,
         spec.job.dataset,
+        classes=labels if ours.balanced_pseudo_inputs else None,
         **ours.options,
     )
     return model.to(data.device)

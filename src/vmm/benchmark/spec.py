@@ -33,11 +33,14 @@ class PriorSpec:
         K, where it has components.
     options : dict
         Of its class.
+    balanced_pseudo_inputs : bool, optional
+        Whether its pseudo-inputs start from each class alike, where it has any.
     """
 
     name: str
     n_components: int | None = None
     options: Mapping[str, Any] = field(default_factory=dict)
+    balanced_pseudo_inputs: bool | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -61,6 +64,8 @@ class Spec:
         γ₂ / γ₁, where the prior is fitted by Empirical Bayes; None if tuning is to give it.
     precision : {"float32", "tf32", "bf16"}, optional
         Of the matrix products, if the model is one of ours.
+    options : dict, optional
+        Keys of ``inference`` that the method itself takes (:class:`Method`).
     """
 
     job: Job
@@ -74,6 +79,7 @@ class Spec:
     ours: PriorSpec | None = None
     prior_learning_ratio: float | None = None
     precision: Precision | None = None
+    options: Mapping[str, Any] | None = None
 
     @property
     def has_ratio(self) -> bool:
@@ -121,9 +127,9 @@ class Spec:
 
 
 def networks_of(kind: str, values: Mapping[str, Any]) -> Networks:
-    """Return the sizes of the networks for a kind of data, from plain values by their names."""
+    """Return the networks for a kind of data, from plain values by their names."""
     cls = MODELS[kind].networks
-    given: dict[str, Any] = {f.name: values[f.name] for f in fields(cls)}
+    given: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name in values}
     given |= {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
     return cls(**given)
 

@@ -36,6 +36,9 @@ class CountVAE(LatentVariableModel):
     likelihood : {"zinb", "nb"}
     dropout : float
         Probability of dropouts in the encoder.
+    log_counts : bool
+        Whether the encoder sees log1p of the counts, or the counts as they are, as in the code
+        that made the published numbers.
     generator : torch.Generator, optional
         Source of the initial weights.
     """
@@ -49,6 +52,7 @@ class CountVAE(LatentVariableModel):
         n_hidden: int = 128,
         likelihood: Likelihood = "zinb",
         dropout: float = 0.1,
+        log_counts: bool = True,
         generator: torch.Generator | None = None,
     ):
         super().__init__()
@@ -56,6 +60,7 @@ class CountVAE(LatentVariableModel):
             raise ValueError(f"likelihood is {likelihood!r}; it must be 'zinb' or 'nb'")
         self.n_genes, self.n_batches, self.latent_dim = n_genes, n_batches, latent_dim
         self.likelihood, self.n_hidden = likelihood, n_hidden
+        self.log_counts = log_counts
         widths = [n_hidden] * n_layers
         self.encoder = _hidden_layers(n_genes + n_batches, widths, dropout, generator)
         self.encoder_head = linear(n_hidden, 2 * latent_dim, generator)
@@ -76,6 +81,7 @@ class CountVAE(LatentVariableModel):
             networks.n_layers,
             networks.n_hidden,
             networks.likelihood,
+            log_counts=networks.log_counts,
             generator=generator,
         )
 
@@ -92,12 +98,13 @@ class CountVAE(LatentVariableModel):
         self, batch: CellBatch, training: bool = False, noise: Noise | None = None
     ) -> DiagonalNormal:
         """Return q(z|x, s) of n cells."""
-        return self._encode(batch.counts.log1p(), batch.covariates, training, noise)
+        seen = batch.counts.log1p() if self.log_counts else batch.counts
+        return self._encode(seen, batch.covariates, training, noise)
 
     def _encode(
-        self, log_counts: Tensor, covariates: Tensor, training: bool, noise: Noise | None
+        self, seen: Tensor, covariates: Tensor, training: bool, noise: Noise | None
     ) -> DiagonalNormal:
-        hidden = torch.cat([log_counts, covariates], -1)
+        hidden = torch.cat([seen, covariates], -1)
         for index, layer in enumerate(self.encoder):
             hidden = layer(hidden, training, noise[f"dropout_{index}"] if noise else None)
         mean, raw = self.encoder_head(hidden).chunk(2, -1)
@@ -143,10 +150,11 @@ class CountVAE(LatentVariableModel):
 
     def encode_pseudo_inputs(self, pseudo_inputs: Tensor) -> DiagonalNormal:
         """Return g(u): counts by softplus − 1, batch by softmax; (K, G + B) unconstrained."""
-        # The encoder takes log1p(counts) = log(softplus): exact also where the count nears −1.
         raw_counts, raw_covariates = pseudo_inputs.split([self.n_genes, self.n_batches], -1)
-        log_counts = F.softplus(raw_counts).clamp_min(TINY).log()
-        return self._encode(log_counts, raw_covariates.softmax(-1), training=False, noise=None)
+        positive = F.softplus(raw_counts)
+        # log1p(counts) = log(softplus): exact also where the count nears −1.
+        seen = positive.clamp_min(TINY).log() if self.log_counts else positive - 1
+        return self._encode(seen, raw_covariates.softmax(-1), training=False, noise=None)
 
     def initial_pseudo_inputs(self, batch: CellBatch) -> Tensor:
         """Return pseudo-inputs with the cells' counts and an even mixture of batches."""

@@ -26,19 +26,22 @@ class ImageNetworks:
 
 @dataclass(frozen=True)
 class CellNetworks:
-    """Sizes and likelihood of scVI: keys of a cell set's configuration.
+    """What scVI is: keys of a cell set's configuration, and of ``inference``.
 
     Attributes
     ----------
     n_latent, n_layers, n_hidden : int
         Dimension p of the latent space, number of hidden layers and their width.
     likelihood : {"zinb", "nb"}
+    log_counts : bool
+        Whether the encoder sees log1p of the counts, or the counts as they are.
     """
 
     n_latent: int
     n_layers: int
     n_hidden: int
     likelihood: Likelihood
+    log_counts: bool = True
 
 
 Networks = ImageNetworks | CellNetworks

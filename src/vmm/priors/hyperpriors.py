@@ -29,6 +29,7 @@ def objective(
     responsibility_gradient: bool = True,
     concentration_prior: ConcentrationPrior = "inverse_gamma",
     wishart_scale: WishartScale = "paper",
+    dirichlet_process: bool = True,
 ) -> Tensor:
     """Return Σ_ij q(c_i=j) log ρ_ij + log hyperprior, a scalar.
 
@@ -42,7 +43,7 @@ def objective(
         log π.
     alpha : torch.Tensor, scalar
         Concentration α.
-    responsibility_gradient, concentration_prior, wishart_scale
+    responsibility_gradient, concentration_prior, wishart_scale, dirichlet_process
         See :class:`vmm.priors.mixture.MixturePrior`.
     """
     n_components, latent_dim = cholesky.shape[:2]
@@ -51,9 +52,11 @@ def objective(
     if not responsibility_gradient:
         responsibilities = responsibilities.detach()
     scale = wishart_scale_of(n_components, latent_dim, wishart_scale)
+    expected = (responsibilities * log_joint).sum()
+    if dirichlet_process:
+        expected = expected + log_concentration(alpha, concentration_prior)
     return (
-        (responsibilities * log_joint).sum()
-        + log_concentration(alpha, concentration_prior)
+        expected
         + log_dirichlet(log_weights, alpha / n_components)
         + log_wishart(cholesky, latent_dim + 2, scale).sum()
         + expected_log_standard_normal(centres).sum()

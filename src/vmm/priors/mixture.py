@@ -53,6 +53,9 @@ class MixturePrior(Prior):
     wishart_scale : {"paper", "published_code"}
         "paper": E[Λ_j] = K^{1/p} I. "published_code": E[Λ_j] = K^{2/p} I, with which all published
         numbers were made.
+    dirichlet_process : bool
+        Whether α is fitted. If not, it is 1 and has no prior: an ablation, in which
+        `concentration_prior` says nothing.
     """
 
     def __init__(
@@ -62,6 +65,7 @@ class MixturePrior(Prior):
         responsibility_gradient: bool = True,
         concentration_prior: ConcentrationPrior = "inverse_gamma",
         wishart_scale: WishartScale = "paper",
+        dirichlet_process: bool = True,
         pseudo_inputs: Tensor | None = None,
     ):
         super().__init__(latent_dim, n_components, pseudo_inputs)
@@ -77,13 +81,14 @@ class MixturePrior(Prior):
         self.responsibility_gradient = responsibility_gradient
         self.concentration_prior = concentration_prior
         self.wishart_scale = wishart_scale
+        self.dirichlet_process = dirichlet_process
         one = torch.ones(())
         identity = torch.diag_embed(
             inverse_softplus((one - MIN_SCALE).expand(n_components, latent_dim))
         )
         self.weight_logits = nn.Parameter(torch.zeros(n_components))
         self.precision_raw = nn.Parameter(identity)
-        self.concentration_raw = nn.Parameter(inverse_softplus(one))
+        self.concentration_raw = nn.Parameter(inverse_softplus(one), dirichlet_process)
 
     def log_weights(self) -> Tensor:
         """Return log π, shape (K,)."""
@@ -95,6 +100,8 @@ class MixturePrior(Prior):
 
     def concentration(self) -> Tensor:
         """Return the concentration α, a scalar."""
+        if not self.dirichlet_process:
+            return torch.ones_like(self.concentration_raw)
         value = F.softplus(self.concentration_raw)
         return value if self.concentration_prior == "inverse_gamma" else value.reciprocal()
 
@@ -143,12 +150,14 @@ class MixturePrior(Prior):
             self.responsibility_gradient,
             self.concentration_prior,
             self.wishart_scale,
+            self.dirichlet_process,
         )
         return -value / len(z)
 
     def empirical_bayes_parameters(self) -> list[nn.Parameter]:
-        """Return ψ: α, π, Λ and the means or pseudo-inputs."""
-        return list(self.parameters())
+        """Return ψ: α, unless it is fixed, π, Λ and the means or pseudo-inputs."""
+        fixed = None if self.dirichlet_process else self.concentration_raw
+        return [parameter for parameter in self.parameters() if parameter is not fixed]
 
     def moments(self, encode: Encode | None = None) -> tuple[Tensor, Tensor]:
         """Return the means m_j (K, p) and the covariances Λ_j⁻¹ + S_j (K, p, p)."""
@@ -159,7 +168,9 @@ class MixturePrior(Prior):
         return centres.mean, covariance + centres.covariance()
 
     def hyperparameters(self) -> dict[str, float]:
-        """Return the concentration α of the Dirichlet process."""
+        """Return the concentration α of the Dirichlet process, if it is one."""
+        if not self.dirichlet_process:
+            return {}
         return {"concentration": float(self.concentration().detach())}
 
 

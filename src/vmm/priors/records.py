@@ -40,6 +40,8 @@ class PriorRecord:
         Key of the configuration that gives the number of its components.
     options : tuple of str
         Keys of ``inference`` in the configuration that its class takes as arguments.
+    cell_options : tuple of str
+        Further ones, which are about cells; with images the class has its default.
     kinds : tuple of str
         Data that it is trained on: "images", "cells".
     model, prior : str
@@ -57,6 +59,7 @@ class PriorRecord:
     empirical_bayes: bool = False
     n_components_key: str = "n_components"
     options: tuple[str, ...] = ()
+    cell_options: tuple[str, ...] = ()
     kinds: tuple[str, ...] = ("images", "cells")
     model: str = ""
     prior: str = ""
@@ -71,8 +74,17 @@ class PriorRecord:
         """The name of its class."""
         return self.cls.partition(":")[2]
 
+    def options_for(self, kind: str) -> tuple[str, ...]:
+        """Return the keys of ``inference`` that concern it on "images" or on "cells"."""
+        return self.options + (self.cell_options if kind == "cells" else ())
 
-_MIXTURE_OPTIONS = ("responsibility_gradient", "concentration_prior", "wishart_scale")
+
+_MIXTURE_OPTIONS = (
+    "responsibility_gradient",
+    "concentration_prior",
+    "wishart_scale",
+    "dirichlet_process",
+)
 
 _RECORDS = (
     PriorRecord(
@@ -92,7 +104,7 @@ _RECORDS = (
         "2018).",
         has_pseudo_inputs=True,
         starts_from_data=True,
-        options=("train_pseudo_inputs",),
+        cell_options=("train_pseudo_inputs",),
     ),
     PriorRecord(
         name="vade",

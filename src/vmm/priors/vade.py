@@ -33,8 +33,7 @@ class VaDEMixture(GaussianMixture):
     def __init__(
         self, latent_dim: int, n_components: int, generator: torch.Generator | None = None
     ):
-        super().__init__(latent_dim, n_components, generator)
-        self.concentration_raw.requires_grad_(False)  # of no Dirichlet process
+        super().__init__(latent_dim, n_components, generator, dirichlet_process=False)
 
     def kl(self, q: Normal, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return Σ_j q(c=j) [KL(q ‖ N(μ_j, Λ_j⁻¹)) + log q(c=j) − log π_j], shape (N,)."""
@@ -57,10 +56,6 @@ class VaDEMixture(GaussianMixture):
     def empirical_bayes_parameters(self) -> list[nn.Parameter]:
         """Return nothing: VaDE has no Empirical Bayes step."""
         return []
-
-    def hyperparameters(self) -> dict[str, float]:
-        """Return nothing: VaDE has no Dirichlet process."""
-        return {}
 
     def pretraining(self, batch_size: int) -> Pretraining:
         """Return round(5·M/100) epochs without the KL at rate 2e-3, for batches of M."""

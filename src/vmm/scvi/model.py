@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import AbstractContextManager, nullcontext
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
@@ -80,6 +80,11 @@ class SCVI(
         pseudo-inputs, at most the number of training cells.
     seed : int, optional
         Of the split, the initial networks and the training; by default ``scvi.settings.seed`` or 0.
+    log_variational : bool
+        Whether the encoder sees log1p of the counts, or the counts as they are.
+    prior_kwargs : dict, optional
+        Switches of the prior, such as ``{"dirichlet_process": False}``: arguments of its class in
+        :mod:`vmm.priors`.
 
     Examples
     --------
@@ -109,6 +114,8 @@ class SCVI(
         gene_likelihood: Literal["zinb", "nb"] = "zinb",
         n_components: int = 100,
         seed: int | None = None,
+        log_variational: bool = True,
+        prior_kwargs: dict[str, Any] | None = None,
     ):
         if adata is None and registry is None:
             raise ValueError("adata or registry must be provided.")
@@ -116,11 +123,18 @@ class SCVI(
             raise ValueError(f"`prior` is {prior!r}; it must be one of {', '.join(CELL_PRIORS)}.")
         if gene_likelihood not in ("zinb", "nb"):
             raise ValueError(f"`gene_likelihood` is {gene_likelihood!r}; it must be zinb or nb.")
+        known = CELL_PRIORS[prior].options_for("cells")
+        if unknown := [key for key in prior_kwargs or {} if key not in known]:
+            raise ValueError(
+                f"`prior_kwargs` has {unknown[0]!r}; the prior {prior!r} takes "
+                f"{', '.join(known) or 'none'}."
+            )
         if seed is None:
             seed = scvi.settings.seed or 0
         super().__init__(adata, registry)
         self._prior, self._n_components, self._seed = prior, n_components, seed
-        self._sizes = CellNetworks(n_latent, n_layers, n_hidden, gene_likelihood)
+        self._prior_kwargs = dict(prior_kwargs or {})
+        self._sizes = CellNetworks(n_latent, n_layers, n_hidden, gene_likelihood, log_variational)
         self.module = self._module_cls(self._placeholder())
         self.n_batches_ = int(self.summary_stats.n_batch)
         self.n_reference_batches_ = None  # of a model made by load_query_data
@@ -129,7 +143,8 @@ class SCVI(
         self._model_summary_string = (
             f"vmm.SCVI model with the following parameters: \nprior: {prior}, n_hidden: {n_hidden},"
             f" n_latent: {n_latent}, n_layers: {n_layers}, gene_likelihood: {gene_likelihood}, "
-            f"n_components: {n_components}, seed: {seed}."
+            f"n_components: {n_components}, log_variational: {log_variational}, "
+            f"prior_kwargs: {self._prior_kwargs}, seed: {seed}."
         )
         self.init_params_ = self._get_init_params(locals())
 
@@ -148,7 +163,14 @@ class SCVI(
         generator = torch.Generator().manual_seed(seed_of(self._seed, 0, "network"))
         networks = CountVAE.for_data(cells, self._sizes, generator)
         start_prior(
-            networks, self._prior, self._n_components, cells, train, self._seed, dataset="adata"
+            networks,
+            self._prior,
+            self._n_components,
+            cells,
+            train,
+            self._seed,
+            dataset="adata",
+            **self._prior_kwargs,
         )
         return networks.to(cells.device)
 

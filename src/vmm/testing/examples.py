@@ -61,7 +61,7 @@ def make_spec(kind: str, method: str, **changes: Any) -> Spec:
     """Return the specification of a tiny job.
 
     `changes` are fields of the specification, of its job, its networks or its prior, or options of
-    the latter.
+    the latter; of scvi-tools, of the method.
     """
     record = METHODS[kind][method]
     networks: ImageNetworks | CellNetworks
@@ -98,5 +98,6 @@ def _changed(spec: Spec, key: str, value: Any) -> Spec:
             return replace(spec, **{name: replace(part, **{key: value})})
     if key in {f.name for f in fields(spec)}:
         return replace(spec, **{key: value})
-    assert spec.ours is not None, f"{spec.job.method} has no options"
+    if spec.ours is None:
+        return replace(spec, options={**(spec.options or {}), key: value})
     return replace(spec, ours=replace(spec.ours, options={**spec.ours.options, key: value}))

@@ -126,7 +126,7 @@ class PriorContract:
     def test_options_are_those_of_the_class(self, record: PriorRecord) -> None:
         """Each is taken, with its default; others are refused."""
         cls = resolve(record.cls)
-        for option in record.options:
+        for option in record.options_for("cells"):
             given = self.initial(record, **{option: _default(cls, option)})
             assert _same(given.state_dict(), self.initial(record).state_dict())
         with pytest.raises(TypeError):

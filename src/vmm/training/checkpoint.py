@@ -45,7 +45,18 @@ def _read_checkpoint(
         saved, reason = {}, str(error.__cause__).partition("\n")[0]
     else:
         reason = "it is of another training"
-    if isinstance(saved, dict) and saved.get("fingerprint") == fingerprint:
+    if isinstance(saved, dict) and _same(saved.get("fingerprint"), fingerprint):
         return saved
     warnings.warn(f"{path}: checkpoint not used, training starts anew; {reason}", stacklevel=4)
     return None
+
+
+def _same(saved: Any, own: list[dict[str, Any]]) -> bool:
+    """Return whether fingerprints agree; of switches that it is older than, a file says nothing."""
+    if not isinstance(saved, list) or len(saved) != len(own):
+        return False
+    filled = [
+        {**one, "switches": other["switches"] | one.get("switches", {})}
+        for one, other in zip(saved, own, strict=True)
+    ]
+    return filled == own

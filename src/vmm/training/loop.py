@@ -308,11 +308,26 @@ class Trainer:
             "initial": self.initial_sum,
             "data": self.data.total(),
             "rows": [zlib.crc32(part.cpu().numpy().tobytes()) for part in rows],
+            "switches": _switches(self.model),
         }
 
 
 def _fitted(parameters: list[torch.nn.Parameter]) -> list[torch.nn.Parameter]:
     return [parameter for parameter in parameters if parameter.requires_grad]
+
+
+def _switches(model: LatentVariableModel) -> dict[str, Any]:
+    """Return what decides a training and is in no tensor.
+
+    These are plain attributes of a model's modules, and which of its parameters are fitted.
+    """
+    own = {
+        f"{module}.{key}": value
+        for module, part in model.named_modules()
+        for key, value in vars(part).items()
+        if isinstance(value, bool | int | float | str) and key not in ("training", "precision")
+    }
+    return own | {f"{name}.fitted": p.requires_grad for name, p in model.named_parameters()}
 
 
 def _is_finite(state: dict[str, Tensor]) -> bool:

@@ -42,7 +42,9 @@ def complaint(config) -> str:
 # ------------------------------------------------------------------------------ good ones
 
 
-@pytest.mark.parametrize("path", ["config/config.yaml", "config/demo.yaml"])
+@pytest.mark.parametrize(
+    "path", ["config/config.yaml", "config/demo.yaml", "config/published_code.yaml"]
+)
 def test_shipped_configurations_are_good(path):
     checked = load(ROOT / path)
     check_files(checked)
@@ -107,6 +109,25 @@ def test_defaults_are_the_papers():
     short["experiments"] = dict.fromkeys(short["experiments"])
     short["experiments"]["elbo_surgery"] = {"datasets": ["fashion_mnist"]}
     assert complete(short) == paper
+
+
+def test_the_published_code_is_the_papers_grid_with_other_switches():
+    """Each is named there, and nothing else differs."""
+    paper = load(ROOT / "config/config.yaml")
+    given = yaml.safe_load((ROOT / "config/published_code.yaml").read_text())
+    assert sorted(given["inference"]) == sorted(paper["inference"])
+    published = load(ROOT / "config/published_code.yaml")
+    switches = published.pop("inference")
+    defaults = paper.pop("inference")
+    assert (published.pop("run"), paper.pop("run")) == ("published_code", "paper")
+    assert published == paper
+    assert {key: value for key, value in switches.items() if value != defaults[key]} == {
+        "concentration_prior": "gamma",
+        "wishart_scale": "published_code",
+        "train_pseudo_inputs": False,
+        "log_counts": False,
+        "deeply_inject_covariates": False,
+    }
 
 
 def test_completing_changes_nothing_that_is_complete_or_given():

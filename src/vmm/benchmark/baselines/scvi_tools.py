@@ -66,6 +66,8 @@ def _train_one(
         n_latent=networks.n_latent,
         n_layers=networks.n_layers,
         gene_likelihood=networks.likelihood,
+        log_variational=networks.log_counts,
+        **(spec.options or {}),
     )
     best = _best_state_callback(model.module, progress)
     settings = dict(

@@ -16,8 +16,9 @@ def documentation() -> str:
         "<!-- Made from the schema by `python -m vmm.benchmark.config --docs`; "
         "edit the schema. -->\n",
         f"{_paragraph(top['description'])}\n",
-        "`config.yaml` is the paper, `demo.yaml` a quarter of an hour of it on data that need no "
-        "network. `python -m vmm.benchmark.config FILE` checks a file.\n",
+        "`config.yaml` is the paper, `published_code.yaml` the same with every switch of "
+        "`inference` as in the code that made its numbers, `demo.yaml` a quarter of an hour of "
+        "it on data that need no network. `python -m vmm.benchmark.config FILE` checks a file.\n",
         _section("Top level", top, ""),
     ]
     inference = top["properties"]["inference"]

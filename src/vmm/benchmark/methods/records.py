@@ -47,6 +47,9 @@ class Method:
         Of one of our models.
     modules : tuple of str
         What its results depend on beside the function's module.
+    options : tuple of str
+        Keys of ``inference`` in the configuration that are of this method alone. Those of a prior
+        or of the networks are in their own records.
     """
 
     name: str
@@ -62,6 +65,7 @@ class Method:
     needs_batches: bool = False
     prior_record: PriorRecord | None = None
     modules: tuple[str, ...] = ()
+    options: tuple[str, ...] = ()
 
     @property
     def is_ours(self) -> bool:
@@ -115,6 +119,7 @@ SCVI_TOOLS = Method(
     colour="#9a9a9a",
     about="scvi-tools' own scVI (Lopez et al. 2018) with the same sizes, rate and split.",
     made_by="vmm.benchmark.baselines.scvi_tools:train_scvi_tools",
+    options=("deeply_inject_covariates",),
 )
 EMBEDDINGS = (
     _embedding(
