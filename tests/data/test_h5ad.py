@@ -38,7 +38,9 @@ def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
             np.testing.assert_allclose(dense(raw.counts), expected)
             assert "".join(raw.genes) == genes and raw.where == where + str(path)
             assert raw.obs["cell_type"].tolist() == ["T", "B", "B", "T", "B", "B"]
-    assert read_h5ad(path).hint == "; give `layer: counts` or `layer: raw`, which have whole numbers"
+    assert (
+        read_h5ad(path).hint == "; give `layer: counts` or `layer: raw`, which have whole numbers"
+    )
     with pytest.raises(
         InputError, match="no layer 'cuonts' for `layer:`; its layers are counts, or"
     ):

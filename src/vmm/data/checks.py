@@ -28,15 +28,15 @@ if TYPE_CHECKING:
 Names = Sequence[str] | np.ndarray
 
 RAW = "; give raw counts"
-FRACTIONS = "are not integers"
-NOT_COUNTS: tuple[tuple[Callable[[np.ndarray], np.ndarray], str], ...] = (
-    (lambda x: ~np.isfinite(x), "have missing or infinite values"),
-    (lambda x: x < 0, "have negative values"),
-    (lambda x: np.abs(x - np.rint(x)) > TOLERANCE, FRACTIONS),
+NOT_COUNTS: tuple[tuple[Callable[[np.ndarray], np.ndarray], str, str], ...] = (
+    (lambda x: ~np.isfinite(x), "have missing or infinite values", RAW),
+    (lambda x: x < 0, "have negative values", f"{RAW}, not scaled ones"),
+    (lambda x: np.abs(x - np.rint(x)) > TOLERANCE, "are not integers", ""),
     # In float32, 2³¹ − 1 is 2³¹.
-    (lambda x: x >= 2.0**31, "have values above 2,147,483,647"),
+    (lambda x: x >= 2.0**31, "have values above 2,147,483,647", RAW),
 )
-"""What disqualifies values, in the order of the checks, and what to say."""
+"""What disqualifies values, in the order of the checks, what to say, and what to advise where
+nothing better is known (nothing: it depends on the values)."""
 
 ROUNDING = (
     "; counts that a program corrected or estimated (SoupX, salmon) may be rounded to the nearest "
@@ -99,7 +99,7 @@ def counts(
     where: str,
     cells: Names,
     genes: Names,
-    hint: str = RAW,
+    hint: str = "",
     rounding: str = "(numpy.rint)",
 ) -> sp.csr_matrix:
     """Check that a matrix holds counts, and return it as int32 CSR without stored zeros.
@@ -131,19 +131,18 @@ def counts(
             f"{where} is {csr.shape[0]} × {csr.shape[1]}, but there are {len(cells)} cells and "
             f"{len(genes)} genes; it must be cells × genes."
         )
-    data = csr.data
-    for is_bad, problem in NOT_COUNTS:
+    data, hint = csr.data, hint or RAW
+    for is_bad, problem, advice in NOT_COUNTS:
         bad = is_bad(data)
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
             row = int(np.searchsorted(csr.indptr, first, side="right")) - 1
             gene = genes[csr.indices[first]]
-            advice = hint
-            if problem == FRACTIONS:
-                if said := normalised(csr):
-                    advice = f"; {said}{hint}"
-                elif hint.startswith(RAW):  # there are none
-                    advice += ROUNDING.format(how=rounding)
+            if not hint.startswith(RAW):  # there are some
+                advice = hint
+            elif not advice:
+                said = normalised(csr)
+                advice = f"; {said}{hint}" if said else hint + ROUNDING.format(how=rounding)
             raise InputError(
                 f"counts in {where} {problem} (first: {data[first]:.6g} at cell {row}, "
                 f"{str(cells[row])!r}, gene {str(gene)!r}; {int(bad.sum()):,} in all){advice}."
@@ -203,7 +202,8 @@ def rounded(matrix: Any, where: str) -> tuple[sp.csr_matrix, list[str]]:
     csr = as_csr(matrix, where)
     usable = np.isfinite(csr.data) & (csr.data >= 0)
     near = np.where(usable, np.rint(csr.data), csr.data)
-    moved = usable & (np.abs(csr.data - near) > TOLERANCE)
+    moved = np.zeros(len(near), dtype=bool)
+    moved[usable] = np.abs(csr.data[usable] - near[usable]) > TOLERANCE
     if not moved.any():
         return csr, [f"There was nothing to round: {where} has whole numbers."]
     if said := normalised(csr):
