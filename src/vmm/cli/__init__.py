@@ -171,8 +171,7 @@ def _fit(options: argparse.Namespace) -> int:
     try:
         from vmm.cli.fit import fit_file
 
-        fit_file(options)
-        return 0
+        return fit_file(options)
     except ModuleNotFoundError as error:
         problem = f"{error.name} is not installed; {INSTALL_API}"
     except InputError as error:

@@ -76,8 +76,13 @@ class Cells:
         self.alarms.append(sentence)
 
 
-def fit_file(options: argparse.Namespace) -> None:
+def fit_file(options: argparse.Namespace) -> int:
     """Do what the options of ``vmm fit`` say; what is wrong is found before training.
+
+    Returns
+    -------
+    int
+        The exit status: 1 if all was written, but the user's file is no longer what it was.
 
     Raises
     ------
@@ -104,12 +109,13 @@ def fit_file(options: argparse.Namespace) -> None:
             _say(f"Training on {cells.adata.n_obs:,} cells × {cells.adata.n_vars:,} genes")
             model = train(cells.adata, options)
             with _kept(folder, model):
-                if source.changed():
-                    cells.note(
-                        f"{path} was changed or replaced meanwhile; {name} and all else is of the "
-                        "cells that it had at the start."
+                if changed := source.changed():
+                    cells.alarm(
+                        f"{path} was changed or replaced meanwhile: {name} and all else is of what "
+                        "it was at the start."
                     )
                 write(model, cells, result, options)
+            return int(changed)
 
 
 def _output(text: str) -> Path:

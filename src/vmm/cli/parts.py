@@ -102,7 +102,9 @@ def _problem_of_raw(raw: h5py.Group, n_cells: int) -> str:
         genes = len(names(raw["var"]))
     except Exception as error:
         return first_line(error)
-    parts = [(raw, "X", (n_cells, genes))] if "X" in raw else []
+    parts: list[tuple[h5py.Group, str, tuple[int, ...]]] = (
+        [(raw, "X", (n_cells, genes))] if "X" in raw else []
+    )
     parts += [(raw["var"], column, (genes,)) for column in _columns(raw["var"])]
     parts += [(raw["varm"], key, (genes,)) for key in raw.get("varm", ())]
     problems = (_problem(*part) for part in parts)
@@ -145,11 +147,8 @@ def _problem(
         else:
             value = read_elem(part)
             found = getattr(value, "shape", None) or (len(value),) if shape else ()
-            if (
-                table is not None
-                and hasattr(value, "columns")
-                and list(value.index) != names(table)
-            ):
+            is_table = table is not None and hasattr(value, "columns")
+            if is_table and [as_text(key) for key in value.index] != names(table):
                 return "its rows have other names"
     except Exception as error:
         return first_line(error)
