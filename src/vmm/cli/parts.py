@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -18,6 +18,9 @@ BLOCK = 1 << 25
 IN_BLOCKS = {("", ""), ("array", "0.2.0")}
 SPARSE = {("csr_matrix", "0.1.0"), ("csc_matrix", "0.1.0")}
 MAPPING = {("", ""), ("dict", "0.1.0")}
+TABLE = {("dataframe", "0.1.0"), ("dataframe", "0.2.0")}
+RAW = {("", ""), ("raw", "0.1.0")}
+WHOLE = {("", ""), ("anndata", "0.1.0")}
 """Encodings, type and version, of what need not be read at once to know that it can be read."""
 AXES = {"layers": "nm", "obsm": "n", "varm": "m", "obsp": "nn", "varp": "mm"}
 """The first axes of what these have: n cells, m genes."""
@@ -27,6 +30,12 @@ def encoding(part: Any) -> tuple[str, str]:
     """Return type and version of the encoding that anndata reads a part by."""
     kind, version = (part.attrs.get(f"encoding-{key}", "") for key in ("type", "version"))
     return as_text(kind), as_text(version)
+
+
+def _unknown(part: Any, known: Collection[tuple[str, str]]) -> str:
+    """Say that a part has none of the encodings that are known, if so."""
+    found = encoding(part)
+    return "" if found in known else f"the encoding {' '.join(found)} is unknown"
 
 
 def leads_outside(group: h5py.Group) -> bool:
@@ -54,14 +63,22 @@ def remove_unreadable(file: h5py.File) -> dict[str, str]:
     -------
     dict
         Why, by the names of the parts.
+
+    Raises
+    ------
+    ValueError
+        If it would read nothing at all.
     """
+    for part, known in ((file, WHOLE), (file["obs"], TABLE), (file["var"], TABLE)):
+        if problem := _unknown(part, known):
+            raise ValueError(problem)
     removed: dict[str, str] = {}
     for name, problem in _unreadable(file):
         removed[name.replace("/", ".")] = problem
         table, _, column = name.partition("/")
         if table in ("obs", "var"):
             order = [key for key in _columns(file[table]) if key != column]
-            file[table].attrs["column-order"] = np.array(order, dtype=object)
+            _set_columns(file[table], order)
             if column in file[table]:  # else the table says that it has one, and it has not
                 del file[table][column]
         else:
@@ -87,8 +104,8 @@ def _unreadable(file: h5py.File) -> Iterator[tuple[str, str]]:
             yield from _in_mapping(file, name)
         elif name not in AXES:
             yield name, "it is no part of an AnnData object"
-        elif encoding(file[name]) not in MAPPING:
-            yield name, f"its encoding, {' '.join(encoding(file[name]))}, is unknown"
+        elif problem := _unknown(file[name], MAPPING):
+            yield name, problem
         else:
             shape = tuple(sizes[axis] for axis in AXES[name])
             table = file["obs" if AXES[name][0] == "n" else "var"]
@@ -98,6 +115,10 @@ def _unreadable(file: h5py.File) -> Iterator[tuple[str, str]]:
 
 
 def _problem_of_raw(raw: h5py.Group, n_cells: int) -> str:
+    known = [(raw, RAW), (raw.get("var"), TABLE), (raw.get("varm"), MAPPING)]
+    for part, encodings in known:
+        if part is not None and (problem := _unknown(part, encodings)):
+            return problem
     try:
         genes = len(names(raw["var"]))
     except Exception as error:
@@ -189,6 +210,12 @@ def _columns(table: h5py.Group) -> list[str]:
     return [as_text(name) for name in table.attrs["column-order"]]
 
 
+def _set_columns(table: h5py.Group, names: list[str]) -> None:
+    import h5py
+
+    table.attrs["column-order"] = np.array(names, dtype=h5py.string_dtype())
+
+
 def names(table: h5py.Group) -> list[str]:
     """Return the index of a table."""
     from anndata.io import read_elem
@@ -208,7 +235,7 @@ def put(file: h5py.File, obs: pd.DataFrame, obsm: Mapping[str, np.ndarray]) -> N
     for name in obs:
         _put(table, name, obs[name].values)
     order = [name for name in _columns(table) if name not in obs] + list(obs)
-    table.attrs["column-order"] = np.array(order, dtype=object)
+    _set_columns(table, order)
     if "obsm" not in file:
         write_elem(file, "obsm", {})
     for name, values in obsm.items():
