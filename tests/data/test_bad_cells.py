@@ -81,6 +81,11 @@ def logarithms_beside_counts(adata: anndata.AnnData) -> None:
     adata.layers["umis"], adata.X = adata.X, np.log1p(adata.X)
 
 
+def scaled_beside_counts(adata: anndata.AnnData) -> None:
+    adata.layers["log"], adata.layers["umis"] = np.log1p(adata.X), adata.X
+    adata.X = (adata.X - adata.X.mean(0)) / adata.X.std(0)
+
+
 def no_donors(adata: anndata.AnnData) -> None:
     del adata.obs["donor"]
 
@@ -92,7 +97,7 @@ def size(n: int, n_genes: int) -> Callable[[anndata.AnnData], anndata.AnnData]:
 
 FIRST = "at cell 3, 'cell3', gene 'gene2'"
 BAD_COUNTS = {
-    "fraction": (entry(0.5), f"my.h5ad are not integers (first: 0.5 {FIRST}; 1 in all); give the"),
+    "fraction": (entry(0.5), f"my.h5ad are not integers (first: 0.5 {FIRST}; 1 in all); give raw"),
     "NaN": (entry(np.nan), f"have missing or infinite values (first: nan {FIRST}; 1 in all); give"),
     "NaN, sparse": (entry(np.nan, sp.csr_matrix), f"infinite values (first: nan {FIRST}"),
     "Inf, CSC": (entry(np.inf, sp.csc_matrix), f"infinite values (first: inf {FIRST}"),
@@ -101,7 +106,18 @@ BAD_COUNTS = {
     "too large": (entry(2.0**31), f"have values above 2,147,483,647 (first: 2.14748e+09 {FIRST}"),
     "logarithms": (matrix(np.log1p), "are not integers (first: "),
     "logarithms beside counts": (
-        logarithms_beside_counts, "give the layer with raw counts with @ (there are umis)."),
+        logarithms_beside_counts, "; give @umis@, which has whole numbers."),
+    "scaled beside counts": (scaled_beside_counts, "; give @umis@, which has whole numbers."),
+    "fractions, no counts": (
+        matrix(lambda x: x * np.float32(0.93)),
+        "; give raw counts (there is no other layer); counts that a program corrected or estimated "
+        "(SoupX, salmon) may be rounded to the nearest whole number @."),
+    "normalised": (
+        matrix(lambda x: 1e4 * x / x.sum(1, keepdims=True)),
+        "; they are normalised (the values of each cell add up to 10,000); give raw counts (there"),
+    "logarithms of normalised values": (
+        matrix(lambda x: np.log1p(1e4 * x / x.sum(1, keepdims=True))),
+        "; they are normalised (exp(x) − 1 of each cell's values adds up to 10,000); give raw"),
     "complex": (matrix(lambda x: x * 1j), "my.h5ad is of type complex"),
     "words": (words, "X of @/my.h5ad is of type object, not numbers; give raw counts."),
     "no X": (no_x, "my.h5ad has no X; name the layer with counts by @ (there are umis)."),

@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+import re
+import warnings
 from pathlib import Path
 
 import anndata
@@ -36,7 +38,9 @@ def test_only_what_is_asked_for_is_read(tmp_path: Path) -> None:
             np.testing.assert_allclose(dense(raw.counts), expected)
             assert "".join(raw.genes) == genes and raw.where == where + str(path)
             assert raw.obs["cell_type"].tolist() == ["T", "B", "B", "T", "B", "B"]
-    assert read_h5ad(path).hint.endswith("`layer:` (there are counts, raw)")
+    assert (
+        read_h5ad(path).hint == "; give `layer: counts` or `layer: raw`, which have whole numbers"
+    )
     with pytest.raises(
         InputError, match="no layer 'cuonts' for `layer:`; its layers are counts, or"
     ):
@@ -68,6 +72,68 @@ def test_a_backed_object_and_a_view_are_read(tmp_path: Path) -> None:
     )
     view = from_anndata(made()[::2, :2])
     assert view.genes == ["W", "X"] and view.counts.shape == (3, 2)
+
+
+def test_what_else_would_do_is_named(tmp_path: Path) -> None:
+    """By its values, dense, sparse or backed; a layer's name alone says nothing."""
+    path = tmp_path / "my.h5ad"
+    counts = made().X.toarray()
+
+    def hints(x, layer=None, raw=None, **layers) -> set[str]:
+        adata = made()
+        adata.X, adata.layers = x, layers
+        adata.raw = None if raw is None else anndata.AnnData(raw, obs=adata.obs, var=adata.var)
+        adata.write_h5ad(path)
+        backed = anndata.read_h5ad(path, backed="r")
+        raws = read_h5ad(path, layer), from_anndata(adata, layer), from_anndata(backed, layer)
+        backed.file.close()
+        return {raw.hint for raw in raws}
+
+    logs, scaled = np.log1p(counts), counts - 1
+    assert hints(logs) == {"; give raw counts (there is no other layer)"}
+    assert hints(scaled, counts=logs, log=sp.csr_matrix(logs)) == {
+        "; give raw counts (of what else there is, counts, log, none has whole numbers)"
+    }
+    one = "; give `layer: umis`, which has whole numbers"
+    assert hints(scaled, log=logs, umis=sp.csc_matrix(counts), zero=counts * 0) == {one}
+    assert hints(logs, umis=counts) == {one}
+    assert hints(logs, raw=counts) == {"; give `layer: raw`, which has whole numbers"}
+    assert hints(counts, "log", log=logs) == {"; leave `layer:` out: X has whole numbers"}
+
+
+def test_parts_that_nobody_needs_may_be_unreadable(tmp_path: Path) -> None:
+    path = tmp_path / "my.h5ad"
+    adata = made()
+    adata.var["kind"] = "gene"
+    adata.obs["odd"] = 1.0
+    adata.write_h5ad(path)
+    with h5py.File(path, "r+") as file:
+        for name in ("obs/odd", "var/kind"):
+            file[name].attrs["encoding-version"] = "99.0"
+    raw = read_h5ad(path, columns=["batch"])
+    assert raw.genes == list("WXYZ") and "odd" not in raw.obs
+    pd.testing.assert_frame_equal(raw.obs, made().obs, check_dtype=False, check_categorical=False)
+    for columns in (["batch", "odd"], None):
+        with pytest.raises(InputError, match="cannot be read"):
+            read_h5ad(path, columns=columns)
+
+
+def test_near_relatives_of_h5ad_files(tmp_path: Path) -> None:
+    """They are told how to become one."""
+    path = tmp_path / "my.h5mu"
+    mudata = pytest.importorskip("mudata")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mudata.MuData({"rna": made(), "protein": made()}).write(path)
+    with pytest.raises(InputError, match="is a MuData file with the modalities .*rna") as refusal:
+        read_h5ad(path)
+    advice = re.search(r"(mudata\.read_h5mu.*\))\.$", str(refusal.value))[1]
+    eval(advice.replace("my.h5ad", str(tmp_path / "my.h5ad")), {"mudata": mudata})
+    assert read_h5ad(tmp_path / "my.h5ad").counts.shape == made().shape
+    with h5py.File(path, "w") as file:
+        file["matrix/barcodes"] = 1
+    with pytest.raises(InputError, match=r"Cell Ranger; convert it: scanpy.read_10x_h5\('"):
+        read_h5ad(path)
 
 
 def test_files_that_are_not_anndata(tmp_path: Path) -> None:

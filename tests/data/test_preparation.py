@@ -208,7 +208,7 @@ OWN = {"kind": "cells", "path": "my.h5ad", "label_key": "cell_type", "layer": "c
          "the cell types is needed to compare methods (its columns are batch, cell_type)."),
         ("x", {**OWN, "layer": "raw_counts"}, "no layer 'raw_counts' for `layer:`; its layers are"),
         ("x", {**OWN, "layer": None}, "counts in X of my.h5ad are not integers (first: "),
-        ("x", {**OWN, "layer": None}, "layer with raw counts with `layer:` (there are counts)."),
+        ("x", {**OWN, "layer": None}, "in all); give `layer: counts`, which has whole numbers."),
         ("x", {**OWN, "batch_key": "donor"}, "my.h5ad has no column 'donor' for `batch_key:`; its"),
         ("x", {**OWN, "kind": "images"}, "cannot be read as an .npz"),
         ("x", {**OWN, "path": "text.h5ad"}, "text.h5ad is not an .h5ad file"),

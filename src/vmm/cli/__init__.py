@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import re
+import shlex
 import sys
 from collections.abc import Sequence
 
@@ -27,8 +28,9 @@ Integrate and cluster the cells of an .h5ad file of raw counts.
 
 Writes to the output folder:
   report.html       the page to open first: figures and a table of the clusters
-  <name>_vmm.h5ad   the file with obs["vmm_cluster"], obs["vmm_probability"], obsm["X_vmm"] and
-                    obsm["X_vmm_mde"] added
+  <name>_vmm.h5ad   a copy of the file with obs["vmm_cluster"], obs["vmm_probability"],
+                    obsm["X_vmm"] and obsm["X_vmm_mde"] added
+  cells.csv         cluster, second cluster and their probabilities of each cell
   clusters.csv      size, certainty, markers and batches of each cluster
   figures/          the figures as PDF, PNG and SVG
   model/            the model, for vmm.SCVI.load
@@ -69,6 +71,11 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
         help="column of obs with known cell types, to compare clusters with; training ignores it",
     )
     data.add_argument("--layer", help="layer with raw counts (default: X); raw is raw.X")
+    data.add_argument(
+        "--round",
+        action="store_true",
+        help="round corrected or estimated counts (SoupX, salmon) to the nearest whole number",
+    )
     data.add_argument(
         "--n-top-genes",
         type=_top_genes,
@@ -164,8 +171,7 @@ def _fit(options: argparse.Namespace) -> int:
     try:
         from vmm.cli.fit import fit_file
 
-        fit_file(options)
-        return 0
+        return fit_file(options)
     except ModuleNotFoundError as error:
         problem = f"{error.name} is not installed; {INSTALL_API}"
     except InputError as error:
@@ -181,17 +187,27 @@ def _fit(options: argparse.Namespace) -> int:
     except OSError as error:  # no space, no permission
         problem = f"{error.filename or options.output}: {error.strerror or error}"
     except KeyboardInterrupt:
-        print("\nvmm: interrupted; nothing complete was written.", file=sys.stderr)
+        print("\nvmm: interrupted.", file=sys.stderr)
         return 130
     print(f"vmm: {problem}.", file=sys.stderr)
     return 2
 
 
 def in_options(message: str) -> str:
-    """Name options of the command line where a message names keys of a configuration."""
+    """Name options of the command line where a message names keys of a configuration.
+
+    Values are quoted for the shell: what is told can be pasted.
+    """
 
     def option(match: re.Match[str]) -> str:
-        value = {"null": "0"}.get(match[2], match[2])
-        return f"--{match[1].replace('_', '-')}" + (f" {value}" if value else "")
+        return option_words(match[1], "0" if match[2] == "null" else match[2])
 
     return re.sub(r"`(\w+): ?([^`]*)`", option, message)
+
+
+def option_words(key: str, value: str = "") -> str:
+    """Return an option as the shell takes it, with its value if any."""
+    name = f"--{key.replace('_', '-')}"
+    if not value:
+        return name
+    return f"{name}{'=' if value.startswith('-') else ' '}{shlex.quote(value)}"

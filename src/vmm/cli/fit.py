@@ -6,19 +6,22 @@ import argparse
 import sys
 import tempfile
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vmm.cli.parts import first_line
+from vmm.cli.result import ResultFile, Source
 from vmm.data import checks, select
 from vmm.data.h5ad import read_h5ad
+from vmm.data.messages import as_text
 from vmm.data.supplied import supplied
 from vmm.errors import InputError
-from vmm.io import atomic, remove_leftovers
+from vmm.io import atomic
 from vmm.priors.records import PRIORS
 
 if TYPE_CHECKING:
@@ -27,6 +30,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from vmm.scvi import SCVI
+
+FIGURES = ("clusters", "batches", "labels", "composition", "training")
+"""Names of all figures; each option has its own."""
+NO_LABEL = ("", "nan", "NaN")
+"""Texts in a column of labels that say that there is none."""
 
 
 @dataclass
@@ -37,46 +45,100 @@ class Cells:
     ----------
     adata
         All cells × the chosen genes; ``X`` has the counts.
+    index
+        Names of the cells in the file, which need not differ.
+    labels
+        Known types of the cells, missing where a cell has none; None without ``--label-key``.
     n_genes
         Genes of the file.
     notes
         Facts worth a line on the page.
+    alarms
+        What the reader of the page must know first.
     """
 
     adata: anndata.AnnData
+    index: pd.Index
+    labels: pd.Series | None
     n_genes: int
-    notes: list[str]
+    notes: list[str] = field(default_factory=list)
+    alarms: list[str] = field(default_factory=list)
+
+    def note(self, *sentences: str) -> None:
+        """Say sentences, and keep them for the page."""
+        for sentence in sentences:
+            _say(sentence)
+            self.notes.append(sentence)
+
+    def alarm(self, sentence: str) -> None:
+        """Say what matters most, and keep it for the top of the page."""
+        _say(sentence)
+        self.alarms.append(sentence)
 
 
-def fit_file(options: argparse.Namespace) -> None:
+def fit_file(options: argparse.Namespace) -> int:
     """Do what the options of ``vmm fit`` say; what is wrong is found before training.
+
+    Returns
+    -------
+    int
+        The exit status: 1 if all was written, but the user's file is no longer what it was.
 
     Raises
     ------
     InputError
         If anything about the file or the options is wrong.
     """
-    path, folder = supplied(options.path, "name an .h5ad file"), Path(options.output)
+    path = supplied(options.path, "name an .h5ad file")
+    folder = _output(options.output)
+    name = f"{path.stem}_vmm.h5ad"
     if folder.exists() and not folder.is_dir():
         raise InputError(f"{folder} is a file; --output must name a folder.")
-    if folder.exists() and any(folder.iterdir()) and not options.overwrite:
+    if _has_files(folder) and not options.overwrite:
         raise InputError(f"{folder} has files; name another --output, or add --overwrite.")
     if options.device == "gpu":
         _check_gpu()
     _say(f"Reading {path}")
-    cells = read_cells(options)
-    n_train = cells.adata.n_obs - max(1, round(0.1 * cells.adata.n_obs))
+    with Source(path) as source:
+        cells = read_cells(options)
+        source.refuse_changed()
+        _check_components(cells.adata.n_obs, path, options)
+        with _folder(folder), ResultFile(folder / name) as result, warnings.catch_warnings():
+            _only_our_warnings(cells)
+            cells.note(*result.begin(source, _results(cells), options.n_latent))
+            _say(f"Training on {cells.adata.n_obs:,} cells × {cells.adata.n_vars:,} genes")
+            model = train(cells.adata, options)
+            with _kept(folder, model):
+                if changed := source.changed():
+                    cells.alarm(
+                        f"{path} was changed or replaced meanwhile: {name} and all else is of what "
+                        "it was at the start."
+                    )
+                write(model, cells, result, options)
+            return int(changed)
+
+
+def _output(text: str) -> Path:
+    try:
+        return Path(text).expanduser()
+    except RuntimeError as error:
+        raise InputError(f"--output {text} is not a path ({error}).") from error
+
+
+def _has_files(folder: Path) -> bool:
+    """Return whether a folder has more than what a killed process left."""
+    return folder.exists() and any(
+        not (path.name.startswith(".") and path.name.endswith(".h5ad")) for path in folder.iterdir()
+    )
+
+
+def _check_components(n_cells: int, path: Path, options: argparse.Namespace) -> None:
+    n_train = n_cells - max(1, round(0.1 * n_cells))
     if PRIORS[options.prior].starts_from_data and options.n_components > n_train:
         raise InputError(
             f"{path} has {n_train} cells to train on, fewer than --n-components "
             f"{options.n_components}; use at most {n_train}."
         )
-    with _folder(folder):
-        _say(f"Training on {cells.adata.n_obs:,} cells × {cells.adata.n_vars:,} genes")
-        with warnings.catch_warnings():
-            _only_our_warnings()
-            model = train(cells.adata, options)
-            write(model, cells, options)
 
 
 @contextmanager
@@ -97,6 +159,17 @@ def _folder(folder: Path) -> Iterator[None]:
         raise
 
 
+@contextmanager
+def _kept(folder: Path, model: SCVI) -> Iterator[None]:
+    """Save the model before all else: whatever fails then can be done again, which is said."""
+    model.save(str(folder / "model"), overwrite=True)
+    try:
+        yield
+    except BaseException:
+        _say(f"\nThe trained model is kept: vmm.SCVI.load({str(folder / 'model')!r}, adata=False)")
+        raise
+
+
 def _check_gpu() -> None:
     import torch
 
@@ -107,19 +180,26 @@ def _check_gpu() -> None:
 def read_cells(options: argparse.Namespace) -> Cells:
     """Read and check a file, and choose its most variable genes."""
     import anndata
+    import pandas as pd
 
-    raw = read_h5ad(options.path, options.layer)
+    keys = [key for key in (options.batch_key, options.label_key) if key is not None]
+    raw = read_h5ad(options.path, options.layer, keys)
     names, notes = checks.unique_names(list(raw.obs.index), "cell")
     genes, more = checks.unique_names(list(raw.genes), "gene")
-    batch, columns = np.zeros(len(names), dtype=np.int64), {}
+    batch, columns, labels = np.zeros(len(names), dtype=np.int64), {}, None
     if options.batch_key is not None:
         batch, batch_names = checks.column(raw.obs, options.batch_key, "batch_key", raw.file)
-        columns[options.batch_key] = [batch_names[code] for code in batch]
+        columns[options.batch_key] = pd.Categorical.from_codes(batch, batch_names)
     if options.label_key is not None:
         if options.label_key not in raw.obs:
             checks.column(raw.obs, options.label_key, "label_key", raw.file)  # says what there is
-        columns[options.label_key] = _labels(raw.obs[options.label_key])
-    counts = checks.counts(raw.counts, raw.where, names, genes, raw.hint)
+        labels = _labels(raw.obs[options.label_key], names)
+        columns[options.label_key] = labels.fillna("(no label)").to_numpy()
+    matrix = raw.counts
+    if options.round:
+        matrix, told = checks.rounded(matrix, raw.where)
+        more += told
+    counts = checks.counts(matrix, raw.where, names, genes, raw.hint, "by --round")
     checks.enough(counts, raw.where)
     if 0 < options.n_top_genes < counts.shape[1]:
         chosen, told = select.highly_variable(counts, batch, options.n_top_genes, raw.file)
@@ -128,11 +208,26 @@ def read_cells(options: argparse.Namespace) -> Cells:
     adata.obs_names, adata.var_names = names, genes
     for key, values in columns.items():
         adata.obs[key] = values
-    return Cells(adata, len(raw.genes), [*notes, *more])
+    index = pd.Index([str(name) for name in raw.obs.index], dtype=object)
+    return Cells(adata, index, labels, len(raw.genes), [*notes, *more])
 
 
-def _labels(column: pd.Series) -> pd.Series:
-    return column.astype(object).where(column.notna(), "not labelled").astype(str).to_numpy()
+def _labels(column: pd.Series, names: np.ndarray) -> pd.Series:
+    """Return labels as text, None where a cell has none."""
+    values = column.astype(object)
+    values = values.where(values.notna() & ~values.isin(NO_LABEL), None)
+    return values.map(as_text, na_action="ignore").set_axis(names)
+
+
+def _results(cells: Cells) -> pd.DataFrame:
+    """Return columns such as the results will have."""
+    import pandas as pd
+
+    n = cells.adata.n_obs
+    clusters = pd.Categorical(["0"] * n)
+    return pd.DataFrame(
+        {"vmm_cluster": clusters, "vmm_probability": np.zeros(n)}, index=cells.index
+    )
 
 
 def train(adata: anndata.AnnData, options: argparse.Namespace) -> SCVI:
@@ -167,54 +262,120 @@ def train(adata: anndata.AnnData, options: argparse.Namespace) -> SCVI:
     return model
 
 
-def write(model: SCVI, cells: Cells, options: argparse.Namespace) -> None:
-    """Write the output folder."""
-    import anndata
+def write(model: SCVI, cells: Cells, result: ResultFile, options: argparse.Namespace) -> None:
+    """Write the output folder, what took longest to compute first."""
+    import pandas as pd
 
     from vmm.cli.page import write_page
     from vmm.plots.style import save
 
-    path, folder = Path(options.path).expanduser(), Path(options.output)
-    model.save(str(folder / "model"), overwrite=True)  # first: whatever fails now can be done again
+    folder = result.path.parent
+    _say_if_cut(model, cells, options)
     uncertainty = model.get_cluster_uncertainty()
-    n_clusters = uncertainty["cluster"].nunique()
-    _say(f"Describing {n_clusters} clusters")
-    figures = draw(model, options)
-    for name, figure in figures.items():
-        save(figure, folder / "figures" / name)
-    table = model.get_cluster_summary(n_markers=5 if n_clusters > 1 else 0)
+    with atomic(folder / "cells.csv") as temporary:
+        uncertainty.rename_axis("cell").to_csv(temporary)
+    clusters = model.predict()
+    obs = pd.DataFrame(
+        {"vmm_cluster": clusters, "vmm_probability": uncertainty["probability"].to_numpy()},
+        index=cells.index,
+    )
+    obsm = {"X_vmm": model.get_latent_representation()}
+    _say(f"Describing {len(clusters.categories)} clusters")
+    try:
+        figures = draw(model, cells, options)
+    finally:
+        layout = {key: cells.adata.obsm[key] for key in ("X_vmm_mde",) if key in cells.adata.obsm}
+        cells.note(*result.finish(obs, obsm | layout))
+    table = summary(model, cells)
     with atomic(folder / "clusters.csv") as temporary:
         table.to_csv(temporary)
-    whole = anndata.read_h5ad(path)
-    whole.obsm["X_vmm"] = model.get_latent_representation()
-    whole.obsm["X_vmm_mde"] = model.adata.obsm["X_vmm_mde"]
-    whole.obs["vmm_cluster"] = model.predict()
-    whole.obs["vmm_probability"] = uncertainty["probability"].to_numpy()
-    result = folder / f"{path.stem}_vmm.h5ad"
-    remove_leftovers(folder, result.name)  # the large ones
-    with atomic(result) as temporary:
-        whole.write_h5ad(temporary)
+    _remove_figures(folder / "figures")  # of options that are no longer given
+    for name, figure in figures.items():
+        save(figure, folder / "figures" / name)
     write_page(folder / "report.html", model, table, list(figures), cells, options)
-    _say(f"{n_clusters} clusters; open {folder / 'report.html'}, go on with {result}")
+    _say(
+        f"{len(clusters.categories)} clusters; open {folder / 'report.html'}, go on with "
+        f"{result.path}"
+    )
 
 
-def draw(model: SCVI, options: argparse.Namespace) -> dict[str, Figure]:
-    """Draw the figures of the page."""
-    figures = {"clusters": model.plot_cells()}
+def _say_if_cut(model: SCVI, cells: Cells, options: argparse.Namespace) -> None:
+    """Say that training might have gone on, had it been allowed more epochs."""
+    epochs, best = len(model.history["elbo_train"]), model.best_epoch_
+    if epochs == options.max_epochs and epochs - best < options.patience:
+        cells.alarm(
+            f"Training was cut at --max-epochs {epochs}: the best validation ELBO so far is that "
+            f"of epoch {best}, and it is done only after {options.patience} epochs without a "
+            "better one. Clusters may still change; train again with more --max-epochs (default: "
+            "10000)."
+        )
+
+
+def draw(model: SCVI, cells: Cells, options: argparse.Namespace) -> dict[str, Figure]:
+    """Draw the figures of the page; one that cannot be drawn is left out, and named."""
+    makers: dict[str, Callable[[], Figure]] = {"clusters": model.plot_cells}
     if options.batch_key is not None:
-        figures["batches"] = model.plot_cells(options.batch_key)
-    if options.label_key is not None:
-        figures["labels"] = model.plot_cells(options.label_key)
-        figures["composition"] = model.plot_composition()
-    return figures | {"training": model.plot_training()}
+        makers["batches"] = lambda: model.plot_cells(options.batch_key)
+    if cells.labels is not None:
+        n, n_labelled = len(cells.labels), int(cells.labels.notna().sum())
+        if n_labelled < n:
+            cells.note(f"{n_labelled:,} of {n:,} cells have a label in {options.label_key}.")
+        if n_labelled:
+            makers["labels"] = lambda: model.plot_cells(options.label_key)
+            makers["composition"] = lambda: _composition(model, cells.labels)
+    makers["training"] = model.plot_training
+    figures = {}
+    for name, make in makers.items():
+        try:
+            figures[name] = make()
+        except Exception as error:  # all else is worth more than a figure
+            cells.note(f"The figure of {name} could not be drawn: {first_line(error)}.")
+    return figures
+
+
+def _composition(model: SCVI, labels: pd.Series) -> Figure:
+    """Draw what clusters consist of, as far as cells have labels."""
+    import pandas as pd
+
+    from vmm.plots.composition import composition_figure
+
+    labelled = labels.notna().to_numpy()
+    counts = pd.crosstab(np.asarray(model.predict())[labelled], labels[labelled].to_numpy())
+    return composition_figure(counts, f"Known labels in each cluster, {labelled.sum():,} cells")
+
+
+def summary(model: SCVI, cells: Cells) -> pd.DataFrame:
+    """Describe the clusters; of labels, with the number of cells that have one."""
+    adata, clusters = cells.adata, model.predict()
+    if cells.labels is not None:  # they are described here
+        del adata.obs[cells.labels.name]
+    table = model.get_cluster_summary(adata, n_markers=5 if len(clusters.categories) > 1 else 0)
+    if cells.labels is None:
+        return table
+    by_cluster = cells.labels.groupby(np.asarray(clusters))
+    most = by_cluster.agg(lambda labels: next(iter(labels.value_counts().index), ""))
+    described = {
+        "n_labelled": by_cluster.count(),
+        "label": most,
+        "label_fraction": by_cluster.agg(lambda x: x.value_counts(normalize=True).max()),
+    }
+    for place, (name, values) in enumerate(described.items(), table.columns.get_loc("weight") + 1):
+        table.insert(place, name, values.reindex(table.index))
+    return table
+
+
+def _remove_figures(folder: Path) -> None:
+    for name in FIGURES:
+        for path in folder.glob(f"{name}.*"):
+            path.unlink()
 
 
 def _say(message: str) -> None:
     print(message, file=sys.stderr, flush=True)
 
 
-def _only_our_warnings() -> None:
+def _only_our_warnings(cells: Cells) -> None:
     """Show what the user must know about the training, as plain lines, and nothing else."""
     warnings.simplefilter("ignore")
     warnings.filterwarnings("always", message="Training (was interrupted|met NaN)")
-    warnings.showwarning = lambda message, *_, **__: _say(str(message))
+    warnings.showwarning = lambda message, *_, **__: cells.alarm(str(message))

@@ -41,8 +41,17 @@ NOT_COUNTS: tuple[tuple[Callable[[np.ndarray], np.ndarray], str, str], ...] = (
     # In float32, 2³¹ − 1 is 2³¹.
     (lambda x: x >= 2.0**31, "have values above 2,147,483,647", RAW),
 )
-"""What disqualifies values, in the order of the checks, what to say, and what to advise (nothing:
-what the reader of the file suggests)."""
+"""What disqualifies values, in the order of the checks, what to say, and what to advise where
+nothing better is known (nothing: it depends on the values)."""
+
+ROUNDING = (
+    "; counts that a program corrected or estimated (SoupX, salmon) may be rounded to the nearest "
+    "whole number {how}"
+)
+"""What may be done about fractions that are no normalised values."""
+
+EQUAL = 1e-3
+"""How far the totals of normalised cells may differ, as a part of them."""
 
 TOLERANCE = 1e-6
 """How far a count may be from a whole number (float32 files are exact up to 2²⁴)."""
@@ -91,7 +100,14 @@ def as_csr(matrix: Any, where: str) -> sp.csr_matrix:
     return csr
 
 
-def counts(matrix: Any, where: str, cells: Names, genes: Names, hint: str = "") -> sp.csr_matrix:
+def counts(
+    matrix: Any,
+    where: str,
+    cells: Names,
+    genes: Names,
+    hint: str = "",
+    rounding: str = "(numpy.rint)",
+) -> sp.csr_matrix:
     """Check that a matrix holds counts, and return it as int32 CSR without stored zeros.
 
     Parameters
@@ -104,6 +120,8 @@ def counts(matrix: Any, where: str, cells: Names, genes: Names, hint: str = "") 
         Names, for messages.
     hint
         What the user could do about values that are not counts.
+    rounding
+        How to round, for whom there are no raw counts.
 
     Raises
     ------
@@ -119,17 +137,21 @@ def counts(matrix: Any, where: str, cells: Names, genes: Names, hint: str = "") 
             f"{where} is {csr.shape[0]} × {csr.shape[1]}, but there are {len(cells)} cells and "
             f"{len(genes)} genes; it must be cells × genes."
         )
-    data = csr.data
+    data, hint = csr.data, hint or RAW
     for is_bad, problem, advice in NOT_COUNTS:
         bad = is_bad(data)
         if bad.any():
             first = int(np.flatnonzero(bad)[0])
             row = int(np.searchsorted(csr.indptr, first, side="right")) - 1
             gene = genes[csr.indices[first]]
+            if not hint.startswith(RAW):  # there are some
+                advice = hint
+            elif not advice:
+                said = normalised(csr)
+                advice = f"; {said}{hint}" if said else hint + ROUNDING.format(how=rounding)
             raise InputError(
                 f"counts in {where} {problem} (first: {data[first]:.6g} at cell {row}, "
-                f"{str(cells[row])!r}, gene {str(gene)!r}; {int(bad.sum()):,} in all)"
-                f"{advice or hint or RAW}."
+                f"{str(cells[row])!r}, gene {str(gene)!r}; {int(bad.sum()):,} in all){advice}."
             )
     whole = sp.csr_matrix(
         (np.rint(data).astype(np.int32), csr.indices, csr.indptr), shape=csr.shape
@@ -138,6 +160,73 @@ def counts(matrix: Any, where: str, cells: Names, genes: Names, hint: str = "") 
     if whole.nnz == 0:
         raise InputError(f"all counts in {where} are zero.")
     return whole
+
+
+def normalised(csr: sp.csr_matrix) -> str:
+    """Say how values are seen to be normalised: by the totals of cells, which are then all equal.
+
+    Empty if they are not seen to be, as where only some of the genes are there.
+    """
+    for values, what in (
+        (lambda x: x, "the values of each cell add up to {:,.0f}"),
+        (np.expm1, "exp(x) − 1 of each cell's values adds up to {:,.0f}"),
+    ):
+        with np.errstate(all="ignore"):
+            parts = csr.copy()
+            parts.data = values(parts.data.astype(np.float64))
+            totals = np.asarray(parts.sum(axis=1)).ravel()
+        totals = totals[totals != 0]
+        if len(totals) > 1 and np.ptp(totals) <= EQUAL * abs(totals.mean()) < np.inf:
+            return f"they are normalised ({what.format(totals.mean())})"
+    return ""
+
+
+def rounded(matrix: Any, where: str) -> tuple[sp.csr_matrix, list[str]]:
+    """Round to the nearest whole numbers, of two that are equally near to the even one.
+
+    Negative, missing and infinite values are left to :func:`counts`, which refuses them.
+
+    Parameters
+    ----------
+    matrix
+        N × G, of any kind; it is left alone.
+    where
+        What it is, for messages.
+
+    Returns
+    -------
+    counts : scipy.sparse.csr_matrix
+        N × G.
+    notes : list of str
+        How much this changed.
+
+    Raises
+    ------
+    InputError
+        If the values are normalised: rounding would not make counts of them.
+    """
+    csr = as_csr(matrix, where)
+    usable = np.isfinite(csr.data) & (csr.data >= 0)
+    near = np.where(usable, np.rint(csr.data), csr.data)
+    moved = np.zeros(len(near), dtype=bool)
+    moved[usable] = np.abs(csr.data[usable] - near[usable]) > TOLERANCE
+    if not moved.any():
+        return csr, [f"There was nothing to round: {where} has whole numbers."]
+    if said := normalised(csr):
+        raise InputError(
+            f"{where} cannot be rounded to counts: {said}; give raw counts, of which some were "
+            "corrected or estimated."
+        )
+    lost = int((moved & (near == 0)).sum())
+    before, after = (x[usable].sum(dtype=np.float64) for x in (csr.data, near))
+    change = 100 * (after / before - 1)
+    csr.data = near
+    note = (
+        f"Counts in {where} were rounded to the nearest whole number: {int(moved.sum()):,} of "
+        f"{len(near):,} values that are not zero changed, {lost:,} of them to zero, and the sum of "
+        f"all by {change:+.2g} %."
+    )
+    return csr, [note]
 
 
 def column(

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
-from vmm.data.messages import listing
+import numpy as np
+
+from vmm.data.messages import as_text, listing
 from vmm.data.raw import Config, Files, RawCells
 from vmm.data.supplied import reading, supplied
 from vmm.errors import InputError
@@ -13,23 +16,35 @@ from vmm.errors import InputError
 if TYPE_CHECKING:
     import anndata
     import h5py
+    import pandas as pd
+
+SAMPLE = 100_000
+"""Values of a layer that are looked at to see whether it would do as counts."""
 
 
 def read(files: Files, config: Config) -> RawCells:
     """Read the user's own ``.h5ad``, the layer that the configuration names."""
     (file,) = files.values()
-    return read_h5ad(file.path, config.get("layer"))
+    keys = [config[key] for key in ("batch_key", "label_key") if config.get(key) is not None]
+    return read_h5ad(file.path, config.get("layer"), keys)
 
 
-def read_h5ad(path: str | Path, layer: str | None = None) -> RawCells:
-    """Read one matrix and the tables of an ``.h5ad`` file, and nothing else of it.
+def read_h5ad(
+    path: str | Path, layer: str | None = None, columns: Collection[str] | None = None
+) -> RawCells:
+    """Read one matrix, the table of cells and the names of genes, and nothing else of a file.
+
+    So files are read of which other parts are damaged, or in a form that this version of anndata
+    does not know.
 
     Parameters
     ----------
     path
-        The file.
+        The ``.h5ad`` file.
     layer
         Layer with the counts; None: ``X``; ``"raw"``: ``raw.X`` (unless a layer has that name).
+    columns
+        Columns of ``obs`` that are needed; others that cannot be read are left out. None: all.
 
     Raises
     ------
@@ -44,14 +59,39 @@ def read_h5ad(path: str | Path, layer: str | None = None) -> RawCells:
         raise InputError(f"{path} is not an .h5ad file (it is not HDF5 at all).")
     with reading(path, "cannot be read, it is truncated or damaged"):
         with h5py.File(path, "r") as file:
+            _refuse_relatives(file, path)
             if missing := [key for key in ("obs", "var") if key not in file]:
                 raise InputError(f"{path} is not an .h5ad file (no {listing(missing)} in it).")
-            if file["obs"].attrs.get("encoding-type") == "dataframe":
-                return _read_parts(file, path, layer)
+            if is_table(file["obs"]):
+                return _read_parts(file, path, layer, columns)
         return from_anndata(anndata.read_h5ad(path), layer, str(path))
 
 
-def _read_parts(file: h5py.File, path: Path, layer: str | None) -> RawCells:
+def _refuse_relatives(file: h5py.File, path: Path) -> None:
+    """Say of files that are not AnnData's, but near to them, how to make one."""
+    if "mod" in file and as_text(file.attrs.get("encoding-type", "MuData")) == "MuData":
+        names = list(file["mod"])
+        name = "rna" if "rna" in names or not names else names[0]
+        raise InputError(
+            f"{path} is a MuData file with the modalities {listing(names)}; write the one with "
+            f"counts of RNA to a file of its own: "
+            f"mudata.read_h5mu({str(path)!r})[{name!r}].write_h5ad('my.h5ad')."
+        )
+    if "matrix" in file and "obs" not in file:
+        raise InputError(
+            f"{path} is not an .h5ad file, but one of Cell Ranger; convert it: "
+            f"scanpy.read_10x_h5({str(path)!r}).write_h5ad('my.h5ad')."
+        )
+
+
+def is_table(group: Any) -> bool:
+    """Return whether a part of a file is a table as anndata writes it since version 0.7."""
+    return as_text(group.attrs.get("encoding-type", "")) == "dataframe"
+
+
+def _read_parts(
+    file: h5py.File, path: Path, layer: str | None, columns: Collection[str] | None
+) -> RawCells:
     from anndata.io import read_elem
 
     layers = list(file["layers"]) if "layers" in file else []
@@ -68,15 +108,48 @@ def _read_parts(file: h5py.File, path: Path, layer: str | None) -> RawCells:
             f"{path} has no X; name the layer with counts by `layer:` "
             f"(there are {listing(layers)})."
         )
-    var = read_elem(file["raw/var" if location == "raw/X" else "var"])
+    matrices = {name: file["layers"][name] for name in layers}
+    for name, key in ((None, "X"), ("raw", "raw/X")):
+        if key in file:
+            matrices.setdefault(name, file[key])
     return RawCells(
         counts=read_elem(file[location]),
-        obs=read_elem(file["obs"]),
-        genes=var.index.astype(str).tolist(),
+        obs=_read_cells(file["obs"], columns),
+        genes=_names(file["raw/var" if location == "raw/X" else "var"]),
         where=where,
         file=str(path),
-        hint=_hint(layer, layers, "raw/X" in file),
+        hint=_hint(layer, matrices),
     )
+
+
+def _read_cells(group: h5py.Group, needed: Collection[str] | None) -> pd.DataFrame:
+    """Read the table of cells, if need be without columns that cannot be read."""
+    import pandas as pd
+    from anndata.io import read_elem
+
+    try:
+        return read_elem(group)
+    except Exception:
+        if needed is None or "_index" not in group.attrs or "column-order" not in group.attrs:
+            raise
+    index = read_elem(group[as_text(group.attrs["_index"])])
+    columns = {}
+    for name in map(as_text, group.attrs["column-order"]):
+        try:
+            columns[name] = pd.Series(read_elem(group[name]), index=index)
+        except Exception:
+            if name in needed:
+                raise
+    return pd.DataFrame(columns, index=index)
+
+
+def _names(group: Any) -> list[str]:
+    """Read the index of a table, and no column."""
+    from anndata.io import read_elem
+
+    if not is_table(group):
+        return read_elem(group).index.astype(str).tolist()
+    return [as_text(name) for name in read_elem(group[as_text(group.attrs["_index"])])]
 
 
 def from_anndata(
@@ -113,7 +186,12 @@ def from_anndata(
         matrix, genes, where = adata.raw.X, adata.raw.var_names, f"raw.X of {file}"
     else:
         raise InputError(_no_layer(layer, layers, adata.raw is not None, file))
-    hint = _hint(layer, layers, adata.raw is not None)
+    matrices = {name: adata.layers[name] for name in layers}
+    if adata.X is not None:
+        matrices[None] = adata.X
+    if adata.raw is not None:
+        matrices.setdefault("raw", adata.raw.X)
+    hint = _hint(layer, matrices)
     return RawCells(matrix, adata.obs, genes.astype(str).tolist(), where, file, hint)
 
 
@@ -122,7 +200,33 @@ def _no_layer(layer: str, layers: list[str], has_raw: bool, file: str) -> str:
     return f"{file} has no layer {layer!r} for `layer:`; its layers are {listing(layers)}{raw}."
 
 
-def _hint(layer: str | None, layers: list[str], has_raw: bool) -> str:
-    others = [name for name in [*layers, *(["raw"] if has_raw else [])] if name != layer]
-    there = f" (there are {listing(others)})" if others else ""
-    return f"; give the layer with raw counts with `layer:`{there}"
+def _hint(layer: str | None, matrices: Mapping[str | None, Any]) -> str:
+    """Say which other matrix (None: X) would do as counts, the end of a sentence."""
+    others = {name: matrix for name, matrix in matrices.items() if name != layer}
+    fit = [name for name, matrix in others.items() if _whole_numbers(matrix)]
+    named = [f"`layer: {name}`" for name in fit if name is not None]
+    if named:
+        return f"; give {' or '.join(named)}, which ha{'ve' if named[1:] else 's'} whole numbers"
+    if fit:
+        return "; leave `layer:` out: X has whole numbers"
+    if others:
+        some = listing("X" if name is None else name for name in others)
+        return f"; give raw counts (of what else there is, {some}, none has whole numbers)"
+    return "; give raw counts (there is no other layer)"
+
+
+def _whole_numbers(matrix: Any) -> bool:
+    """Return whether the first values of a matrix, in a file or in memory, may be counts."""
+    try:
+        matrix = getattr(matrix, "group", matrix)  # of a backed sparse matrix
+        if hasattr(matrix, "keys"):
+            matrix = matrix["data"]
+        elif hasattr(matrix, "indptr"):
+            matrix = matrix.data
+        rows = SAMPLE if len(matrix.shape) == 1 else 1 + SAMPLE // max(1, matrix.shape[1])
+        values = np.asarray(matrix[:rows])
+        if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+            return False
+        return bool((values >= 0).all() and values.any() and (values == np.rint(values)).all())
+    except Exception:  # a hint is no reason to fail
+        return False
