@@ -63,11 +63,11 @@ class CountsField(LayerField):
         if problem != FRACTIONAL:
             raise InputError(f"counts in {where} {problem} {found}{advice}{better}.")
         warn(
-            f"{where} does not contain unnormalized count data: values {problem} {found}. They are "
-            f"taken as they are, though the likelihood is one of counts{better}. Normalised values "
-            "are no counts. Of counts that were corrected for ambient RNA, rounding "
-            "(numpy.rint, before `setup_anndata`) makes whole numbers again: it changes each by "
-            "0.5 at most, and those below 0.5 become 0."
+            f"{where} does not contain unnormalized count data: values {problem} {found}{better}. "
+            "They are taken as they are. Normalised or logarithmic values are nothing to a "
+            "likelihood of counts. Counts that were corrected for ambient RNA can be rounded by "
+            "numpy.rint before `setup_anndata`: each changes by 0.5 at most, and those up to 0.5 "
+            "become 0."
         )
 
     @property
@@ -78,6 +78,7 @@ class CountsField(LayerField):
         layers = _layers(adata)
         if self.attr_key == RAW and RAW not in layers and adata.raw is not None:
             adata.layers[RAW] = _raw_counts(adata)
+            layers.append(RAW)
         if self.attr_key is None and adata.X is None:
             raise InputError(
                 f"adata has no X; name the layer with counts by `layer` (there are "
@@ -186,6 +187,8 @@ def _faults(counts: Any, where: str) -> tuple[list[Fault], float]:
         values = block.data if sp.issparse(block) else np.asarray(block)
         if values.dtype.kind not in "biuf":
             raise InputError(f"{where} is of type {values.dtype}, not numbers; give raw counts.")
+        if values.dtype == np.float16:  # its largest is smaller than that of counts
+            values = values.astype(np.float32)
         if values.size:
             largest = max(largest, float(values.max()))
         if values.dtype.kind in "bu":

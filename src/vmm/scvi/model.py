@@ -12,7 +12,6 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
-from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass, RNASeqMixin, VAEMixin
 
 import scvi
@@ -35,8 +34,10 @@ from vmm.scvi.module import Module
 from vmm.scvi.names import make_names_unique, require_anndata, warn
 from vmm.scvi.new_cells import NewCellsMixin
 from vmm.scvi.options import (
+    LIGHTNING,
     MODEL,
     TRAIN,
+    device_of,
     part_to_validate,
     plan_rate,
     positive,
@@ -249,7 +250,7 @@ class SCVI(
                 )
         if kwargs and "source_registry" not in kwargs:
             ours = tuple(signature(cls.setup_anndata).parameters)[:-1]
-            take(kwargs, {}, f"{cls.__name__}.setup_anndata", ours)
+            take(kwargs, {}, "vmm.SCVI.setup_anndata", ours)
         # Not a field: neither a trained model nor new cells need labels.
         if labels_key is not None and not kwargs:
             if labels_key not in adata.obs:
@@ -327,7 +328,7 @@ class SCVI(
         """
         if self.adata is None:
             raise ValueError("The model has no AnnData; load it with one to train it.")
-        take(scvi_options, TRAIN, "train", tuple(signature(SCVI.train).parameters)[1:-1])
+        take(scvi_options, TRAIN, "vmm.SCVI.train", tuple(signature(SCVI.train).parameters)[1:-1])
         take_split(datasplitter_kwargs)
         part = part_to_validate(train_size, validation_size)
         rate = plan_rate(plan_kwargs, learning_rate, LEARNING_RATE)
@@ -339,12 +340,10 @@ class SCVI(
             prior_learning_ratio=positive(prior_learning_ratio, "prior_learning_ratio"),
             patience=patience if early_stopping else None,
             seed=seed_of(self._seed, 0, "training"),
-            precision=precision,
+            precision=LIGHTNING.get(precision, precision),
             cuda_graph=cuda_graph,
         )
-        _, _, device = parse_device_args(
-            accelerator, devices, return_device="torch", validate_single_device=True
-        )
+        device = device_of(accelerator, devices)
         with cpu_threads(whole(self.threads if threads is None else threads, "threads", 1)):
             self._train(settings, part, device, enable_progress_bar)
 

@@ -12,6 +12,7 @@ from scvi.model.base._save_load import _load_saved_files
 from scvi import REGISTRY_KEYS
 from vmm.errors import InputError
 from vmm.scvi.names import make_names_unique, require_anndata, with_genes
+from vmm.scvi.options import device_of
 from vmm.scvi.part import ModelPart
 
 if TYPE_CHECKING:
@@ -89,6 +90,7 @@ class NewCellsMixin(ModelPart):
         -------
         vmm.SCVI
         """
+        device_of(accelerator, device)
         if adata is not None and adata is not False:
             require_anndata(adata)
             saved = _load_saved_files(

@@ -7,6 +7,10 @@ import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import torch
+from lightning.fabric.utilities.exceptions import MisconfigurationException
+from scvi.model._utils import parse_device_args
+
 from vmm.errors import InputError
 
 ANYTHING = object()
@@ -92,6 +96,10 @@ MODEL: Table = {
 }
 
 
+LIGHTNING = {32: "float32", "32": "float32", "32-true": "float32", "bf16-mixed": "bf16"}
+"""Names of our precisions there."""
+
+
 def take(options: Mapping[str, Any], table: Table, owner: str, ours: Iterable[str]) -> None:
     """Let pass what means what is done anyway, and refuse the rest.
 
@@ -118,7 +126,7 @@ def take(options: Mapping[str, Any], table: Table, owner: str, ours: Iterable[st
             like = difflib.get_close_matches(name, ours, 1, 0.5)
             meant = f"; did you mean `{like[0]}`?" if like else ""
             known = ", ".join(ours)
-            raise TypeError(f"{owner} of vmm has no argument {name!r}{meant} (it has {known}).")
+            raise TypeError(f"{owner} has no argument {name!r}{meant} (it has {known}).")
         taken, advice = table[name]
         if not any(_is(value, good) for good in taken):
             raise NotImplementedError(f"`{name}={value!r}` is not supported by {owner}: {advice}.")
@@ -144,7 +152,7 @@ def plan_rate(plan_kwargs: Any, learning_rate: float, default: float) -> float:
     """
     plan = _entries(plan_kwargs, "plan_kwargs")
     rate = plan.pop("lr", learning_rate)
-    take(plan, PLAN, "`plan_kwargs`", ("lr",))
+    take(plan, PLAN, "plan_kwargs of vmm.SCVI.train", ("lr",))
     if learning_rate not in (default, rate):
         raise InputError(
             f"`learning_rate` is {learning_rate} and `plan_kwargs` has lr={rate}; give one of them."
@@ -155,7 +163,25 @@ def plan_rate(plan_kwargs: Any, learning_rate: float, default: float) -> float:
 def take_split(datasplitter_kwargs: Any) -> None:
     """Check `datasplitter_kwargs`, which changes nothing here."""
     entries = _entries(datasplitter_kwargs, "datasplitter_kwargs")
-    take(entries, DATA, "`datasplitter_kwargs`", ("drop_last",))
+    take(entries, DATA, "datasplitter_kwargs of vmm.SCVI.train", ("drop_last",))
+
+
+def device_of(accelerator: str, devices: int | list[int] | str) -> torch.device:
+    """Return the device that scvi-tools would take.
+
+    Raises
+    ------
+    InputError
+        If it is not there.
+    """
+    try:
+        return parse_device_args(
+            accelerator, devices, return_device="torch", validate_single_device=True
+        )[2]
+    except MisconfigurationException as error:
+        raise InputError(
+            f"`accelerator={accelerator!r}` is not available here; use 'auto' or 'cpu' ({error})"
+        ) from error
 
 
 def _entries(value: Any, name: str) -> dict[str, Any]:

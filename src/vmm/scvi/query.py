@@ -16,6 +16,7 @@ from vmm.models.tensors import CellBatch
 from vmm.numerics.gaussians import DiagonalNormal
 from vmm.scvi.names import gene_positions, require_anndata, with_genes
 from vmm.scvi.new_cells import reference_genes
+from vmm.scvi.options import device_of
 from vmm.scvi.part import ModelPart
 
 if TYPE_CHECKING:
@@ -74,6 +75,7 @@ class QueryMixin(ModelPart, ArchesMixin):
         Lotfollahi et al., "Mapping single-cell data to reference atlases by transfer learning",
         Nature Biotechnology 40 (2022).
         """
+        device_of(accelerator, device)
         require_anndata(adata)
         genes = reference_genes(reference_model)
         if inplace_subset_query_vars:
