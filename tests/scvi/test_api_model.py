@@ -172,5 +172,3 @@ def test_divergence_is_told(pbmc):
     model = vmm.SCVI(adata, n_hidden=16, prior="gmm", n_components=5)
     with pytest.warns(UserWarning, match="met NaN or infinity in epoch 1 and was stopped"):
         model.train(**SETTINGS | {"learning_rate": 1e30})
-
-

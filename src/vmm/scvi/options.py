@@ -12,6 +12,7 @@ from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
 
 from vmm.errors import InputError
+from vmm.numerics.products import Precision
 
 ANYTHING = object()
 """Stands for any value: of what is only shown, or has no effect on results."""
@@ -96,7 +97,10 @@ MODEL: Table = {
 }
 
 
-LIGHTNING = {32: "float32", "32": "float32", "32-true": "float32", "bf16-mixed": "bf16"}
+LIGHTNING: Mapping[Any, Precision] = {
+    **dict.fromkeys([32, "32", "32-true"], "float32"),
+    "bf16-mixed": "bf16",
+}
 """Names of our precisions there."""
 
 
