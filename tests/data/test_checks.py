@@ -50,6 +50,11 @@ def cut(rows: slice = slice(None), columns: slice = slice(None)) -> Callable[[],
     return make
 
 
+def twice(column: str) -> Callable[[], RawCells]:
+    """Return cells whose table has a column two times, as pandas allows."""
+    return lambda: good(obs=pd.concat([good().obs, good().obs[[column]]], axis=1))
+
+
 REFUSED: dict[str, tuple[Callable[[], RawCells], dict, str]] = {
     "fraction": (
         entry(0.73), {},
@@ -93,6 +98,9 @@ REFUSED: dict[str, tuple[Callable[[], RawCells], dict, str]] = {
     ),
     "values that read alike": (obs(donor=pd.Series([1, "1"] * 3, dtype=object).tolist()), {},
                                "different values that read alike (1)"),
+    "repeated column": (twice("donor"), {}, "column 'donor' of my.h5ad (`batch_key:`) stands there "
+                        "2 times; rename all but the one that is meant."),
+    "repeated labels": (twice("type"), {}, "(`label_key:`) stands there 2 times"),
     "batch is label": (good, {"batch_key": "type"}, "both name the column 'type'"),
     "no top genes": (good, {"n_top_genes": 0}, "`n_top_genes: 0` must be a whole number"),
     "half a gene": (good, {"n_top_genes": 2.5}, "`n_top_genes: 2.5` must be a whole number"),

@@ -205,3 +205,45 @@ def test_posterior_predictive_counts(model, pbmc):
     assert (counts >= 0).all() and (counts == counts.round()).all()
     observed = pbmc.X[:200].toarray()
     np.testing.assert_allclose(counts.mean((0, 2)).sum(), observed.mean(0).sum(), rtol=0.1)
+
+
+@pytest.fixture
+def partly_labelled(model, pbmc):
+    """Return the cells with labels of which the first cluster has none, and other columns."""
+    first = np.asarray(model.predict() == "0")
+    labels = pbmc.obs["bulk_labels"].astype(object).mask(first)
+    third = np.flatnonzero(~first)[::3]
+    labels.iloc[third] = np.resize([None, "", "nan"], len(third))  # all say nothing
+    before = pbmc.obs.copy()
+    pbmc.obs["bulk_labels"] = labels.astype("category")
+    pbmc.obs["none"] = pd.Categorical([None] * 700, categories=["B", "T"])
+    pbmc.obs["NaN"] = np.nan
+    yield pbmc
+    pbmc.obs = before
+
+
+def test_summary_of_cells_without_labels(model, partly_labelled):
+    """Shares are of the labelled cells, whose number stands there; no label is made up."""
+    hard = model.predict()
+    table = model.get_cluster_summary(n_markers=0)
+    assert table.loc["0", "n_labelled"] == 0 and table.loc["0", "label"] is None
+    assert np.isnan(table.loc["0", "label_fraction"])
+    labels = partly_labelled.obs["bulk_labels"][hard == "1"].astype(object)
+    known = labels[labels.notna() & ~labels.isin(["", "nan"])]
+    assert table.loc["1", "n_labelled"] == len(known) < (hard == "1").sum()
+    assert table.loc["1", "label"] == known.mode()[0]
+    assert table.loc["1", "label_fraction"] == pytest.approx((known == known.mode()[0]).mean())
+    assert not {"", "nan"} & set(table["label"].dropna())
+
+
+@pytest.mark.parametrize("column", ["none", "NaN"])
+def test_no_cell_has_a_label(model, partly_labelled, column):
+    setup = model.registry_["setup_args"]
+    before, setup["labels_key"] = setup["labels_key"], column
+    try:
+        table = model.get_cluster_summary(n_markers=0)
+    finally:
+        setup["labels_key"] = before
+    assert (table["n_labelled"] == 0).all() and table["label"].isna().all()
+    with pytest.raises(ValueError, match=f"no cell has a value in column '{column}' of adata.obs"):
+        model.differential_expression(groupby=column, silent=True)

@@ -204,21 +204,9 @@ def test_interrupted_training_keeps_its_best_epoch(pbmc, monkeypatch):
     assert len(model.predict()) == 200
 
 
-def test_divergence_is_told(pbmc, monkeypatch):
+def test_divergence_is_told(pbmc):
     adata = pbmc[:100].copy()
-    adata.X = -adata.X
-    with pytest.warns(UserWarning, match="does not contain unnormalized count data"):
-        vmm.SCVI.setup_anndata(adata)
+    vmm.SCVI.setup_anndata(adata)
     model = vmm.SCVI(adata, n_hidden=16, prior="gmm", n_components=5)
     with pytest.warns(UserWarning, match="met NaN or infinity in epoch 1 and was stopped"):
-        model.train(**SETTINGS)
-
-
-def test_training_goes_on(pbmc):
-    adata = pbmc[:200].copy()
-    vmm.SCVI.setup_anndata(adata, layer="counts")
-    model = vmm.SCVI(adata, n_hidden=16, n_components=5)
-    model.train(**SETTINGS)
-    before = model.history["elbo_validation"].iloc[-1, 0]
-    model.train(**SETTINGS | {"max_epochs": 1})
-    assert model.history["elbo_validation"].iloc[0, 0] == pytest.approx(before, rel=0.02)
+        model.train(**SETTINGS | {"learning_rate": 1e30})

@@ -268,29 +268,26 @@ def column(
             f"{where} has no column {key!r} for `{option}:`; "
             f"its columns are {listing(obs.columns)}."
         )
-    values = obs[key]
-    missing = _missing(values)
-    if missing.any() and not may_lack:
-        row = int(np.flatnonzero(missing)[0])
-        raise InputError(
-            f"column {key!r} of {where} (`{option}:`) has no value in {int(missing.sum()):,} cells "
-            f"(first: cell {row}, {str(values.index[row])!r}); fill it in or remove these cells."
-        )
+    subject = f"column {key!r} of {where} (`{option}:`)"
+    values = one_column(obs, key, subject)
+    if not may_lack:
+        refuse_missing(values, subject)
+    missing = is_missing(values)
     categories = ordered_categories(values[~missing])
     if any(isinstance(value, (float, np.floating)) for value in categories):
         example = next(value for value in categories if isinstance(value, (float, np.floating)))
         # pandas makes floating-point numbers of whole ones where some are missing.
         how = " (.astype('Int64') keeps whole numbers and those missing)" if missing.any() else ""
         raise InputError(
-            f"column {key!r} of {where} (`{option}:`) holds floating-point numbers (such as "
-            f"{example:g}); name a column of names or whole numbers, or convert it{how}."
+            f"{subject} holds floating-point numbers (such as {example:g}); name a column of names "
+            f"or whole numbers, or convert it{how}."
         )
     names = [as_text(value) for value in categories]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise InputError(
-            f"column {key!r} of {where} (`{option}:`) has different values that read alike "
-            f"({listing(twice)}); make them all text or all numbers."
+            f"{subject} has different values that read alike ({listing(twice)}); make them all "
+            "text or all numbers."
         )
     code_of = {value: code for code, value in enumerate(categories)}
     codes = np.full(len(values), -1, dtype=np.int64)
@@ -331,9 +328,38 @@ def _is_sorted(values: list[Any]) -> bool:
         return texts == sorted(texts)
 
 
-def _missing(values: pd.Series) -> np.ndarray:
-    """Return which cells have no value: also what missing ones become as text."""
+def one_column(obs: pd.DataFrame, key: str, subject: str) -> pd.Series:
+    """Return a column of a table that must have one of that name, and not two.
+
+    Parameters
+    ----------
+    obs, key
+        The table and the name.
+    subject
+        What to call the column in the message.
+    """
+    values = obs[key]
+    if values.ndim == 2:
+        raise InputError(
+            f"{subject} stands there {values.shape[1]} times; rename all but the one that is meant."
+        )
+    return values
+
+
+def is_missing(values: pd.Series) -> np.ndarray:
+    """Return which cells have no value, shape (N,): also what missing ones become as text."""
     return values.isna().to_numpy() | values.astype(object).isin(NO_VALUE).to_numpy()
+
+
+def refuse_missing(values: pd.Series, subject: str) -> None:
+    """Refuse a column with missing values, which `subject` names."""
+    missing = is_missing(values)
+    if missing.any():
+        row = int(np.flatnonzero(missing)[0])
+        raise InputError(
+            f"{subject} has no value in {int(missing.sum()):,} cells "
+            f"(first: cell {row}, {str(values.index[row])!r}); fill it in or remove these cells."
+        )
 
 
 def unique_names(names: Sequence[Any], what: str) -> tuple[np.ndarray, list[str]]:

@@ -3,14 +3,17 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from itertools import count
 from typing import TYPE_CHECKING
 
 import numpy as np
 import pandas as pd
 import torch
 
+from vmm.data.messages import listing
 from vmm.models.base import encode_once
 from vmm.priors.records import clustering_priors
+from vmm.scvi.names import warn
 from vmm.scvi.part import ModelPart
 
 if TYPE_CHECKING:
@@ -21,7 +24,8 @@ class ClusterMixin(ModelPart):
     """Which cluster a cell belongs to, and how surely.
 
     Clusters are named "0", "1", … by descending number of training cells. Components of the prior
-    that no cell is assigned to come last, by descending weight.
+    that no cell is assigned to come last, by descending weight. Clusters that stay the same when
+    the training goes on keep name and place.
     """
 
     def _require_clusters(self) -> None:
@@ -34,17 +38,43 @@ class ClusterMixin(ModelPart):
             )
         self._check_if_trained(warn=False)
 
-    def _order_clusters(self) -> None:
-        """Sort components by their number of cells, and name them."""
+    def _order_clusters(self, before: np.ndarray | None = None) -> None:
+        """Sort components by their number of cells, and name them.
+
+        If the training went on, those that are clusters of `before` (N,), ranks, keep their place
+        and name, and the user is told of the others.
+        """
         prior = self.module.prior
         if not prior.n_components:
             return
+        names = self.cluster_names
         self.cluster_order_ = np.arange(prior.n_components)
-        probabilities = self._cluster_probabilities()
-        sizes = np.bincount(probabilities.argmax(1), minlength=prior.n_components)
+        now = self._cluster_probabilities().argmax(1)
+        sizes = np.bincount(now, minlength=prior.n_components)
         weights = prior.log_weights().detach().cpu().numpy()
-        self.cluster_order_ = np.lexsort((-weights, -sizes))
-        self.cluster_names_ = [str(rank) for rank in range(prior.n_components)]
+        by_size = np.lexsort((-weights, -sizes))
+        if before is None:
+            self.cluster_order_ = by_size
+            self.cluster_names_ = [str(rank) for rank in range(prior.n_components)]
+            return
+        same = same_clusters(before, now)
+        others = [component for component in by_size if component not in same.values()]
+        self.cluster_order_ = np.array([*same.values(), *others])
+        occupied = np.unique(before)
+        # Neither a cluster that is gone nor one that was named by the user lends its first name.
+        chosen = [names[rank] for rank in occupied] + [n for n in names if not n.isdecimal()]
+        free = (str(n) for n in count(len(occupied)) if str(n) not in chosen)
+        kept = [names[rank] for rank in same]
+        self.cluster_names_ = kept + [next(free) for _ in others]
+        gone = [name for name in dict.fromkeys(chosen) if name not in kept]
+        n_new = len(np.unique(now)) - len(kept)
+        if gone or n_new:
+            new = self.cluster_names_[len(kept) : len(kept) + n_new]
+            warn(
+                f"Training on changed the clusters: {len(kept)} of {len(occupied)} are the same "
+                f"and keep their names; names that are gone: {listing(gone)}; new ones: "
+                f"{listing(new)}."
+            )
 
     @torch.inference_mode()
     def _cluster_probabilities(
@@ -108,8 +138,9 @@ class ClusterMixin(ModelPart):
         Parameters
         ----------
         adata : anndata.AnnData, optional
-            The model's own by default. New cells must have the same genes and come from batches
-            that the model knows; for others see :meth:`load_query_data`.
+            The model's own by default. New cells must have the model's genes, in any order and
+            with others between them, and come from batches that the model knows; for others see
+            :meth:`load_query_data`.
         indices : sequence of int, optional
             Cells to use.
         soft : bool
@@ -126,9 +157,10 @@ class ClusterMixin(ModelPart):
             With `soft`: q(c|x) at the mean of q(z|x), rows summing to one.
         """
         self._require_clusters()
+        adata = self._validate_anndata(adata)
         probabilities = self._cluster_probabilities(adata, indices, batch_size)
         if soft:
-            cells = (self.adata if adata is None else adata).obs_names
+            cells = adata.obs_names
             cells = cells if indices is None else cells[indices]
             return pd.DataFrame(probabilities, cells, self.cluster_names)
         codes = probabilities.argmax(1)
@@ -159,12 +191,13 @@ class ClusterMixin(ModelPart):
             and the entropy of q(c|x) in nats (0: certain).
         """
         self._require_clusters()
+        adata = self._validate_anndata(adata)
         probabilities = self._cluster_probabilities(adata, indices, batch_size, n_samples)
         order = np.argsort(-probabilities, axis=1, kind="stable")[:, :2]
         best = np.take_along_axis(probabilities, order, axis=1)
         names = np.array(self.cluster_names, dtype=object)
         second = order.shape[1] - 1  # one component only: itself
-        cells = (self.adata if adata is None else adata).obs_names
+        cells = adata.obs_names
         safe = np.maximum(probabilities, np.finfo(np.float32).tiny)
         return pd.DataFrame(
             {
@@ -176,3 +209,22 @@ class ClusterMixin(ModelPart):
             },
             index=cells if indices is None else cells[indices],
         )
+
+
+def same_clusters(before: np.ndarray, now: np.ndarray) -> dict[int, int]:
+    """Find the clusters that stayed the same: most cells before and most cells now in common.
+
+    Parameters
+    ----------
+    before, now : array of int, shape (N,)
+        Cluster of each cell.
+
+    Returns
+    -------
+    dict
+        Clusters of `before`, ascending, and those of `now` that they are.
+    """
+    table = np.zeros((before.max() + 1, now.max() + 1), dtype=np.int64)
+    np.add.at(table, (before, now), 1)
+    most = (2 * table > table.sum(1, keepdims=True)) & (2 * table > table.sum(0, keepdims=True))
+    return {int(old): int(new) for old, new in np.argwhere(most)}

@@ -2,22 +2,24 @@
 
 from __future__ import annotations
 
-import warnings
+from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass
+from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 import torch
-from scvi.data import AnnDataManager
-from scvi.data.fields import CategoricalObsField, LayerField
-from scvi.model._utils import parse_device_args
 from scvi.model.base import BaseModelClass, RNASeqMixin, VAEMixin
 
 import scvi
 from scvi import REGISTRY_KEYS
+from vmm.data.checks import one_column
 from vmm.data.splits import random_split
+from vmm.device import cpu_threads
+from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel
 from vmm.models.build import start_prior
 from vmm.models.count_vae import CountVAE
@@ -27,10 +29,26 @@ from vmm.numerics.products import Precision
 from vmm.numerics.seeds import seed_of
 from vmm.priors.records import priors_of
 from vmm.progress import progress
+from vmm.scvi.fields import Manager, fields
 from vmm.scvi.module import Module
+from vmm.scvi.names import make_names_unique, require_anndata, warn
+from vmm.scvi.new_cells import NewCellsMixin
+from vmm.scvi.options import (
+    LIGHTNING,
+    MODEL,
+    TRAIN,
+    device_of,
+    part_to_validate,
+    plan_rate,
+    positive,
+    take,
+    take_split,
+    whole,
+)
 from vmm.scvi.plots import PlotMixin
 from vmm.scvi.query import QueryMixin, only_new_batches
 from vmm.scvi.summary import SummaryMixin
+from vmm.scvi.threads import own_threads
 from vmm.training.embedding import EVALUATION_ROWS
 from vmm.training.loop import fit
 from vmm.training.settings import FitResult, Settings
@@ -48,9 +66,14 @@ HISTORY = {
     "seconds": ("seconds", 1),
 }
 """Names in ``model.history``, our names of them, and the sign: scvi-tools records losses."""
+MAX_EPOCHS, BATCH_SIZE, LEARNING_RATE = 10_000, 128, 4e-4
+"""Defaults of training: the paper's."""
+LIKELIHOODS = ("zinb", "nb")
 
 
+@own_threads
 class SCVI(
+    NewCellsMixin,
     SummaryMixin,
     PlotMixin,
     QueryMixin,
@@ -85,6 +108,17 @@ class SCVI(
     prior_kwargs : dict, optional
         Switches of the prior, such as ``{"dirichlet_process": False}``: arguments of its class in
         :mod:`vmm.priors`.
+    threads : int
+        CPU threads of everything that the model computes, whatever other libraries or the
+        environment set for the process; put back afterwards. Results are the same to the bit for
+        the same number on the same machine. One is fastest for most networks of this size.
+    **scvi_options
+        Other arguments of ``scvi.model.SCVI``: refused unless they ask for what is done anyway.
+
+    Attributes
+    ----------
+    threads : int
+        As above; may be set at any time.
 
     Examples
     --------
@@ -116,12 +150,14 @@ class SCVI(
         seed: int | None = None,
         log_variational: bool = True,
         prior_kwargs: dict[str, Any] | None = None,
+        threads: int = 1,
+        **scvi_options: Any,
     ):
         if adata is None and registry is None:
             raise ValueError("adata or registry must be provided.")
         if prior not in CELL_PRIORS:
             raise ValueError(f"`prior` is {prior!r}; it must be one of {', '.join(CELL_PRIORS)}.")
-        if gene_likelihood not in ("zinb", "nb"):
+        if gene_likelihood not in LIKELIHOODS:
             raise ValueError(f"`gene_likelihood` is {gene_likelihood!r}; it must be zinb or nb.")
         known = CELL_PRIORS[prior].options_for("cells")
         if unknown := [key for key in prior_kwargs or {} if key not in known]:
@@ -129,11 +165,18 @@ class SCVI(
                 f"`prior_kwargs` has {unknown[0]!r}; the prior {prior!r} takes "
                 f"{', '.join(known) or 'none'}."
             )
+        take(scvi_options, MODEL, "vmm.SCVI", tuple(signature(SCVI).parameters)[:-1])
+        n_hidden, n_latent = whole(n_hidden, "n_hidden", 1), whole(n_latent, "n_latent", 1)
+        n_layers = whole(n_layers, "n_layers", 1)
+        n_components = whole(n_components, "n_components", 1)
         if seed is None:
             seed = scvi.settings.seed or 0
+        if adata is not None:
+            require_anndata(adata)
         super().__init__(adata, registry)
         self._prior, self._n_components, self._seed = prior, n_components, seed
         self._prior_kwargs = dict(prior_kwargs or {})
+        self.threads = whole(threads, "threads", 1)
         self._sizes = CellNetworks(n_latent, n_layers, n_hidden, gene_likelihood, log_variational)
         self.module = self._module_cls(self._placeholder())
         self.n_batches_ = int(self.summary_stats.n_batch)
@@ -144,8 +187,9 @@ class SCVI(
             f"vmm.SCVI model with the following parameters: \nprior: {prior}, n_hidden: {n_hidden},"
             f" n_latent: {n_latent}, n_layers: {n_layers}, gene_likelihood: {gene_likelihood}, "
             f"n_components: {n_components}, log_variational: {log_variational}, "
-            f"prior_kwargs: {self._prior_kwargs}, seed: {seed}."
+            f"prior_kwargs: {self._prior_kwargs}, seed: {seed}, threads: {threads}."
         )
+        scvi_options = {}  # they ask for what is done anyway
         self.init_params_ = self._get_init_params(locals())
 
     def _placeholder(self) -> CountVAE:
@@ -188,23 +232,33 @@ class SCVI(
     ) -> None:
         """Tell the model where counts, batches and labels are.
 
+        Repeated names of genes and cells get a suffix, in `adata` itself, with a warning.
+
         Parameters
         ----------
         adata : anndata.AnnData
             Cells × genes.
         layer : str, optional
-            Layer with raw counts; ``X`` by default.
+            Layer with raw counts; ``X`` by default. Where no layer is named "raw", that is
+            ``adata.raw``, of which the genes of `adata` are copied to a layer of this name.
         batch_key : str, optional
-            Column of ``obs`` with the batches that the model corrects for.
+            Column of ``obs`` with the batches that the model corrects for; every cell has one.
         labels_key : str, optional
             Column of ``obs`` with known cell types. Training never sees them; summaries and plots
-            compare clusters with them.
+            compare clusters with them. Cells may be without.
         size_factor_key, categorical_covariate_keys, continuous_covariate_keys
             Not supported; refused.
         **kwargs
             Of scvi-tools' ``AnnDataManager.register_fields``.
+
+        Raises
+        ------
+        InputError
+            If counts are missing, infinite, negative or no numbers, or cells have no batch. Values
+            that are not whole numbers are taken, with a warning.
         """
         setup_method_args = cls._get_setup_method_args(**locals())
+        require_anndata(adata)
         unsupported = {
             "size_factor_key": size_factor_key,
             "categorical_covariate_keys": categorical_covariate_keys,
@@ -216,48 +270,62 @@ class SCVI(
                     f"`{key}` is not supported by {cls.__name__}: batches are its only covariate. "
                     "Combine several in one column for `batch_key`."
                 )
+        if kwargs and "source_registry" not in kwargs:
+            ours = tuple(signature(cls.setup_anndata).parameters)[:-1]
+            take(kwargs, {}, "vmm.SCVI.setup_anndata", ours)
         # Not a field: neither a trained model nor new cells need labels.
-        if labels_key is not None and labels_key not in adata.obs and not kwargs:
-            raise KeyError(f"{labels_key} not found in adata.obs.")
-        fields = [
-            LayerField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
-            CategoricalObsField(REGISTRY_KEYS.BATCH_KEY, batch_key),
-        ]
-        manager = AnnDataManager(fields=fields, setup_method_args=setup_method_args)
+        if labels_key is not None and not kwargs:
+            if labels_key not in adata.obs:
+                raise KeyError(f"{labels_key} not found in adata.obs.")
+            one_column(adata.obs, labels_key, f"column {labels_key!r} of adata.obs (`labels_key`)")
+        if not adata.is_view:  # the manager refuses a view
+            make_names_unique(adata)
+        manager = Manager(fields=fields(layer, batch_key), setup_method_args=setup_method_args)
         manager.register_fields(adata, **kwargs)
         cls.register_manager(manager)
 
     def train(
         self,
-        max_epochs: int = 10_000,
+        max_epochs: int | None = MAX_EPOCHS,
         accelerator: str = "auto",
         devices: int | str = "auto",
-        validation_size: float = 0.1,
-        batch_size: int = 128,
-        learning_rate: float = 4e-4,
+        train_size: float | None = None,
+        validation_size: float | None = None,
+        batch_size: int | None = BATCH_SIZE,
+        learning_rate: float = LEARNING_RATE,
         prior_learning_ratio: float = 5.0,
         early_stopping: bool = True,
         early_stopping_patience: int = 100,
         precision: Precision = "float32",
         cuda_graph: bool = False,
         enable_progress_bar: bool = True,
+        threads: int | None = None,
+        plan_kwargs: Mapping[str, Any] | None = None,
+        datasplitter_kwargs: Mapping[str, Any] | None = None,
+        **scvi_options: Any,
     ) -> None:
         """Train, keeping the epoch with the best validation ELBO.
 
-        Ctrl-C ends the training; the best epoch so far is kept. A second call goes on from the
-        present state.
+        Ctrl-C ends the training; the best epoch so far is kept.
+
+        A second call goes on from the present state, with a new optimiser, and keeps the best of
+        its own epochs, which ``history`` has after those before. Clusters keep their names and
+        order where they are the same (more than half of the cells before, and more than half of
+        those now, in common); others get names that were not there, and a warning lists them.
 
         Parameters
         ----------
-        max_epochs : int
-            The most epochs; early stopping usually ends the training long before.
+        max_epochs : int, optional
+            The most epochs of this call; early stopping usually ends the training long before.
+            None: 10,000.
         accelerator, devices
             "auto", "cpu", "gpu" or another name, and which one, as for scvi-tools.
-        validation_size : float
-            Part of the cells that is kept for validation.
-        batch_size : int
+        train_size, validation_size : float, optional
+            Parts of the cells that are trained on and kept for validation, by default 0.9 and 0.1.
+            One follows from the other.
+        batch_size : int, optional
             Larger batches weaken the prior against the data and so give more clusters (Section 3.2
-            of the paper).
+            of the paper). None: 128.
         learning_rate : float
             Of the networks; the paper takes 1e-3 for large data with two layers.
         prior_learning_ratio : float
@@ -270,36 +338,70 @@ class SCVI(
         cuda_graph : bool
             On a GPU, record the training step once and replay it: faster, same result.
         enable_progress_bar : bool
+        threads : int, optional
+            CPU threads of this training; by default those of the model.
+        plan_kwargs : mapping, optional
+            Of scvi-tools: ``lr`` is taken for `learning_rate`.
+        datasplitter_kwargs : mapping, optional
+            Of scvi-tools: taken where it asks for what is done anyway (``drop_last=True``).
+        **scvi_options
+            Other arguments of scvi-tools' ``train``: refused unless they ask for what is done
+            anyway, or for how it is shown.
         """
         if self.adata is None:
             raise ValueError("The model has no AnnData; load it with one to train it.")
-        _, _, device = parse_device_args(
-            accelerator, devices, return_device="torch", validate_single_device=True
+        take(scvi_options, TRAIN, "vmm.SCVI.train", tuple(signature(SCVI.train).parameters)[1:-1])
+        take_split(datasplitter_kwargs)
+        part = part_to_validate(train_size, validation_size)
+        rate = plan_rate(plan_kwargs, learning_rate, LEARNING_RATE)
+        patience = whole(early_stopping_patience, "early_stopping_patience", 1)
+        settings = Settings(
+            learning_rate=positive(rate, "learning_rate"),
+            batch_size=whole(BATCH_SIZE if batch_size is None else batch_size, "batch_size", 2),
+            max_epochs=whole(MAX_EPOCHS if max_epochs is None else max_epochs, "max_epochs", 1),
+            prior_learning_ratio=positive(prior_learning_ratio, "prior_learning_ratio"),
+            patience=patience if early_stopping else None,
+            seed=seed_of(self._seed, 0, "training"),
+            precision=LIGHTNING.get(precision, precision),
+            cuda_graph=cuda_graph,
         )
-        train, valid = random_split(self.adata.n_obs, validation_size, 0, self._seed)
-        self.train_indices, self.validation_indices = train, valid
-        self.test_indices = np.array([], dtype=np.int64)
+        device = device_of(accelerator, devices)
+        with cpu_threads(whole(self.threads if threads is None else threads, "threads", 1)):
+            self._train(settings, part, device, enable_progress_bar)
+
+    def _train(
+        self, settings: Settings, part: float, device: torch.device, show_progress: bool
+    ) -> None:
+        """Train as :meth:`train` says, validating on a part of the cells."""
+        if self._validate_anndata() is not self.adata:
+            raise InputError(
+                "the genes of model.adata are in another order than when it was set up; put them "
+                "back, or set it up again for a new model."
+            )
+        before = self._before() if self.is_trained else None
+        train, valid = random_split(self.adata.n_obs, part, 0, self._seed)
         cells = self._tensors(device)
         if self.is_trained or self.n_reference_batches_ is not None:
             self.to_device(device)
         else:
             self.module = self._module_cls(self._networks(cells, train))
-        settings = Settings(
-            learning_rate=learning_rate,
-            batch_size=batch_size,
-            max_epochs=max_epochs,
-            prior_learning_ratio=prior_learning_ratio,
-            patience=early_stopping_patience if early_stopping else None,
-            seed=seed_of(self._seed, 0, "training"),
-            precision=precision,
-            cuda_graph=cuda_graph,
-        )
-        show = progress("Training", max_epochs) if enable_progress_bar else None
+        show = progress("Training", settings.max_epochs) if show_progress else None
         with self._fitted() as networks:
             result = fit(
                 networks, cells, train, valid, settings, progress=show, keep_on_interrupt=True
             )
-        self._finish(result)
+        self.train_indices, self.validation_indices = train, valid
+        self.test_indices = np.array([], dtype=np.int64)
+        self._finish(result, before)
+
+    def _before(self) -> Before:
+        """Return what the model is before its training goes on."""
+        clusters = None
+        if self.module.prior.n_components and self.n_reference_batches_ is None:
+            clusters = self._cluster_probabilities().argmax(1)
+        validation = self.history_["elbo_validation"]["elbo_validation"]
+        best = float(validation.iloc[max(self.best_epoch_, 1) - 1])
+        return Before(self.history_, best, self.validation_indices, clusters)
 
     def _fitted(self) -> AbstractContextManager[LatentVariableModel]:
         """Return what is trained: all networks, or those of a query for its new batches only."""
@@ -321,30 +423,45 @@ class SCVI(
         codes = self.adata_manager.get_from_registry(REGISTRY_KEYS.BATCH_KEY)
         return CellTensors(counts, codes.ravel(), self.summary_stats.n_batch, device)
 
-    def _finish(self, result: FitResult) -> None:
+    def _finish(self, result: FitResult, before: Before | None) -> None:
         """Record what came of the training, and say what the user must know."""
         self.is_trained = True
         self.module.eval()
-        index = pd.RangeIndex(len(result.history), name="epoch")
-        self.history_ = {
+        done = 0 if before is None else len(before.history["elbo_train"])
+        index = pd.RangeIndex(done, done + len(result.history), name="epoch")
+        history = {
             name: pd.DataFrame({name: [sign * row[ours] for row in result.history]}, index=index)
             for name, (ours, sign) in HISTORY.items()
         }
-        self.best_epoch_ = result.best_epoch
-        last = result.history[-1]
+        if before is not None:
+            history = {name: pd.concat([before.history[name], history[name]]) for name in history}
+        self.history_ = history
+        self.best_epoch_ = done + result.best_epoch
+        last = len(history["elbo_train"])
         if result.status == "interrupted":
-            _warn(
-                f"Training was interrupted after epoch {last['epoch']}; the model holds its best "
-                f"epoch so far, {result.best_epoch}."
+            warn(
+                f"Training was interrupted after epoch {last}; the model holds its best epoch so "
+                f"far, {self.best_epoch_}."
             )
         if result.status == "diverged":
-            _warn(
-                f"Training met NaN or infinity in epoch {last['epoch']} and was stopped; the model "
-                f"holds its state after epoch {result.best_epoch}. Check that the data are raw "
-                "counts, or lower `learning_rate`."
+            warn(
+                f"Training met NaN or infinity in epoch {last} and was stopped; the model holds "
+                f"its state after epoch {self.best_epoch_}. Check that the data are raw counts, or "
+                "lower `learning_rate`."
             )
+        elif before is not None:
+            self._say_if_worse(before, result)
         if self.n_reference_batches_ is None:
-            self._order_clusters()
+            self._order_clusters(None if before is None else before.clusters)
+
+    def _say_if_worse(self, before: Before, result: FitResult) -> None:
+        best = max(row["valid_elbo"] for row in result.history)
+        if np.array_equal(before.valid, self.validation_indices) and best < -before.best:
+            warn(
+                f"Training went on for {len(result.history)} epochs, of which none reached the "
+                f"validation ELBO before, {-before.best:.2f}; the model holds the best of them, "
+                f"epoch {self.best_epoch_} with {best:.2f}."
+            )
 
     def _make_data_loader(self, adata, indices=None, batch_size=None, **kwargs):
         # The batches of vmm.training.embedding.embed: faster, and equal to it to the bit.
@@ -368,5 +485,23 @@ class SCVI(
         return super().get_importance_weights(*args, **kwargs)
 
 
-def _warn(message: str) -> None:
-    warnings.warn(message, UserWarning, stacklevel=scvi.settings.warnings_stacklevel)
+@dataclass
+class Before:
+    """A model before its training goes on.
+
+    Attributes
+    ----------
+    history
+        As ``model.history``.
+    best
+        Validation loss of the epoch that the model holds.
+    valid
+        Rows it was validated on.
+    clusters
+        Cluster of each cell, (N,) ranks, or None where there are none or they do not change.
+    """
+
+    history: dict[str, pd.DataFrame]
+    best: float
+    valid: np.ndarray
+    clusters: np.ndarray | None

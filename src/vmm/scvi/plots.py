@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from vmm.data.checks import is_missing, one_column, ordered_categories
 from vmm.data.messages import as_text
 from vmm.priors.records import PRIORS
 from vmm.scvi.clusters import ClusterMixin
@@ -14,6 +15,9 @@ from vmm.scvi.clusters import ClusterMixin
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
+
+NOT_LABELLED = "not labelled"
+"""Cells whose label is not known."""
 
 
 class PlotMixin(ClusterMixin):
@@ -35,7 +39,8 @@ class PlotMixin(ClusterMixin):
         ----------
         color : str
             "cluster" (legend by size), a column of ``obs``, or a gene of ``var_names``; as in
-            scanpy a column goes before a gene of its name.
+            scanpy a column goes before a gene of its name. Cells without a value are grey and last
+            in the legend, and the title has the number of the others.
         basis : str
             "mde" (minimum-distortion embedding of the latent representation), "umap", or a key of
             ``adata.obsm``. The first two are kept in ``adata.obsm["X_vmm_mde"]`` and
@@ -56,9 +61,10 @@ class PlotMixin(ClusterMixin):
         values = self._values(color, layer)
         if not isinstance(values, pd.Categorical):
             return number_figure(self._layout(basis, seed), values, color)
+        title = _title(color, values.codes >= 0)
         batches = color == self.get_setup_arg("batch_key")
         codes, names = values.codes.astype(int), list(values.categories)
-        return scatter_figure(self._layout(basis, seed), codes, names, color, batches)
+        return scatter_figure(self._layout(basis, seed), codes, names, title, batches)
 
     def _values(self, color: str, layer: str | None) -> pd.Categorical | np.ndarray:
         """Return categories, or numbers (N,), of the cells."""
@@ -68,7 +74,7 @@ class PlotMixin(ClusterMixin):
         if color not in obs:
             return _of_gene(self.adata, color, layer)
         named = color in (self.get_setup_arg("batch_key"), self.get_setup_arg("labels_key"))
-        column = obs[color]
+        column = one_column(obs, color, f"column {color!r} of adata.obs")
         is_number = pd.api.types.is_numeric_dtype(column) and not named
         if is_number and not pd.api.types.is_bool_dtype(column):
             return column.to_numpy(dtype=float, na_value=np.nan)
@@ -90,7 +96,8 @@ class PlotMixin(ClusterMixin):
     def plot_composition(self, labels_key: str | None = None) -> Figure:
         """Draw a heat map of clusters by known labels: the part of each cluster with each label.
 
-        Of the cells that have a label; the title says how many these are where some have none.
+        Cells without a label have a column of their own, "not labelled"; the title has the number
+        of the others.
 
         Parameters
         ----------
@@ -108,14 +115,11 @@ class PlotMixin(ClusterMixin):
             raise ValueError("No labels: give `labels_key`, here or to `setup_anndata`.")
         if labels_key not in self.adata.obs:
             raise KeyError(f"{labels_key} not found in adata.obs.")
-        labels = as_categories(self.adata.obs[labels_key])
-        known, n = labels.codes >= 0, len(labels)
-        if not known.any():
-            raise ValueError(f"No cell has a value in the column {labels_key!r} of adata.obs.")
-        counts = pd.crosstab(np.asarray(self.predict()[known]), np.asarray(labels[known]))
-        title = f"{labels_key} in each cluster"
-        if not known.all():
-            title += f" ({known.sum():,} of {n:,} cells have one)"
+        subject = f"column {labels_key!r} of adata.obs"
+        labels = as_categories(one_column(self.adata.obs, labels_key, subject))
+        named = labels.add_categories(NOT_LABELLED).fillna(NOT_LABELLED)
+        counts = pd.crosstab(np.asarray(self.predict()), np.asarray(named))
+        title = _title(f"{labels_key} in each cluster", labels.codes >= 0)
         return composition_figure(counts, title)
 
     def plot_training(self) -> Figure:
@@ -144,9 +148,7 @@ class PlotMixin(ClusterMixin):
 
 def as_categories(column: pd.Series) -> pd.Categorical:
     """Return a column's values as names, in the order in which people count."""
-    from vmm.data.checks import ordered_categories
-
-    missing = column.isna().to_numpy()
+    missing = is_missing(column)
     names = dict.fromkeys(as_text(value) for value in ordered_categories(column[~missing]))
     code_of = {name: code for code, name in enumerate(names)}
     codes = np.full(len(column), -1)
@@ -170,6 +172,13 @@ def _of_gene(adata: AnnData, gene: str, layer: str | None) -> np.ndarray:
     values = matrix[:, places[0]]
     values = values.toarray() if hasattr(values, "toarray") else values
     return np.asarray(values, dtype=float).ravel()
+
+
+def _title(title: str, known: np.ndarray) -> str:
+    """Add the number of cells that have a value, where it is not that of all."""
+    if known.all():
+        return title
+    return f"{title} ({known.sum():,} of {len(known):,} cells have one)"
 
 
 def _mde(latent: np.ndarray, seed: int) -> np.ndarray:

@@ -14,6 +14,9 @@ from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.count_vae import CountVAE
 from vmm.models.tensors import CellBatch
 from vmm.numerics.gaussians import DiagonalNormal
+from vmm.scvi.names import gene_positions, require_anndata, with_genes
+from vmm.scvi.new_cells import reference_genes
+from vmm.scvi.options import device_of
 from vmm.scvi.part import ModelPart
 
 if TYPE_CHECKING:
@@ -51,8 +54,10 @@ class QueryMixin(ModelPart, ArchesMixin):
         Parameters
         ----------
         adata : anndata.AnnData
-            Query cells with the genes of the reference, in their order (see
-            ``prepare_query_anndata``), and its column of batches. It is set up here.
+            Query cells with the genes of the reference and its column of batches. It is set up
+            here; if its genes stand in another order, or with others between them,
+            ``model.adata`` is a copy. :meth:`prepare_query_anndata` fills in genes that are not
+            there.
         reference_model : str or vmm.SCVI
             The reference, or the folder that it was saved to.
         inplace_subset_query_vars : bool
@@ -70,10 +75,16 @@ class QueryMixin(ModelPart, ArchesMixin):
         Lotfollahi et al., "Mapping single-cell data to reference atlases by transfer learning",
         Nature Biotechnology 40 (2022).
         """
+        device_of(accelerator, device)
+        require_anndata(adata)
+        genes = reference_genes(reference_model)
+        if inplace_subset_query_vars:
+            positions = gene_positions(adata.var_names, genes)
+            if positions is not None:
+                adata._inplace_subset_var(positions)
         model = super().load_query_data(
-            adata,
+            with_genes(adata, genes),
             reference_model if isinstance(reference_model, cls) else str(reference_model),
-            inplace_subset_query_vars=inplace_subset_query_vars,
             accelerator=accelerator,
             device=device,
             unfrozen=True,  # what is fitted is decided in training, for our networks
@@ -87,6 +98,8 @@ class QueryMixin(ModelPart, ArchesMixin):
         model.n_reference_batches_ = known
         model.n_batches_ = known + n_new
         model.is_trained_ = not n_new
+        if n_new:
+            model.history_ = None  # of the reference; that of the query begins with its training
         return model
 
 

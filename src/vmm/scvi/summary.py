@@ -7,6 +7,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from vmm.data.checks import is_missing, one_column
+from vmm.errors import InputError
 from vmm.scvi.mixture import MixtureMixin
 
 if TYPE_CHECKING:
@@ -43,13 +45,14 @@ class SummaryMixin(MixtureMixin):
         Returns
         -------
         pandas.DataFrame
-            A row for each cluster, largest (in training) first:
+            A row for each cluster, in the order of names:
 
             - n_cells, fraction: cells assigned to it;
             - mean_probability: of those cells, to be in it;
             - weight: π of the prior's component;
-            - label, label_fraction: the most frequent known label and its part of the cells, where
-              the data have the column that ``labels_key`` named;
+            - n_labelled, label, label_fraction: cells with a known label, the most frequent label
+              and its part of those cells (None and NaN where there is no such cell); where the
+              data have the column that ``labels_key`` named;
             - markers: genes, separated by commas;
             - most_probable_cells: their names, separated by commas;
             - ``<batch_key>: <batch>``: part of the cluster's cells from each batch.
@@ -60,6 +63,7 @@ class SummaryMixin(MixtureMixin):
         assigned = probabilities.argmax(1)
         weights = self.get_prior_parameters()["weights"]
         labels_key, batch_key = self.get_setup_arg("labels_key"), self.get_setup_arg("batch_key")
+        labels = known_labels(adata, labels_key) if labels_key in adata.obs else None
         rows, names = [], self.cluster_names
         for cluster in np.unique(assigned):
             member, belongs = assigned == cluster, probabilities[:, cluster]
@@ -70,19 +74,47 @@ class SummaryMixin(MixtureMixin):
                 "mean_probability": float(belongs[member].mean()),
                 "weight": float(weights[cluster]),
             }
-            if labels_key in adata.obs:
-                shares = adata.obs.loc[member, labels_key].value_counts(normalize=True)
-                row |= {"label": shares.index[0], "label_fraction": shares.iloc[0]}
+            if labels is not None:
+                row |= _most_frequent(labels[member].dropna())
             if n_markers:
                 row["markers"] = ", ".join(self._markers(adata, member, n_markers, de_options))
             typical = np.flatnonzero(member)[np.argsort(-belongs[member], kind="stable")[:n_cells]]
             row["most_probable_cells"] = ", ".join(adata.obs_names[typical])
             if batch_key:
-                shares = adata.obs.loc[member, batch_key].value_counts(normalize=True)
+                shares = adata.obs[batch_key][member].value_counts(normalize=True)
                 for batch in self._batch_names():
                     row[f"{batch_key}: {batch}"] = float(shares.get(batch, 0.0))
             rows.append(row)
         return pd.DataFrame(rows).set_index("cluster")
+
+    def differential_expression(
+        self, adata: AnnData | None = None, groupby: str | None = None, *args: Any, **options: Any
+    ) -> pd.DataFrame:
+        """Compare the expression of genes in groups of cells, as in scvi-tools.
+
+        Parameters
+        ----------
+        adata : anndata.AnnData, optional
+            The model's own by default.
+        groupby : str, optional
+            Column of ``obs`` with the groups. Cells without a value belong to none of them, and to
+            the rest that a group is compared with.
+        *args, **options
+            Of ``scvi.model.SCVI.differential_expression``: ``group1``, ``group2``, ``idx1``,
+            ``idx2``, ``mode``, ``delta`` and others.
+
+        Returns
+        -------
+        pandas.DataFrame
+            A row for each comparison and gene.
+        """
+        adata = self._validate_anndata(adata)
+        if groupby is not None:
+            if groupby not in adata.obs:
+                raise KeyError(f"{groupby} not found in adata.obs.")
+            if known_labels(adata, groupby).isna().all():
+                raise InputError(f"no cell has a value in column {groupby!r} of adata.obs.")
+        return super().differential_expression(adata, groupby, *args, **options)
 
     def _markers(
         self, adata: AnnData, member: np.ndarray, n_markers: int, options: dict[str, Any]
@@ -90,10 +122,28 @@ class SummaryMixin(MixtureMixin):
         """Return genes that are higher in the members than in all other cells, surest first."""
         if member.all():
             return []
-        table = self.differential_expression(
-            adata, idx1=member, **{"mode": "change", "silent": True} | options
-        )
+        chosen: dict[str, Any] = {"mode": "change", "silent": True, **options}
+        table = self.differential_expression(adata, idx1=member, **chosen)
         higher = table["lfc_mean"] > 0
         table = table[higher & (table["non_zeros_proportion1"] >= LEAST_EXPRESSED)]
         table = table.sort_values(["proba_de", "lfc_mean"], ascending=False)
         return list(table.index[:n_markers])
+
+
+def known_labels(adata: AnnData, labels_key: str) -> pd.Series:
+    """Return the labels of the cells, shape (N,), without a value where there is none."""
+    subject = f"column {labels_key!r} of adata.obs"
+    labels = one_column(adata.obs, labels_key, subject)
+    return labels.astype(object).mask(is_missing(labels))
+
+
+def _most_frequent(labels: pd.Series) -> dict[str, Any]:
+    """Describe labels, of which there may be none."""
+    if labels.empty:
+        return {"n_labelled": 0, "label": None, "label_fraction": np.nan}
+    shares = labels.value_counts(normalize=True)
+    return {
+        "n_labelled": len(labels),
+        "label": shares.index[0],
+        "label_fraction": float(shares.iloc[0]),
+    }

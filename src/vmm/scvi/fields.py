@@ -1,0 +1,255 @@
+"""Where the model finds counts and batches in an AnnData object, and what it refuses there."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pandas as pd
+import scipy.sparse as sp
+from scvi.data import AnnDataManager
+from scvi.data.fields import CategoricalObsField, LayerField
+from scvi.data.fields._base_field import BaseAnnDataField
+
+from scvi import REGISTRY_KEYS
+from vmm.data.checks import NOT_COUNTS, one_column, refuse_missing
+from vmm.data.messages import listing
+from vmm.errors import InputError
+from vmm.scvi.names import gene_positions, warn
+
+if TYPE_CHECKING:
+    from anndata import AnnData
+
+ROWS = 1000
+"""Cells checked at once where they are on disk or dense; and those that tell a layer of counts."""
+RAW = "raw"
+FRACTIONAL = NOT_COUNTS[2][1]
+"""The one fault that a model can be trained with."""
+
+
+class Manager(AnnDataManager):
+    """Gives out sparse arrays as matrices, which the data loader of scvi-tools asks for."""
+
+    def get_from_registry(self, registry_key: str) -> np.ndarray | pd.DataFrame:
+        """Return the registered counts or batches."""
+        data = super().get_from_registry(registry_key)
+        return sp.csr_matrix(data) if isinstance(data, sp.sparray) else data
+
+
+class CountsField(LayerField):
+    """Counts in ``X`` or a layer: all of them are looked at, and what is none is refused.
+
+    The layer ``"raw"``, where no layer has that name, is made of ``adata.raw``.
+    """
+
+    def validate_field(self, adata: AnnData) -> None:
+        """Refuse what nothing can be learnt from; warn of values that are not whole numbers."""
+        BaseAnnDataField.validate_field(self, adata)
+        where, counts = self._where, self._matrix(adata)
+        if 0 in counts.shape:
+            raise InputError(f"{where} is empty ({adata.n_obs} cells × {adata.n_vars} genes).")
+        faults, largest = _faults(counts, where)
+        if not faults:
+            if largest == 0:
+                raise InputError(f"all counts in {where} are zero.")
+            return
+        problem, advice, (row, column, value), total = faults[0]
+        found = (
+            f"(first: {value:.6g} at cell {row}, {str(adata.obs_names[row])!r}, gene "
+            f"{str(adata.var_names[column])!r}; {total:,} in all)"
+        )
+        better = self._better(adata)
+        if problem != FRACTIONAL:
+            raise InputError(f"counts in {where} {problem} {found}{advice}{better}.")
+        warn(
+            f"{where} does not contain unnormalized count data: values {problem} {found}{better}. "
+            "They are taken as they are. Normalised or logarithmic values are nothing to a "
+            "likelihood of counts. Counts that were corrected for ambient RNA can be rounded by "
+            "numpy.rint before `setup_anndata`: each changes by 0.5 at most, and those up to 0.5 "
+            "become 0."
+        )
+
+    @property
+    def _where(self) -> str:
+        return "adata.X" if self.attr_key is None else f"adata.layers[{self.attr_key!r}]"
+
+    def _matrix(self, adata: AnnData) -> Any:
+        layers = _layers(adata)
+        if self.attr_key == RAW and RAW not in layers and adata.raw is not None:
+            adata.layers[RAW] = _raw_counts(adata)
+            layers.append(RAW)
+        if self.attr_key is None and adata.X is None:
+            raise InputError(
+                f"adata has no X; name the layer with counts by `layer` (there are "
+                f"{listing(layers)})."
+            )
+        if self.attr_key is not None and self.attr_key not in layers:
+            raise InputError(
+                f"{self.attr_key} is not a valid key in adata.layers; there are "
+                f"{listing(layers)}{_and_raw(adata)}."
+            )
+        return self.get_field_data(adata)
+
+    def _better(self, adata: AnnData) -> str:
+        """Name layers that do hold counts."""
+        others: dict[str, Any] = {f"layer={name!r}": adata.layers[name] for name in _layers(adata)}
+        others["layer=None (adata.X)"] = adata.X
+        if adata.raw is not None:
+            others[f"layer={RAW!r} (adata.raw)"] = adata.raw.X
+        own = f"layer={self.attr_key!r}" if self.attr_key else "layer=None (adata.X)"
+        good = [name for name, values in others.items() if name != own and _seem_counts(values)]
+        return f"; whole numbers are in {listing(good)}" if good else ""
+
+    def transfer_field(self, state_registry: dict, adata_target: AnnData, **kwargs) -> dict:
+        """Register counts of new cells, which must have the genes in the model's order."""
+        genes = np.asarray(state_registry[self.COLUMN_NAMES_KEY])
+        if gene_positions(adata_target.var_names, genes) is not None:
+            raise InputError(
+                "the genes of adata are in another order than those of the model; give cells to "
+                "the methods of the model, which match genes by name, or use adata[:, genes]."
+            )
+        return super().transfer_field(state_registry, adata_target, **kwargs)
+
+
+class BatchField(CategoricalObsField):
+    """The column of batches."""
+
+    @property
+    def _subject(self) -> str:
+        return f"column {self._original_attr_key!r} of adata.obs (`batch_key`)"
+
+    def validate_field(self, adata: AnnData) -> None:
+        """Refuse a column that is missing, stands there twice, or does not name each batch."""
+        super().validate_field(adata)
+        if self.is_default:
+            return
+        values = one_column(adata.obs, self._original_attr_key, self._subject)
+        refuse_missing(values, self._subject)
+        distinct = values.unique().tolist()
+        if len({isinstance(value, str) for value in distinct}) > 1:
+            raise InputError(
+                f"{self._subject} has both text and other values ({listing(distinct, 5)}); make "
+                "them all text."
+            )
+
+    def transfer_field(
+        self,
+        state_registry: dict,
+        adata_target: AnnData,
+        extend_categories: bool = False,
+        **kwargs,
+    ) -> dict:
+        """Take the batches of new cells for the model's, by name."""
+        if not self.is_default:
+            self.validate_field(adata_target)
+            known = list(state_registry[self.CATEGORICAL_MAPPING_KEY])
+            there = adata_target.obs[self._original_attr_key].unique().tolist()
+            new = [value for value in there if value not in known]
+            alike = [value for value in new if str(value) in set(map(str, known))]
+            if alike:
+                raise InputError(
+                    f"{self._subject} has {alike[0]!r}, of type {type(alike[0]).__name__}, where "
+                    f"the model has {type(known[0]).__name__}; convert the column."
+                )
+            if new and not extend_categories:
+                raise InputError(
+                    f"Category {new[0]} not found in source registry: the model knows no batch of "
+                    f"that name in {self._subject}, but {listing(known)}; map cells of new batches "
+                    "by `vmm.SCVI.load_query_data`."
+                )
+        return super().transfer_field(
+            state_registry, adata_target, extend_categories=extend_categories, **kwargs
+        )
+
+
+def fields(layer: str | None, batch_key: str | None) -> list[BaseAnnDataField]:
+    """Return what is registered of an AnnData object."""
+    return [
+        CountsField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
+        BatchField(REGISTRY_KEYS.BATCH_KEY, batch_key),
+    ]
+
+
+Fault = tuple[str, str, tuple[int, int, float], int]
+
+
+def _faults(counts: Any, where: str) -> tuple[list[Fault], float]:
+    """Return what is wrong with counts, worst first, and the largest of them.
+
+    A fault is what to say, what to advise, the first such value with its row and column, and the
+    number of them.
+    """
+    first: dict[int, tuple[int, int, float]] = {}
+    total = dict.fromkeys(range(len(NOT_COUNTS)), 0)
+    largest = 0.0
+    for start, block in _blocks(counts):
+        values = block.data if sp.issparse(block) else np.asarray(block)
+        if values.dtype.kind not in "biuf":
+            raise InputError(f"{where} is of type {values.dtype}, not numbers; give raw counts.")
+        if values.dtype == np.float16:  # its largest is smaller than that of counts
+            values = values.astype(np.float32)
+        if values.size:
+            largest = max(largest, float(values.max()))
+        if values.dtype.kind in "bu":
+            continue
+        for kind, (is_bad, *_) in enumerate(NOT_COUNTS):
+            bad = is_bad(values)
+            if bad.any():
+                total[kind] += int(bad.sum())
+                if kind not in first:
+                    row, column, value = _locate(block, bad)
+                    first[kind] = (start + row, column, value)
+    return [
+        (NOT_COUNTS[kind][1], NOT_COUNTS[kind][2], first[kind], total[kind])
+        for kind in sorted(first)
+    ], largest
+
+
+def _blocks(counts: Any) -> Iterator[tuple[int, Any]]:
+    """Return parts of a matrix, each with its first row: on disk, lazy, sparse or dense."""
+    if sp.issparse(counts):
+        yield 0, counts
+        return
+    for start in range(0, counts.shape[0], ROWS):
+        if isinstance(counts, pd.DataFrame):
+            block: Any = counts.iloc[start : start + ROWS].to_numpy()
+        else:
+            block = counts[start : start + ROWS]
+        yield start, block.compute() if hasattr(block, "compute") else block
+
+
+def _locate(block: Any, bad: np.ndarray) -> tuple[int, int, float]:
+    """Return row, column and value of the first that is bad."""
+    if not sp.issparse(block):
+        row, column = np.argwhere(bad)[0]
+        return int(row), int(column), float(np.asarray(block)[row, column])
+    entries = block.tocoo()
+    i = int(np.flatnonzero(bad)[0])
+    return int(entries.row[i]), int(entries.col[i]), float(entries.data[i])
+
+
+def _seem_counts(values: Any) -> bool:
+    """Return whether the first cells of a matrix have counts."""
+    if values is None:
+        return False
+    try:
+        faults, largest = _faults(values[:ROWS], "")
+    except (InputError, TypeError, IndexError):
+        return False
+    return not faults and largest > 0
+
+
+def _raw_counts(adata: AnnData) -> Any:
+    """Return the counts of ``adata.raw`` for the genes of `adata`."""
+    raw = adata.raw
+    positions = gene_positions(raw.var_names, adata.var_names.to_numpy(), "adata.raw")
+    return raw.X.copy() if positions is None else raw.X[:, positions]
+
+
+def _layers(adata: AnnData) -> list[str]:
+    return [name for name in adata.layers if name is not None]  # some versions list X so
+
+
+def _and_raw(adata: AnnData) -> str:
+    return f", and {RAW!r} for adata.raw" if adata.raw is not None else ""

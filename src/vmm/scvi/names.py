@@ -1,0 +1,131 @@
+"""Names of cells and genes: without repetition, and genes found by theirs."""
+
+from __future__ import annotations
+
+import warnings
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+import scvi
+from vmm.data.checks import unique_names
+from vmm.data.messages import listing
+from vmm.errors import InputError
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from anndata import AnnData
+
+SHOWN = 5
+"""Names that a message lists."""
+
+
+def warn(message: str) -> None:
+    """Show the user of the model a warning."""
+    warnings.warn(message, UserWarning, stacklevel=scvi.settings.warnings_stacklevel)
+
+
+def require_anndata(cells: Any) -> None:
+    """Refuse what is no AnnData object, and say what to do with a MuData.
+
+    Raises
+    ------
+    NotImplementedError
+        For a MuData.
+    InputError
+        For anything else.
+    """
+    from anndata import AnnData
+    from mudata import MuData
+
+    if isinstance(cells, MuData):
+        names = list(cells.mod)
+        first = "rna" if "rna" in names or not names else names[0]
+        raise NotImplementedError(
+            f"vmm.SCVI takes one kind of counts, not MuData; give it one modality, such as "
+            f"`mdata[{first!r}]` (there are {listing(names)})."
+        )
+    if not isinstance(cells, AnnData):
+        raise InputError(
+            f"adata is of type {type(cells).__name__}; it must be an AnnData object (a file is "
+            "read by `anndata.read_h5ad`)."
+        )
+
+
+def make_names_unique(adata: AnnData) -> None:
+    """Give repeated names of cells and genes a suffix, in place, and say so."""
+    for what, attribute in (("cell", "obs_names"), ("gene", "var_names")):
+        names = getattr(adata, attribute)
+        if not names.is_unique:
+            unique, (note,) = unique_names(list(names), what)
+            setattr(adata, attribute, unique)
+            warn(f"adata: {note} `adata.{attribute}` has the new names.")
+
+
+def gene_positions(names: pd.Index, genes: np.ndarray, where: str = "adata") -> np.ndarray | None:
+    """Find genes by name.
+
+    Parameters
+    ----------
+    names : pandas.Index
+        Of the genes that there are.
+    genes : array of str, shape (G,)
+        Those of the model, without repetition.
+    where : str
+        What has the names, for messages.
+
+    Returns
+    -------
+    array of int, shape (G,), or None
+        None if `names` are the model's already, in their order, but for suffixes of repeated ones.
+
+    Raises
+    ------
+    InputError
+        If genes are missing, or stand there twice, so that it cannot be known which is meant.
+    """
+    if np.array_equal(names, genes):
+        return None
+    if not names.is_unique and np.array_equal(unique_names(list(names), "gene")[0], genes):
+        return None
+    known = set(names)
+    missing = [gene for gene in genes if gene not in known]
+    if len(missing) == len(genes):
+        raise InputError(
+            f"{where} has none of the model's {len(genes):,} genes: the model's are named such as "
+            f"{listing(genes[:3])}, those of {where} such as {listing(names[:3])}; name genes "
+            "alike."
+        )
+    if missing:
+        raise InputError(
+            f"{where} lacks {len(missing):,} of the model's {len(genes):,} genes "
+            f"({listing(missing, SHOWN)}); give cells that have them all, in any order "
+            "(`vmm.SCVI.prepare_query_anndata` fills in zeros for genes that were not measured)."
+        )
+    repeated = set(names[names.duplicated()])
+    if twice := [gene for gene in genes if gene in repeated]:
+        raise InputError(
+            f"{where} has several genes named {listing(twice, SHOWN)}, and genes in another order "
+            "than the model, so it cannot be known which is which; give each gene a name of its "
+            "own."
+        )
+    return names.get_indexer_for(genes)
+
+
+def with_genes(adata: AnnData, genes: np.ndarray) -> AnnData:
+    """Return the cells with these genes in this order: themselves, or else a copy.
+
+    Repeated names get their suffix in `adata` itself.
+
+    Raises
+    ------
+    NotImplementedError, InputError
+        As :func:`require_anndata` and :func:`gene_positions`.
+    """
+    require_anndata(adata)
+    positions = gene_positions(adata.var_names, genes)
+    make_names_unique(adata)
+    if positions is None:
+        return adata
+    chosen = adata[:, positions]
+    return chosen.to_memory() if adata.isbacked else chosen.copy()
