@@ -91,20 +91,15 @@ def test_cells_by_gene(coloured, pbmc):
         coloured.plot_cells([gene, "share"])
 
 
-def test_composition_speaks_of_labelled_cells_only(coloured, pbmc):
-    """No label is invented for the others, and the title says how many there are."""
+def test_composition_names_no_label_for_cells_that_have_none(coloured, pbmc):
+    """They have a column of their own, and the title says how many the others are."""
     figure = coloured.plot_composition("partly")
     axes = figure.axes[0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["x"]
+    assert {label.get_text() for label in axes.get_xticklabels()} == {"x", "no value"}
     assert axes.get_title(loc="left") == "partly in each cluster (350 of 700 cells have one)"
     rows = [label.get_text() for label in axes.get_yticklabels()]
-    sizes = pd.Series(coloured.predict()[pbmc.obs["partly"].notna()]).value_counts()
+    sizes = pd.Series(coloured.predict()).value_counts()
     assert {f"{name}  ({n:,})" for name, n in sizes.items() if n} == set(rows)
-    pbmc.obs["none"] = pd.Categorical([None] * 700, ["x"])
-    with pytest.raises(ValueError, match="No cell has a value in the column 'none'"):
-        coloured.plot_composition("none")
-    none = coloured.plot_cells("none", basis="X_any")
-    assert texts(none.axes[1]) == ["no value", "700"]
 
 
 def test_layout_is_computed_once(model, pbmc):
@@ -155,10 +150,10 @@ def partly_labelled(model, pbmc):
 def test_cells_without_labels(model, partly_labelled):
     n = int(partly_labelled.obs["some"].isna().sum())
     cells, legend = model.plot_cells("some", basis="X_any").axes
-    assert texts(legend)[-2:] == ["not labelled", f"{n:,}"]
+    assert texts(legend)[-2:] == ["no value", f"{n:,}"]
     assert cells.get_title(loc="left") == f"some ({700 - n} of 700 cells have one)"
     cells, legend = model.plot_cells("none", basis="X_any").axes
-    assert texts(legend) == ["not labelled", "700"]
+    assert texts(legend) == ["no value", "700"]
     assert cells.get_title(loc="left") == "none (0 of 700 cells have one)"
 
 
@@ -167,10 +162,10 @@ def test_composition_without_labels(model, partly_labelled):
     axes = model.plot_composition("some").axes[0]
     assert axes.get_title(loc="left") == f"some in each cluster ({700 - n} of 700 cells have one)"
     columns = [label.get_text() for label in axes.get_xticklabels()]
-    assert "nan" not in columns and "not labelled" in columns
+    assert "nan" not in columns and "no value" in columns
     rows = [label.get_text().split()[0] for label in axes.get_yticklabels()]
     shares = axes.images[0].get_array()[rows.index("0")]
-    assert shares[columns.index("not labelled")] == 1
+    assert shares[columns.index("no value")] == 1
     axes = model.plot_composition("none").axes[0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["not labelled"]
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["no value"]
     assert len(axes.get_yticklabels()) == len(model.predict().categories)

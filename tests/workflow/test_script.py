@@ -21,7 +21,7 @@ from types import SimpleNamespace
 sys.path.insert(0, sys.argv[1])
 from _script import job
 
-snakemake = SimpleNamespace(log=sys.argv[2:], threads=1, input=[], output=[])
+snakemake = SimpleNamespace(log=sys.argv[2:], threads=1, input={}, output=[])
 with job(snakemake):
     import tqdm
     from vmm.progress import progress, say, stream
@@ -36,7 +36,9 @@ with job(snakemake):
     # What libraries say, like progress or not.
     logging.getLogger("library").warning("library: epoch 1, loss 3")
     logging.getLogger("vmm.data").info("cells: 3 cells")
-    warnings.warn("library: resumed after epoch 1")
+    # Python shows this line too, from 3.13 on.
+    what = "resumed after epoch 1"
+    warnings.warn(f"library: {what}")
     print("library: epoch 2, loss 2")
     print("weights.bin: 7.00B [00:00, 9.1MB/s]", file=sys.stderr)
 """

@@ -16,9 +16,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
 
-NOT_LABELLED = "not labelled"
-"""Cells whose label is not known."""
-
 
 class PlotMixin(ClusterMixin):
     """Cells in the plane, clusters by labels, and the training."""
@@ -96,7 +93,7 @@ class PlotMixin(ClusterMixin):
     def plot_composition(self, labels_key: str | None = None) -> Figure:
         """Draw a heat map of clusters by known labels: the part of each cluster with each label.
 
-        Cells without a label have a column of their own, "not labelled"; the title has the number
+        Cells without a label have a column of their own, "no value"; the title has the number
         of the others.
 
         Parameters
@@ -109,6 +106,7 @@ class PlotMixin(ClusterMixin):
         matplotlib.figure.Figure
         """
         from vmm.plots.composition import composition_figure
+        from vmm.plots.scatter import NO_VALUE
 
         labels_key = labels_key or self.get_setup_arg("labels_key")
         if labels_key is None:
@@ -117,7 +115,7 @@ class PlotMixin(ClusterMixin):
             raise KeyError(f"{labels_key} not found in adata.obs.")
         subject = f"column {labels_key!r} of adata.obs"
         labels = as_categories(one_column(self.adata.obs, labels_key, subject))
-        named = labels.add_categories(NOT_LABELLED).fillna(NOT_LABELLED)
+        named = labels.add_categories(NO_VALUE).fillna(NO_VALUE)
         counts = pd.crosstab(np.asarray(self.predict()), np.asarray(named))
         title = _title(f"{labels_key} in each cluster", labels.codes >= 0)
         return composition_figure(counts, title)

@@ -22,6 +22,7 @@ NUMPY_NAMES = {"_reconstruct", "ndarray", "dtype", "scalar"}
 PANDAS_NAMES = {
     "DataFrame", "Series", "BlockManager", "SingleBlockManager", "_new_Index", "Index",
     "Int64Index", "Float64Index", "RangeIndex", "_unpickle_block", "new_block",
+    "__pyx_unpickle_NDArrayBacked", "StringArray", "StringDtype", "ArrowStringArray",
 }  # fmt: skip
 PLAIN_NAMES = {
     ("builtins", "slice"), ("__builtin__", "slice"),
