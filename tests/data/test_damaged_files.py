@@ -111,7 +111,7 @@ def test_a_damaged_step_of_tuning_is_trained_anew(damage, tmp_path):
     data, split = write(make_cells(), tmp_path)
 
     def tune() -> int:
-        climb(data, [split], [TUNING], [2.0], 0, lambda trial, setting: tmp_path, "cpu")
+        climb(data, [split], [TUNING], [2.0], 2, lambda trial, setting: tmp_path, "cpu")
         return (tmp_path / "run.json").stat().st_mtime_ns
 
     first = tune()
