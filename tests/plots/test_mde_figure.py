@@ -385,6 +385,16 @@ def test_many_long_names_stand_below_the_panels(fits, monkeypatch):
     assert axes["legend"].get_position().width > 0.9
 
 
+def test_few_names_stand_at_the_side_of_a_single_row(fits):
+    case = _case(n_types=6, n_batches=3)
+    case["coordinates"] = {"VMM": case["coordinates"]["VMM"]}
+    figure = mde_figure(**case)
+    fits(figure)
+    axes = _axes(figure)
+    assert axes["legend"].get_position().x0 > axes["VMM/Cluster"].get_position().x1
+    assert figure.get_figheight() < 3
+
+
 def test_more_categories_than_fit_are_counted(fits):
     case = _case(n=900, n_types=2, n_batches=300)
     figure = mde_figure(**case)

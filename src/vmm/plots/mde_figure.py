@@ -23,8 +23,8 @@ NOTE_HEIGHT = 0.16
 SIDE_GAP, RIGHT = 0.14, 0.04
 """Space before and after the column of legends, in inches."""
 LEGEND_GAP = 0.1
-MOST_ABOVE_PANELS = 1.15
-"""How much higher than the panels legends at their side may be."""
+MOST_EMPTY = 2.0
+"""How many inches legends at the side may be higher than the panels."""
 COLUMNS = ("Batch", "Cell type", "Cluster")
 LEAST_LABELLED = 0.004
 """Categories with a smaller share of the cells get no number in the panel."""
@@ -161,7 +161,7 @@ def _legend(
         return _Legend(below, width, batch_columns, type_columns, height)
 
     side = laid_out(False, width, legends.batch_legend_columns(batches, width), 1)
-    if side.height <= MOST_ABOVE_PANELS * _panels_height(n_rows, _panel(side)):
+    if side.height <= _panels_height(n_rows, _panel(side)) + MOST_EMPTY:
         return side
     return laid_out(True, PAGE_WIDTH - LEFT - RIGHT, 3, 2)
 
