@@ -58,39 +58,3 @@ def test_training(model):
         lines["valid_elbo"], -model.history["elbo_validation"]["elbo_validation"]
     )
     assert len(clusters.lines[0].get_ydata()) == 12
-
-
-@pytest.fixture
-def partly_labelled(model, pbmc):
-    """Return the cells with labels of which the first cluster has none, and a column of none."""
-    first = np.asarray(model.predict() == "0")
-    before = pbmc.obs.copy()
-    pbmc.obs["some"] = pbmc.obs["bulk_labels"].astype(object).mask(first).astype("category")
-    pbmc.obs["none"] = pd.Categorical([None] * 700, categories=["B", "T"])
-    pbmc.obsm["X_any"] = np.random.default_rng(0).normal(size=(700, 2))
-    yield pbmc
-    pbmc.obs = before
-
-
-def test_cells_without_labels(model, partly_labelled):
-    n = int(partly_labelled.obs["some"].isna().sum())
-    cells, legend = model.plot_cells("some", basis="X_any").axes
-    assert texts(legend)[-2:] == ["not labelled", f"{n:,}"]
-    assert cells.get_title(loc="left") == f"some ({700 - n} of 700 cells have one)"
-    cells, legend = model.plot_cells("none", basis="X_any").axes
-    assert texts(legend) == ["not labelled", "700"]
-    assert cells.get_title(loc="left") == "none (0 of 700 cells have one)"
-
-
-def test_composition_without_labels(model, partly_labelled):
-    n = int(partly_labelled.obs["some"].isna().sum())
-    axes = model.plot_composition("some").axes[0]
-    assert axes.get_title(loc="left") == f"some in each cluster ({700 - n} of 700 cells have one)"
-    columns = [label.get_text() for label in axes.get_xticklabels()]
-    assert "nan" not in columns and "not labelled" in columns
-    rows = [label.get_text().split()[0] for label in axes.get_yticklabels()]
-    shares = axes.images[0].get_array()[rows.index("0")]
-    assert shares[columns.index("not labelled")] == 1
-    axes = model.plot_composition("none").axes[0]
-    assert [label.get_text() for label in axes.get_xticklabels()] == ["not labelled"]
-    assert len(axes.get_yticklabels()) == len(model.predict().categories)

@@ -162,27 +162,27 @@ def column(obs: pd.DataFrame, key: str, option: str, where: str) -> tuple[np.nda
     InputError
         If the column is missing, has missing values, or holds floating-point numbers.
     """
+    refuse_repeated(obs, key, f"column {key!r} of {where} (`{option}:`)")
     if key not in obs.columns:
         raise InputError(
             f"{where} has no column {key!r} for `{option}:`; "
             f"its columns are {listing(obs.columns)}."
         )
-    subject = f"column {key!r} of {where} (`{option}:`)"
-    values = one_column(obs, key, subject)
-    refuse_missing(values, subject)
+    values = obs[key]
+    _refuse_missing(values, key, option, where)
     categories = _categories(values)
     if any(isinstance(value, (float, np.floating)) for value in categories):
         example = next(value for value in categories if isinstance(value, (float, np.floating)))
         raise InputError(
-            f"{subject} holds floating-point numbers (such as {example:g}); name a column of names "
-            "or whole numbers, or convert it."
+            f"column {key!r} of {where} (`{option}:`) holds floating-point numbers (such as "
+            f"{example:g}); name a column of names or whole numbers, or convert it."
         )
     names = [as_text(value) for value in categories]
     if len(set(names)) < len(names):
         twice = sorted({name for name in names if names.count(name) > 1})
         raise InputError(
-            f"{subject} has different values that read alike ({listing(twice)}); make them all "
-            "text or all numbers."
+            f"column {key!r} of {where} (`{option}:`) has different values that read alike "
+            f"({listing(twice)}); make them all text or all numbers."
         )
     code_of = {value: code for code, value in enumerate(categories)}
     return np.array([code_of[value] for value in values], dtype=np.int64), names
@@ -199,37 +199,13 @@ def _categories(values: pd.Series) -> list[Any]:
         return sorted(distinct, key=str)
 
 
-def one_column(obs: pd.DataFrame, key: str, subject: str) -> pd.Series:
-    """Return a column of a table that must have one of that name, and not two.
-
-    Parameters
-    ----------
-    obs, key
-        The table and the name.
-    subject
-        What to call the column in the message.
-    """
-    values = obs[key]
-    if values.ndim == 2:
-        raise InputError(
-            f"{subject} stands there {values.shape[1]} times; rename all but the one that is meant."
-        )
-    return values
-
-
-def is_missing(values: pd.Series) -> np.ndarray:
-    """Return which entries of a column say nothing, shape (N,): none, empty text, "nan"."""
+def _refuse_missing(values: pd.Series, key: str, option: str, where: str) -> None:
     text = values.astype(object)
-    return values.isna().to_numpy() | text.isin(["", "nan", "NaN"]).to_numpy()
-
-
-def refuse_missing(values: pd.Series, subject: str) -> None:
-    """Refuse a column with missing values, which `subject` names."""
-    missing = is_missing(values)
+    missing = values.isna().to_numpy() | text.isin(["", "nan", "NaN"]).to_numpy()
     if missing.any():
         row = int(np.flatnonzero(missing)[0])
         raise InputError(
-            f"{subject} has no value in {int(missing.sum()):,} cells "
+            f"column {key!r} of {where} (`{option}:`) has no value in {int(missing.sum()):,} cells "
             f"(first: cell {row}, {str(values.index[row])!r}); fill it in or remove these cells."
         )
 
@@ -267,6 +243,23 @@ def unique_names(names: Sequence[Any], what: str) -> tuple[np.ndarray, list[str]
     some = listing(dict.fromkeys(changed), 5)
     note = f"{len(changed):,} repeated {what} names got a suffix ({some})."
     return np.asarray(result, dtype=str), [note]
+
+
+def refuse_repeated(obs: pd.DataFrame, key: str, subject: str) -> None:
+    """Refuse a table that has several columns of one name, as pandas allows.
+
+    Parameters
+    ----------
+    obs, key
+        The table, and the name.
+    subject
+        What to call the column in the message.
+    """
+    times = int((obs.columns == key).sum())
+    if times > 1:
+        raise InputError(
+            f"{subject} stands there {times} times; rename all but the one that is meant."
+        )
 
 
 def enough(matrix: sp.csr_matrix, where: str) -> None:

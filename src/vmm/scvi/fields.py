@@ -13,10 +13,10 @@ from scvi.data.fields import CategoricalObsField, LayerField
 from scvi.data.fields._base_field import BaseAnnDataField
 
 from scvi import REGISTRY_KEYS
-from vmm.data.checks import NOT_COUNTS, one_column, refuse_missing
+from vmm.data.checks import NOT_COUNTS, refuse_repeated
 from vmm.data.messages import listing
 from vmm.errors import InputError
-from vmm.scvi.names import gene_positions, warn
+from vmm.scvi.names import gene_positions, warn, without_value
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -124,8 +124,15 @@ class BatchField(CategoricalObsField):
         super().validate_field(adata)
         if self.is_default:
             return
-        values = one_column(adata.obs, self._original_attr_key, self._subject)
-        refuse_missing(values, self._subject)
+        refuse_repeated(adata.obs, self._original_attr_key, self._subject)
+        values = adata.obs[self._original_attr_key]
+        missing = without_value(values)
+        if missing.any():
+            row = int(np.flatnonzero(missing)[0])
+            raise InputError(
+                f"{self._subject} has no value in {int(missing.sum()):,} cells (first: cell {row}, "
+                f"{str(values.index[row])!r}); fill it in or remove these cells."
+            )
         distinct = values.unique().tolist()
         if len({isinstance(value, str) for value in distinct}) > 1:
             raise InputError(

@@ -16,7 +16,7 @@ from scvi.model.base import BaseModelClass, RNASeqMixin, VAEMixin
 
 import scvi
 from scvi import REGISTRY_KEYS
-from vmm.data.checks import one_column
+from vmm.data.checks import refuse_repeated
 from vmm.data.splits import random_split
 from vmm.device import cpu_threads
 from vmm.errors import InputError
@@ -255,7 +255,8 @@ class SCVI(
         if labels_key is not None and not kwargs:
             if labels_key not in adata.obs:
                 raise KeyError(f"{labels_key} not found in adata.obs.")
-            one_column(adata.obs, labels_key, f"column {labels_key!r} of adata.obs (`labels_key`)")
+            subject = f"column {labels_key!r} of adata.obs (`labels_key`)"
+            refuse_repeated(adata.obs, labels_key, subject)
         if not adata.is_view:  # the manager refuses a view
             make_names_unique(adata)
         manager = Manager(fields=fields(layer, batch_key), setup_method_args=setup_method_args)

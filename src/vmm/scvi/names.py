@@ -1,4 +1,4 @@
-"""Names of cells and genes: without repetition, and genes found by theirs."""
+"""Names of cells, genes and their kinds: without repetition, and genes found by theirs."""
 
 from __future__ import annotations
 
@@ -60,6 +60,12 @@ def make_names_unique(adata: AnnData) -> None:
             unique, (note,) = unique_names(list(names), what)
             setattr(adata, attribute, unique)
             warn(f"adata: {note} `adata.{attribute}` has the new names.")
+
+
+def without_value(values: pd.Series) -> np.ndarray:
+    """Return which cells have no value (N,), also where it became text."""
+    text = values.astype(object).isin(["", "nan", "NaN", "<NA>"])
+    return values.isna().to_numpy() | text.to_numpy()
 
 
 def gene_positions(names: pd.Index, genes: np.ndarray, where: str = "adata") -> np.ndarray | None:

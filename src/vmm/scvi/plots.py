@@ -9,13 +9,9 @@ import pandas as pd
 
 from vmm.priors.records import PRIORS
 from vmm.scvi.clusters import ClusterMixin
-from vmm.scvi.summary import known_labels
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
-
-NOT_LABELLED = "not labelled"
-"""Cells whose label is not known."""
 
 
 class PlotMixin(ClusterMixin):
@@ -27,8 +23,7 @@ class PlotMixin(ClusterMixin):
         Parameters
         ----------
         color : str
-            "cluster" (legend by size), or a column of ``obs``. Cells without a value are "not
-            labelled", last in the legend, and the title has the number of the others.
+            "cluster" (legend by size), or a column of ``obs``.
         basis : str
             "mde" (minimum-distortion embedding of the latent representation), "umap", or a key of
             ``adata.obsm``. The first two are kept in ``adata.obsm["X_vmm_mde"]`` and
@@ -42,19 +37,15 @@ class PlotMixin(ClusterMixin):
         """
         from vmm.plots.scatter import scatter_figure
 
-        title = color
         if color == "cluster":
             values = self.predict()
         elif color in self.adata.obs:
-            labels = known_labels(self.adata, color)
-            values, title = pd.Categorical(labels.map(str, "ignore")), _title(color, labels)
-            if labels.isna().any():  # last in the legend
-                values = values.add_categories(NOT_LABELLED).fillna(NOT_LABELLED)
+            values = pd.Categorical(self.adata.obs[color].astype(str))
         else:
             raise KeyError(f"{color} not found in adata.obs.")
         batches = color == self.get_setup_arg("batch_key")
         codes, names = values.codes.astype(int), list(values.categories)
-        return scatter_figure(self._layout(basis, seed), codes, names, title, batches)
+        return scatter_figure(self._layout(basis, seed), codes, names, color, batches)
 
     def _layout(self, basis: str, seed: int) -> np.ndarray:
         """Return coordinates (N, 2)."""
@@ -71,9 +62,6 @@ class PlotMixin(ClusterMixin):
 
     def plot_composition(self, labels_key: str | None = None) -> Figure:
         """Draw a heat map of clusters by known labels: the part of each cluster with each label.
-
-        Cells without a label have a column of their own, "not labelled"; the title has the number
-        of the others.
 
         Parameters
         ----------
@@ -92,10 +80,8 @@ class PlotMixin(ClusterMixin):
         if labels_key not in self.adata.obs:
             raise KeyError(f"{labels_key} not found in adata.obs.")
         clusters = pd.Series(self.predict(), index=self.adata.obs_names, name="cluster")
-        labels = known_labels(self.adata, labels_key)
-        named = labels.map(str, "ignore").fillna(NOT_LABELLED)
-        counts = pd.crosstab(clusters, named)
-        return composition_figure(counts, _title(f"{labels_key} in each cluster", labels))
+        counts = pd.crosstab(clusters, self.adata.obs[labels_key].astype(str))
+        return composition_figure(counts, f"{labels_key} in each cluster")
 
     def plot_training(self) -> Figure:
         """Draw ELBO (training and validation) and utilised clusters over epochs.
@@ -119,14 +105,6 @@ class PlotMixin(ClusterMixin):
         record = PRIORS[self._prior]
         shown = Trainings(record.label, record.colour, [history], [self.best_epoch_])
         return training_curves_figure([shown])
-
-
-def _title(title: str, labels: pd.Series) -> str:
-    """Add the number of labelled cells, where it is not that of all."""
-    known = int(labels.notna().sum())
-    return (
-        title if known == len(labels) else f"{title} ({known:,} of {len(labels):,} cells have one)"
-    )
 
 
 def _mde(latent: np.ndarray, seed: int) -> np.ndarray:

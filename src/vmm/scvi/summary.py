@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from vmm.data.checks import is_missing, one_column
+from vmm.data.checks import refuse_repeated
 from vmm.errors import InputError
 from vmm.scvi.mixture import MixtureMixin
+from vmm.scvi.names import without_value
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -132,9 +133,9 @@ class SummaryMixin(MixtureMixin):
 
 def known_labels(adata: AnnData, labels_key: str) -> pd.Series:
     """Return the labels of the cells, shape (N,), without a value where there is none."""
-    subject = f"column {labels_key!r} of adata.obs"
-    labels = one_column(adata.obs, labels_key, subject)
-    return labels.astype(object).mask(is_missing(labels))
+    refuse_repeated(adata.obs, labels_key, f"column {labels_key!r} of adata.obs")
+    labels = adata.obs[labels_key]
+    return labels.astype(object).mask(without_value(labels))
 
 
 def _most_frequent(labels: pd.Series) -> dict[str, Any]:
