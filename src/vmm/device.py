@@ -1,9 +1,6 @@
-"""Where to compute, and with how many threads."""
+"""Where to compute."""
 
 from __future__ import annotations
-
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 
@@ -27,18 +24,3 @@ def resolve_device(device: str = "auto") -> torch.device:
             "GPU and a CUDA build of PyTorch are"
         )
     return torch.device("cuda" if available and device != "cpu" else "cpu")
-
-
-@contextmanager
-def cpu_threads(number: int) -> Iterator[None]:
-    """Compute with a number of threads within the ``with`` block, and put back what was set.
-
-    Sums of another number of threads differ in the last bit, and libraries set the number of the
-    whole process: numba does, which scanpy calls, and so does the environment.
-    """
-    before = torch.get_num_threads()
-    torch.set_num_threads(number)
-    try:
-        yield
-    finally:
-        torch.set_num_threads(before)

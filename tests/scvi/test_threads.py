@@ -9,8 +9,7 @@ import pytest
 import torch
 
 import vmm
-from vmm.device import cpu_threads
-from vmm.scvi.threads import COMPUTING
+from vmm.scvi.threads import COMPUTING, cpu_threads
 
 OTHERS = {
     "adata", "adata_manager", "cluster_names", "data_registry", "deregister_manager", "device",

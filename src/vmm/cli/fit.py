@@ -232,12 +232,8 @@ def _results(cells: Cells) -> pd.DataFrame:
 
 def train(adata: anndata.AnnData, options: argparse.Namespace) -> SCVI:
     """Train the model that the options describe."""
-    import torch
-
     from vmm.scvi import SCVI
 
-    # Only now: libraries that read and rank genes reset the number.
-    torch.set_num_threads(options.threads)
     SCVI.setup_anndata(adata, batch_key=options.batch_key, labels_key=options.label_key)
     model = SCVI(
         adata,
@@ -248,6 +244,7 @@ def train(adata: anndata.AnnData, options: argparse.Namespace) -> SCVI:
         gene_likelihood=options.likelihood,
         n_components=options.n_components,
         seed=options.seed,
+        threads=options.threads,
     )
     model.train(
         max_epochs=options.max_epochs,

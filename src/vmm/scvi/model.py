@@ -18,7 +18,6 @@ import scvi
 from scvi import REGISTRY_KEYS
 from vmm.data.checks import one_column
 from vmm.data.splits import random_split
-from vmm.device import cpu_threads
 from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel
 from vmm.models.build import start_prior
@@ -48,7 +47,7 @@ from vmm.scvi.options import (
 from vmm.scvi.plots import PlotMixin
 from vmm.scvi.query import QueryMixin, only_new_batches
 from vmm.scvi.summary import SummaryMixin
-from vmm.scvi.threads import own_threads
+from vmm.scvi.threads import cpu_threads, own_threads
 from vmm.training.embedding import EVALUATION_ROWS
 from vmm.training.loop import fit
 from vmm.training.settings import FitResult, Settings

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import wraps
 from typing import Any, TypeVar
 
-from vmm.device import cpu_threads
+import torch
 
 COMPUTING = (
     "differential_abundance",
@@ -33,6 +34,21 @@ COMPUTING = (
 """Methods of a model that compute; :meth:`vmm.SCVI.train` has an argument for it."""
 
 Model = TypeVar("Model", bound=type)
+
+
+@contextmanager
+def cpu_threads(number: int) -> Iterator[None]:
+    """Compute with a number of threads within the ``with`` block, and put back what was set.
+
+    Sums of another number of threads differ in the last bit, and libraries set the number of the
+    whole process: numba does, which scanpy calls, and so does the environment.
+    """
+    before = torch.get_num_threads()
+    torch.set_num_threads(number)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 def own_threads(model: Model) -> Model:
