@@ -383,6 +383,8 @@ def test_many_long_names_stand_below_the_panels(fits, monkeypatch):
     assert figure.get_figheight() < 14
     assert axes["legend"].get_position().y1 < axes["VMM/Batch"].get_position().y0
     assert axes["legend"].get_position().width > 0.9
+    texts = {text.get_text() for text in axes["legend"].texts}
+    assert texts >= {*case["label_names"], *case["batch_names"]}, "no name is cut"
 
 
 def test_few_names_stand_at_the_side_of_a_single_row(fits):

@@ -49,19 +49,30 @@ def cluster_columns(clusters: Mapping[str, Sequence[Cluster]]) -> dict[str, floa
     return {name: width * scale for name, width in needed.items()}
 
 
-def legend_width(
-    batches: Sequence[str], types: Sequence[str], clusters: Mapping[str, Sequence[Cluster]]
-) -> float:
-    """Width of a column with both legends in which their names fit, within limits."""
-    for_types = (
-        max((text_width(name, SMALL) for name in types), default=0)
-        + INDENT
-        + NUMBER
-        + 0.05
-        + sum(cluster_columns(clusters).values())
-    )
-    for_batches = max(text_width(name, SMALL) for name in batches) + INDENT
-    return min(max(for_types, for_batches, NARROWEST), WIDEST)
+def batch_width(batches: Sequence[str]) -> float:
+    """Width of a column of the legend of batches in which all names fit."""
+    return max(text_width(name, SMALL) for name in batches) + INDENT
+
+
+def type_width(types: Sequence[str], clusters: Mapping[str, Sequence[Cluster]]) -> float:
+    """Width of a column of the legend of cell types in which all names fit."""
+    names = max((text_width(name, SMALL) for name in types), default=0)
+    return names + INDENT + NUMBER + 0.05 + sum(cluster_columns(clusters).values())
+
+
+def columns_within(width: float, column: float) -> tuple[int, float]:
+    """Return how many columns have room in a width, one at least, and how wide they are together.
+
+    Parameters
+    ----------
+    width
+        What there is.
+    column
+        What a column needs.
+    """
+    column = max(column, NARROWEST)
+    n = max(1, int((width + COLUMN_GAP) / (column + COLUMN_GAP)))
+    return n, min(width, n * (column + COLUMN_GAP) - COLUMN_GAP)
 
 
 def batch_legend_columns(names: Sequence[str], width: float) -> int:

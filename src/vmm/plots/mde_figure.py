@@ -53,8 +53,14 @@ class _Legend(NamedTuple):
     below: bool
     width: float
     batch_columns: int
+    batch_width: float
     type_columns: int
+    type_width: float
     height: float
+
+
+_Part = tuple[int, float]
+"""Columns of a legend, and its width."""
 
 
 @styled
@@ -152,18 +158,22 @@ def _legend(
     batches, types = list(cells.batch_colours), list(cells.type_colours)
     if cells.unlabelled:
         types.append(legends.no_label(cells.unlabelled))
-    width = legends.legend_width(batches, types, described)
+    guide_height = GUIDE_HEIGHT if guide else 0
 
-    def laid_out(below: bool, width: float, batch_columns: int, type_columns: int) -> _Legend:
-        height = legends.legend_height(len(batches), batch_columns) + LEGEND_GAP
-        height += legends.legend_height(len(types), type_columns)
-        height += GUIDE_HEIGHT if guide else 0
-        return _Legend(below, width, batch_columns, type_columns, height)
+    def laid_out(below: bool, width: float, of_batches: _Part, of_types: _Part) -> _Legend:
+        height = legends.legend_height(len(batches), of_batches[0]) + LEGEND_GAP
+        height += legends.legend_height(len(types), of_types[0]) + guide_height
+        return _Legend(below, width, *of_batches, *of_types, height)
 
-    side = laid_out(False, width, legends.batch_legend_columns(batches, width), 1)
+    for_batches, for_types = legends.batch_width(batches), legends.type_width(types, described)
+    width = min(max(for_batches, for_types, legends.NARROWEST), legends.WIDEST)
+    two = legends.batch_legend_columns(batches, width)
+    side = laid_out(False, width, (two, width), (1, width))
     if side.height <= _panels_height(n_rows, _panel(side)) + MOST_EMPTY:
         return side
-    return laid_out(True, PAGE_WIDTH - LEFT - RIGHT, 3, 2)
+    width = PAGE_WIDTH - LEFT - RIGHT
+    parts = (legends.columns_within(width, one) for one in (for_batches, for_types))
+    return laid_out(True, width, *parts)
 
 
 def _panel(legend: _Legend) -> float:
@@ -297,14 +307,14 @@ def _draw_guide(axes: Axes, x: float, y: float, described: Mapping[str, list[Clu
 
 
 def _draw_legends(axes: Axes, cells: _Cells, described, legend: _Legend, guide: bool) -> None:
-    width = legend.width
-    y = legends.draw_batch_legend(axes, 0.0, cells.batch_colours, width, legend.batch_columns)
+    batches = cells.batch_colours
+    y = legends.draw_batch_legend(axes, 0.0, batches, legend.batch_width, legend.batch_columns)
     y = legends.draw_type_legend(
         axes,
         y + LEGEND_GAP,
         cells.type_colours,
         cells.marks,
-        width,
+        legend.type_width,
         described,
         legend.type_columns,
         cells.unlabelled,
