@@ -133,7 +133,8 @@ SENTENCES = {
     "at cell 3, 'cell3', gene 'gene2'; 1 in all); give raw counts, not scaled ones.",
     "logarithms": "data set 'logarithms': counts in X of logarithms.h5ad are not integers (first: ",
     "unlabelled": "data set 'unlabelled': column 'cell_type' of unlabelled.h5ad (`label_key:`) has "
-    "no value in 1 cells (first: cell 39, 'cell39'); fill it in or remove these cells.",
+    "the same value, T, for every cell that has one; nothing can be scored without at least 2 cell "
+    "types.",
     "one_label": "data set 'one_label': column 'cell_type' of one_label.h5ad (`label_key:`) has "
     "the same value, T, for every cell; nothing can be scored without at least 2 cell types.",
     "no_batches": "data set 'no_batches': no_batches.h5ad has no column 'batch' for `batch_key:`; "

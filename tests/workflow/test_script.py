@@ -21,7 +21,7 @@ from types import SimpleNamespace
 sys.path.insert(0, sys.argv[1])
 from _script import job
 
-snakemake = SimpleNamespace(log=sys.argv[2:], threads=1, input={}, output=[])
+snakemake = SimpleNamespace(log=sys.argv[2:], threads=1, input=[], output=[])
 with job(snakemake):
     import tqdm
     from vmm.progress import progress, say, stream

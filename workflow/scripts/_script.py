@@ -74,7 +74,7 @@ def job(snakemake) -> Iterator[None]:
     try:
         with shown_on(Log(log, terminal, shown=True)):
             yield
-        timeless = snakemake.input.get("own", ())
+        timeless = getattr(snakemake.input, "own", ())
         set_back(path for path in snakemake.input if path not in timeless)
     except InputError as error:
         print(error)
