@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import shlex
+import os
+import re
 import shutil
 import subprocess
 import sys
@@ -15,8 +16,8 @@ import pytest
 
 import vmm
 import vmm.cli.fit
-from vmm.cli import in_options, main, parser
-from vmm.cli.page import command
+from vmm.cli import main
+from vmm.cli.words import in_options
 
 SMALL = ["--max-epochs", "15", "--n-hidden", "16", "--n-latent", "4", "--n-components", "8"]
 SMALL += ["--learning-rate", "3e-3"]
@@ -51,14 +52,19 @@ def test_fit_writes_everything(cells, tmp_path, capsys):
     table = pd.read_csv(folder / "clusters.csv", dtype={"cluster": str})
     sizes = result.obs["vmm_cluster"].value_counts()
     assert dict(zip(table["cluster"], table["n_cells"], strict=True)) == sizes.to_dict()
-    assert set(table["label"]) <= {*before.obs["cell_type"].dropna(), "not labelled"}
+    assert set(table["label"]) <= {*before.obs["cell_type"].dropna()}
+    assert table["n_labelled"].sum() == 299
+    each = pd.read_csv(folder / "cells.csv", dtype={"cluster": str})
+    assert each["cell"].tolist() == list(before.obs_names)
+    assert each["cluster"].tolist() == result.obs["vmm_cluster"].tolist()
     stems = {path.name for path in (folder / "figures").iterdir() if path.suffix == ".pdf"}
     assert stems == {
         f"{name}.pdf" for name in ("clusters", "batches", "labels", "composition", "training")
     }
     page = (folder / "report.html").read_text()
-    assert page.count("data:image/png;base64,") == 5 and "{{" not in page
-    assert "trained on 80 of 150 genes" in page and "--n-top-genes 80" in page
+    assert page.count("data:image/png;base64,") == 4 and "{{" not in page
+    assert "Trained on 80 of 150 genes" in page and "--n-top-genes 80" in page
+    assert "299 of 300 cells have a label in cell_type." in page
 
     model = vmm.SCVI.load(str(folder / "model"), adata=False)
     assert model.cluster_names[0] == "0" and model.get_prior_parameters()["means"].shape == (8, 4)
@@ -124,6 +130,9 @@ def test_bad_numbers(words, capsys):
 def test_keys_become_options():
     assert in_options("set `n_top_genes: null` to") == "set --n-top-genes 0 to"
     assert in_options("for `layer:`; or `layer: raw`") == "for --layer; or --layer raw"
+    assert in_options("`layer: null`") == "--layer null"
+    assert in_options("give `layer: my counts`, or") == "give --layer 'my counts', or"
+    assert in_options("`layer: -x`") == "--layer=-x"
 
 
 def test_cite_and_help_need_no_library():
@@ -138,24 +147,15 @@ def test_cite_and_help_need_no_library():
     assert "vmm fit my.h5ad --batch-key donor" in done.stdout
 
 
-@pytest.mark.parametrize("words", [[], ["--cuda-graph"]])
-def test_the_command_on_the_page_is_one_that_runs(words):
-    """Pasted, it gives the same options: a switch has no value."""
-    given = ["fit", "my cells.h5ad", "--output", "out", "--batch-key", "donor", *words]
-    options = parser().parse_args(given)
-    pasted = parser().parse_args(shlex.split(command(options))[1:])
-    assert vars(pasted) == vars(options)
-
-
 def test_a_path_with_a_tilde_that_the_shell_left(cells, tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     shutil.copy(cells, tmp_path / "my.h5ad")
-    given = ["fit", "~/my.h5ad", "--layer", "counts", "--output", str(tmp_path / "out"), *SMALL]
+    given = ["fit", "~/my.h5ad", "--layer", "counts", "--output", "~/out", *SMALL]
     assert main([*given, "--max-epochs", "2"]) == 0
     assert (tmp_path / "out" / "my_vmm.h5ad").exists()
 
 
-def test_the_model_is_kept_whatever_fails_after_the_training(cells, tmp_path, monkeypatch):
+def test_the_model_is_kept_whatever_fails_after_the_training(cells, tmp_path, monkeypatch, capsys):
     def fail(*_):
         raise OSError(28, "No space left on device")
 
@@ -164,3 +164,157 @@ def test_the_model_is_kept_whatever_fails_after_the_training(cells, tmp_path, mo
     given = ["fit", str(cells), "--layer", "counts", "--output", str(folder), *SMALL]
     assert main([*given, "--max-epochs", "2"]) == 2
     assert vmm.SCVI.load(str(folder / "model"), adata=False).is_trained
+    assert "vmm_cluster" in anndata.read_h5ad(folder / "lines_vmm.h5ad").obs
+    told = capsys.readouterr().err
+    load = re.search(r"The trained model is kept: (vmm\.SCVI\.load\(.*\))", told)[1]
+    assert eval(load, {"vmm": vmm}).is_trained
+
+
+def quick(cells: Path, folder: Path, *options: str) -> list[str]:
+    """Return a command line that trains for two epochs."""
+    return ["fit", str(cells), "--output", str(folder), *SMALL, "--max-epochs", "2", *options]
+
+
+def test_interrupted_after_the_training(cells, tmp_path, monkeypatch, capsys):
+    def interrupt(*_):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(vmm.cli.fit, "draw", interrupt)
+    assert main(quick(cells, tmp_path / "out", "--layer", "counts")) == 130
+    assert capsys.readouterr().err.endswith("vmm: interrupted.\n")
+    assert {path.name for path in (tmp_path / "out").iterdir()} == {
+        "model", "cells.csv", "lines_vmm.h5ad"
+    }  # fmt: skip
+
+
+def test_a_figure_that_cannot_be_drawn_is_named(cells, tmp_path, monkeypatch, capsys):
+    def fail(*_):
+        raise ValueError("too round")
+
+    monkeypatch.setattr(vmm.SCVI, "plot_training", fail)
+    folder = tmp_path / "out"
+    assert main(quick(cells, folder, "--layer", "counts", "--batch-key", "batch")) == 0
+    said = "The figure of training could not be drawn: too round."
+    assert said in capsys.readouterr().err and said in (folder / "report.html").read_text()
+    assert {path.stem for path in (folder / "figures").iterdir()} == {"clusters", "batches"}
+
+
+def test_a_file_saved_anew_during_the_training(cells, tmp_path, monkeypatch, capsys):
+    """Clusters stand beside the cells that were read, and the exit status says that it changed."""
+    path = Path(shutil.copy(cells, tmp_path / "my.h5ad"))
+    before = anndata.read_h5ad(path)
+    train = vmm.cli.fit.train
+
+    def train_and_swap(*arguments):
+        before[::-1].copy().write_h5ad(tmp_path / "other.h5ad")
+        os.replace(tmp_path / "other.h5ad", path)
+        return train(*arguments)
+
+    monkeypatch.setattr(vmm.cli.fit, "train", train_and_swap)
+    folder = tmp_path / "out"
+    assert main(quick(path, folder, "--layer", "counts")) == 1
+    said = "my.h5ad was changed or replaced meanwhile: my_vmm.h5ad and all else is of what it was"
+    assert said in capsys.readouterr().err and said in (folder / "report.html").read_text()
+    after = anndata.read_h5ad(folder / "my_vmm.h5ad")
+    assert list(after.obs_names) == list(before.obs_names)
+    again = quick(cells, tmp_path / "again", "--layer", "counts")
+    monkeypatch.undo()
+    assert main(again) == 0
+    expected = anndata.read_h5ad(tmp_path / "again" / "lines_vmm.h5ad")
+    assert after.obs["vmm_cluster"].tolist() == expected.obs["vmm_cluster"].tolist()
+
+
+def test_what_a_killed_process_left_is_no_file_of_anybody(cells, tmp_path, capsys):
+    folder = tmp_path / "out"
+    folder.mkdir()
+    (folder / ".lines_vmm-abcdefgh.h5ad").write_text("half")
+    assert main(quick(cells, folder, "--layer", "counts")) == 0
+    assert not list(folder.glob(".*"))
+
+
+def test_figures_of_options_that_are_no_longer_given_go(cells, tmp_path):
+    folder = tmp_path / "out"
+    assert main(quick(cells, folder, "--layer", "counts", "--batch-key", "batch")) == 0
+    (folder / "figures" / "mine.pdf").write_text("mine")
+    assert main(quick(cells, folder, "--layer", "counts", "--overwrite")) == 0
+    assert {path.stem for path in (folder / "figures").iterdir()} == {
+        "clusters", "training", "mine"
+    }  # fmt: skip
+
+
+def test_corrected_counts_are_rounded_if_asked_for(cells, tmp_path, capsys):
+    adata = anndata.read_h5ad(cells)
+    adata.X = adata.layers["counts"] * np.float32(0.93)
+    del adata.layers["counts"]
+    path = tmp_path / "soup.h5ad"
+    adata.write_h5ad(path)
+    given = quick(path, tmp_path / "out")
+    assert main(given) == 2
+    told = capsys.readouterr().err
+    assert told.endswith("may be rounded to the nearest whole number by --round.\n")
+    assert main([*given, "--round"]) == 0
+    page = (tmp_path / "out" / "report.html").read_text()
+    assert "were rounded to the nearest whole number: " in page and "--round" in page
+    result = anndata.read_h5ad(tmp_path / "out" / "soup_vmm.h5ad")
+    assert (result.X != adata.X).nnz == 0
+
+
+# ---------------------------------------------------------------------------- cells without labels
+
+
+LABELS = {
+    "none at all": (lambda types: [np.nan] * len(types), 0),
+    "empty and nan as text": (lambda types: ["", "nan"] * (len(types) // 2), 0),
+    "one cell": (lambda types: ["T"] + [None] * (len(types) - 1), 1),
+    "all cells": (lambda types: ["T"] * len(types), 300),
+    "numbers, some missing": (lambda types: [7.0, np.nan] * (len(types) // 2), 150),
+}
+
+
+@pytest.mark.parametrize(("labels", "n"), LABELS.values(), ids=LABELS.keys())
+def test_cells_without_labels_are_counted_and_given_none(labels, n, cells, tmp_path, capsys):
+    adata = anndata.read_h5ad(cells)
+    adata.obs["known"] = labels(adata.obs["cell_type"])
+    adata.write_h5ad(tmp_path / "my.h5ad")
+    folder = tmp_path / "out"
+    given = quick(tmp_path / "my.h5ad", folder, "--layer", "counts", "--label-key", "known")
+    assert main(given) == 0
+    table = pd.read_csv(folder / "clusters.csv", keep_default_na=False, dtype={"label": str})
+    assert table["n_labelled"].sum() == n
+    assert (table["label"][table["n_labelled"] == 0] == "").all()
+    assert set(table["label"]) - {""} <= {"T", "7"}
+    stems = {path.stem for path in (folder / "figures").iterdir()}
+    assert ({"labels", "composition"} <= stems) == (n > 0)
+    page = (folder / "report.html").read_text()
+    assert (f"{n} of 300 cells have a label in known." in page) == (n < 300)
+
+
+def test_a_cluster_without_labels_has_none(cells, tmp_path):
+    """Of whichever cluster a cell of the other two kinds is: only one kind has labels."""
+    adata = anndata.read_h5ad(cells)
+    known = adata.obs["cell_type"] == "H1975"
+    assert 0 < known.sum() < 200
+    adata.obs["known"] = adata.obs["cell_type"].astype(object).where(known, None)
+    adata.write_h5ad(tmp_path / "my.h5ad")
+    given = ["fit", str(tmp_path / "my.h5ad"), "--layer", "counts", "--label-key", "known"]
+    assert main([*given, "--output", str(tmp_path / "out"), *SMALL]) == 0
+    table = pd.read_csv(tmp_path / "out" / "clusters.csv", keep_default_na=False)
+    result = anndata.read_h5ad(tmp_path / "out" / "my_vmm.h5ad").obs
+    counted = result.groupby("vmm_cluster", observed=True)["known"].count()
+    assert table["n_labelled"].tolist() == counted.tolist()
+    assert ((table["label"] == "H1975") == (table["n_labelled"] > 0)).all()
+
+
+# --------------------------------------------------------------------------- how the training ended
+
+
+def test_a_training_that_was_cut_is_told_as_such(cells, tmp_path, capsys):
+    assert main(quick(cells, tmp_path / "cut", "--layer", "counts")) == 0
+    said = "Training was cut at --max-epochs 2: "
+    assert said in capsys.readouterr().err
+    assert said in (tmp_path / "cut" / "report.html").read_text()
+    given = quick(cells, tmp_path / "done", "--layer", "counts")
+    assert main([*given, "--max-epochs", "500", "--patience", "1"]) == 0
+    assert "was cut" not in capsys.readouterr().err
+    page = (tmp_path / "done" / "report.html").read_text()
+    assert "Training ended by itself after" in page and "was cut" not in page

@@ -66,6 +66,19 @@ def test_a_singular_regression_is_widened_or_explained() -> None:
         highly_variable(alike, np.zeros(40, dtype=int), 5, "my.h5ad")
 
 
+@pytest.mark.parametrize("varying", [0, 1, 3])
+def test_few_genes_that_vary_are_told(varying: int) -> None:
+    """Their regression would end the process, in any batch."""
+    counts = np.ones((60, 12), dtype=np.int32)
+    counts[:, :varying] = np.random.default_rng(0).poisson(5, (60, varying))
+    told = f"counts differ between cells in only {varying} genes"
+    with pytest.raises(InputError, match=rf"in it \({told}\); set `n_top_genes: null`"):
+        highly_variable(sp.csr_matrix(counts), np.zeros(60, dtype=int), 5, "my.h5ad")
+    both = np.vstack([np.random.default_rng(1).poisson(5, (60, 12)), counts])
+    with pytest.raises(InputError, match=rf"within its batches \({told}\)"):
+        highly_variable(sp.csr_matrix(both), np.repeat([0, 1], 60), 5, "my.h5ad")
+
+
 def test_cells_and_genes_with_fewer_than_three_counts_go() -> None:
     counts = np.array(
         [

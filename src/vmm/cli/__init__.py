@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import argparse
 import re
-import shlex
 import sys
 from collections.abc import Sequence
 
 from vmm.cli.citation import CITATION
+from vmm.cli.words import in_options
 from vmm.errors import InputError
 from vmm.priors.records import clustering_priors
 from vmm.versions import INSTALL_API
@@ -191,23 +191,3 @@ def _fit(options: argparse.Namespace) -> int:
         return 130
     print(f"vmm: {problem}.", file=sys.stderr)
     return 2
-
-
-def in_options(message: str) -> str:
-    """Name options of the command line where a message names keys of a configuration.
-
-    Values are quoted for the shell: what is told can be pasted.
-    """
-
-    def option(match: re.Match[str]) -> str:
-        return option_words(match[1], "0" if match[2] == "null" else match[2])
-
-    return re.sub(r"`(\w+): ?([^`]*)`", option, message)
-
-
-def option_words(key: str, value: str = "") -> str:
-    """Return an option as the shell takes it, with its value if any."""
-    name = f"--{key.replace('_', '-')}"
-    if not value:
-        return name
-    return f"{name}{'=' if value.startswith('-') else ' '}{shlex.quote(value)}"

@@ -214,7 +214,7 @@ def read_cells(options: argparse.Namespace) -> Cells:
 
 def _labels(column: pd.Series, names: np.ndarray) -> pd.Series:
     """Return labels as text, None where a cell has none."""
-    values = column.astype(object)
+    values = column.convert_dtypes(convert_string=False).astype(object)  # 7, where some are missing
     values = values.where(values.notna() & ~values.isin(NO_LABEL), None)
     return values.map(as_text, na_action="ignore").set_axis(names)
 
@@ -289,7 +289,7 @@ def write(model: SCVI, cells: Cells, result: ResultFile, options: argparse.Names
     _remove_figures(folder / "figures")  # of options that are no longer given
     for name, figure in figures.items():
         save(figure, folder / "figures" / name)
-    write_page(folder / "report.html", model, table, list(figures), cells, options)
+    write_page(folder / "report.html", model, table, figures, cells, options)
     _say(
         f"{len(clusters.categories)} clusters; open {folder / 'report.html'}, go on with "
         f"{result.path}"

@@ -16,6 +16,9 @@ SPANS = (0.3, 0.5, 0.75, 1.0)
 """Part of the genes in each local regression of variance on mean: Seurat's, then wider ones, for
 data on which it is singular (few genes, many of them with the same mean and variance)."""
 
+MIN_GENES_TO_RANK = 4
+"""With fewer genes that vary, the local regression ends the process, without an exception."""
+
 MIN_CELLS_TO_RANK = 20
 """Batches with fewer cells take no part in ranking genes: their variances say nothing."""
 
@@ -90,6 +93,11 @@ def _seurat_v3(
     import pandas as pd
     import scanpy
 
+    for code in [None] if batch is None else np.unique(batch):
+        part = counts if code is None else counts[batch == code]
+        varying = int((part.max(axis=0) != part.min(axis=0)).sum())
+        if varying < MIN_GENES_TO_RANK:
+            raise ValueError(f"counts differ between cells in only {varying} genes")
     adata = anndata.AnnData(X=counts.astype(np.float32))
     if batch is not None:
         adata.obs["batch"] = pd.Categorical(batch)
