@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,7 +16,9 @@ from trainings import (
     SETTINGS,
     TRAIN,
     VALID,
+    Killed,
     assert_same,
+    killer,
     make_data,
     make_model,
     run,
@@ -75,19 +79,57 @@ def test_a_resumed_training_records_anew(tapes, tmp_path):
     settings = replace(SETTINGS, cuda_graph=True)
     expected, _ = run("cells", "vmm", settings)
 
-    class Killed(Exception):
-        pass
-
-    def kill(row):
-        if row["epoch"] == 3:
-            raise Killed
-
     options = {"checkpoint": tmp_path / "checkpoint.pt", "checkpoint_seconds": 0.0}
     with pytest.raises(Killed):
-        run("cells", "vmm", settings, progress=kill, **options)
+        run("cells", "vmm", settings, progress=killer(3), **options)
     model, _ = run("cells", "vmm", settings, **options)
     assert len(tapes) == 3
     assert_same(snapshot(model), snapshot(expected))
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_no_garbage_is_collected_while_a_step_is_recorded(was_on):
+    """A graph destroyed then would make the recording invalid; what lies about goes first."""
+
+    class Node:
+        pass
+
+    node = Node()
+    node.itself, gone = node, weakref.ref(node)
+    del node
+    seen = []
+
+    class Recorder(Tape):
+        def record(self, step):
+            seen.append((gc.isenabled(), gone() is None))
+            raise Killed
+
+    step = CapturedStep(lambda rows: rows.sum(), Recorder())
+    gc.enable() if was_on else gc.disable()
+    try:
+        for _ in range(WARM_UP):
+            step(torch.ones(3))
+        with pytest.raises(Killed):
+            step(torch.ones(3))
+        assert seen == [(False, True)]
+        assert gc.isenabled() == was_on
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_goes_with_its_training(kind, prior, tapes):
+    """Its memory is then free for the next model, without the help of the collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        trained = run(kind, prior, replace(SETTINGS, cuda_graph=True))
+        assert trained and tapes[0].replays > 0
+        alive = weakref.ref(tapes.pop())
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_recording_changes_nothing_and_replays_read_new_values():

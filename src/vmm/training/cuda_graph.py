@@ -7,7 +7,9 @@ same numbers, so results are equal.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import gc
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any, Protocol
 
 import torch
@@ -65,7 +67,10 @@ class CapturedStep:
     ----------
     step : callable
         It may not wait for the GPU, nor draw random numbers, nor depend on anything but tensors
-        that stay where they are and its arguments, whose shapes may not change.
+        that stay where they are and its arguments, whose shapes may not change. Nor may it refer to
+        what keeps the captured step, as a bound method of that would: a graph that is garbage in a
+        cycle keeps its memory until the collector runs and, destroyed while another is recorded,
+        makes that recording invalid.
     recorder : Recorder
     """
 
@@ -81,11 +86,25 @@ class CapturedStep:
         if self.calls == WARM_UP + 1:
             # The replays read their inputs from these tensors, and write to the same result.
             self.inputs = tree_map(torch.clone, inputs)
-            self.replay, self.result = self.recorder.record(lambda: self.step(*self.inputs))
+            with _without_collector():
+                self.replay, self.result = self.recorder.record(lambda: self.step(*self.inputs))
         else:
             tree_map(Tensor.copy_, self.inputs, inputs)
         self.replay()
         return self.result.clone()
+
+
+@contextmanager
+def _without_collector() -> Iterator[None]:
+    """Collect the garbage there is, graphs of others perhaps, and none within the block."""
+    was_on = gc.isenabled()
+    gc.collect()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def captured(step: Step, device: torch.device) -> Step:

@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -191,7 +191,9 @@ class Trainer:
         if empirical_bayes and settings.kl_weight:
             ratio = settings.prior_learning_ratio
             self.optimizers.append(adam(empirical_bayes, rate * ratio, settings.epsilon))
-        self.step = captured(self._step, data.device) if settings.cuda_graph else self._step
+        # Not a bound method: see `CapturedStep`.
+        step = partial(_step, model, data, self.optimizers, settings.kl_weight)
+        self.step = captured(step, data.device) if settings.cuda_graph else step
         self.history: list[Row] = []
         self.diverged = False
         self.best_score, self.best_epoch = -math.inf, 0
@@ -227,10 +229,6 @@ class Trainer:
         """Train for one epoch; return the mean ELBO."""
         with matrix_products(self.model, self.settings.precision):
             return float(mean_elbo(self.step, self.draws()))
-
-    def _step(self, rows: Tensor, noise: Noise) -> Tensor:
-        batch, kl_weight = self.data.batch(rows), self.settings.kl_weight
-        return take_step(self.model, self.optimizers, batch, noise, kl_weight)
 
     def validate(self, train_elbo: float, seconds: float) -> Row:
         """Validate after an epoch that took `seconds`; return its row of the history."""
@@ -310,6 +308,17 @@ class Trainer:
             "rows": [zlib.crc32(part.cpu().numpy().tobytes()) for part in rows],
             "switches": _switches(self.model),
         }
+
+
+def _step(
+    model: LatentVariableModel,
+    data: Tensors,
+    optimizers: list[torch.optim.Adam],
+    kl_weight: float,
+    rows: Tensor,
+    noise: Noise,
+) -> Tensor:
+    return take_step(model, optimizers, data.batch(rows), noise, kl_weight)
 
 
 def _fitted(parameters: list[torch.nn.Parameter]) -> list[torch.nn.Parameter]:
