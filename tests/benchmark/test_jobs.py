@@ -18,6 +18,7 @@ import pytest
 import tiny_jobs
 import torch
 from tiny_jobs import (
+    IMAGES,
     OURS,
     K,
     assert_same_results,
@@ -174,6 +175,11 @@ def killer(epoch: int):
             raise Killed
 
     return progress
+
+
+def test_the_log_begins_with_the_device(prepared, tmp_path, capsys):
+    run(prepared, "images", IMAGES[0], tmp_path / "model")
+    assert capsys.readouterr().err.startswith(f"Device: cpu; PyTorch {torch.__version__}\n")
 
 
 @pytest.fixture

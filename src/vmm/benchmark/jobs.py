@@ -14,10 +14,11 @@ import numpy as np
 from vmm.benchmark.job import Job
 from vmm.benchmark.spec import Spec
 from vmm.data.containers import load
-from vmm.device import resolve_device
+from vmm.device import described, resolve_device
 from vmm.io import atomic, read_arrays, remove_leftovers, write_json
 from vmm.lazy import resolve
 from vmm.progress import progress as show_progress
+from vmm.progress import say
 from vmm.tensor_files import write_tensors
 from vmm.versions import installed
 
@@ -80,7 +81,8 @@ def train_trials(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "run.json").unlink(missing_ok=True)
         remove_leftovers(folder)
-    where = resolve_device(device)
+    where = resolve_device(device, instead="`device: cpu`")
+    say(described(where))
     start = time.monotonic()
     data = load(data_path)
     splits = [read_split(path) for path in split_paths]

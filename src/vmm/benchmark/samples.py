@@ -34,7 +34,7 @@ def load_model(
 ) -> tuple[LatentVariableModel, CellData | ImageData, Tensors]:
     """Return the trained model of a folder, with its data prepared and on the device."""
     data = load(data_path)
-    tensors = to_tensors(data, resolve_device(device))
+    tensors = to_tensors(data, resolve_device(device, instead="`device: cpu`"))
     model = build_model(read_spec(folder), tensors, read_split(split_path)[0], data.labels)
     model.load_state_dict(read_tensors(Path(folder) / "weights.pt", tensors.device))
     return model, data, tensors
