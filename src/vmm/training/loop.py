@@ -18,7 +18,7 @@ from torch import Tensor
 from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import matrix_products
-from vmm.models.tensors import Tensors
+from vmm.models.tensors import Tensors, sum_of_bits
 from vmm.numerics.products import Precision
 from vmm.training.checkpoint import resume, save_checkpoint
 from vmm.training.cuda_graph import captured
@@ -199,7 +199,7 @@ class Trainer:
         self.best_score, self.best_epoch = -math.inf, 0
         self.finite_state = _copy(model.state_dict())
         self.best_state = self.finite_state
-        self.initial_sum = float(sum(v.double().sum() for v in self.finite_state.values()))
+        self.initial_sum = sum(sum_of_bits(value) for value in self.finite_state.values())
 
     @property
     def finished(self) -> bool:
@@ -298,10 +298,17 @@ class Trainer:
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """What must agree for a checkpoint to belong to this training."""
+        """What must agree for a checkpoint to belong to this training.
+
+        A CUDA graph changes no result; the state of a generator, with which the noise goes on, is
+        of one kind of device.
+        """
         rows = (self.train_rows, self.valid_rows)
+        settings = asdict(self.settings)
+        del settings["cuda_graph"]
         return {
-            "settings": asdict(self.settings),
+            "device": self.data.device.type,
+            "settings": settings,
             "shapes": {name: list(value.shape) for name, value in self.finite_state.items()},
             "initial": self.initial_sum,
             "data": self.data.total(),
