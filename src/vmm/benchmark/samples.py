@@ -15,6 +15,7 @@ from vmm.device import resolve_device
 from vmm.io import atomic, read_arrays, read_json
 from vmm.models.base import LatentVariableModel
 from vmm.models.tensors import ImageTensors, Tensors, to_tensors
+from vmm.numerics.products import float32_products
 from vmm.numerics.seeds import seed_of
 from vmm.tensor_files import read_tensors
 
@@ -41,6 +42,7 @@ def load_model(
 
 
 @torch.no_grad()
+@float32_products()
 def prior_samples(
     folder: str | Path,
     data_path: str | Path,

@@ -25,7 +25,7 @@ from vmm.models.build import start_prior
 from vmm.models.count_vae import CountVAE
 from vmm.models.records import CellNetworks
 from vmm.models.tensors import CellTensors
-from vmm.numerics.products import Precision
+from vmm.numerics.products import Precision, float32_products
 from vmm.numerics.seeds import seed_of
 from vmm.priors.records import priors_of
 from vmm.progress import progress, say
@@ -367,7 +367,8 @@ class SCVI(
             cuda_graph=cuda_graph,
         )
         device = device_of(accelerator, devices)
-        with cpu_threads(whole(self.threads if threads is None else threads, "threads", 1)):
+        number = whole(self.threads if threads is None else threads, "threads", 1)
+        with cpu_threads(number), float32_products():
             self._train(settings, part, device, enable_progress_bar)
 
     def _train(
@@ -379,9 +380,9 @@ class SCVI(
                 "the genes of model.adata are in another order than when it was set up; put them "
                 "back, or set it up again for a new model."
             )
-        before = self._before() if self.is_trained else None
         if show_progress:
             say(described(device))
+        before = self._before() if self.is_trained else None
         train, valid = random_split(self.adata.n_obs, part, 0, self._seed)
         cells = self._tensors(device)
         if self.is_trained or self.n_reference_batches_ is not None:

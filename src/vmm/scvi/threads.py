@@ -1,4 +1,4 @@
-"""A number of threads of its own for everything that a model computes."""
+"""Threads of its own, and float32 as it is, for everything that a model computes."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ from functools import wraps
 from typing import Any, TypeVar
 
 from vmm.device import cpu_threads
+from vmm.numerics.products import float32_products
 
 COMPUTING = (
     "differential_abundance",
@@ -45,7 +46,7 @@ def own_threads(model: Model) -> Model:
 def _with_threads(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with cpu_threads(self.threads):
+        with cpu_threads(self.threads), float32_products():
             return method(self, *args, **kwargs)
 
     return call

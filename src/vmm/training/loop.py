@@ -19,7 +19,7 @@ from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import matrix_products
 from vmm.models.tensors import Tensors, sum_of_bits
-from vmm.numerics.products import Precision
+from vmm.numerics.products import Precision, float32_products
 from vmm.training.checkpoint import resume, save_checkpoint
 from vmm.training.cuda_graph import captured
 from vmm.training.embedding import evaluate
@@ -86,6 +86,7 @@ def fit(
     return trainer.result()
 
 
+@float32_products()
 def train_until_finished(
     trainers: list[Trainer],
     train: Callable[[list[Trainer]], list[float]],

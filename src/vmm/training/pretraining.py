@@ -11,6 +11,7 @@ import torch
 
 from vmm.models.base import LatentVariableModel
 from vmm.models.tensors import Tensors
+from vmm.numerics.products import float32_products
 from vmm.training.embedding import EVALUATION_ROWS
 from vmm.training.settings import Settings
 from vmm.training.stacked import fit_all
@@ -53,6 +54,7 @@ def pretrain(
 
 
 @torch.no_grad()
+@float32_products()
 def _samples(
     model: LatentVariableModel, data: Tensors, rows: np.ndarray, seed: int
 ) -> torch.Tensor:
