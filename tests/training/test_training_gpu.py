@@ -11,10 +11,12 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from trainings import KINDS, PRIORS, SETTINGS, TRAIN, VALID, make_data, make_model, run
 
 import vmm.numerics.counts
+import vmm.numerics.products
 import vmm.training
 from vmm.errors import InputError
 from vmm.numerics.counts import count_log_likelihood
 from vmm.training import embed, evaluate, fit_stacked
+from vmm.training.stacked import Stack
 from vmm.training.steps import prior_step, variational_step
 
 
@@ -106,6 +108,38 @@ def test_a_step_runs_where_no_value_can_be_read(kind, prior):
 def test_an_unknown_precision():
     with pytest.raises(InputError, match="precision is 'fp16'; it must be 'float32', 'tf32'"):
         run("cells", "vmm", replace(SETTINGS, precision="fp16"))
+
+
+PRODUCTS = {"aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm"}
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_product_of_which_nobody_reads_the_result(kind, prior, as_on_a_gpu, monkeypatch):
+    """A step asks for as many as PyTorch's own layer, whose backward pass leaves out the rest.
+
+    Of a layer whose weights are fixed in a step it asks for no derivative by them.
+    """
+    counts = {}
+    for precision in ("float32", "tf32"):
+        trainer = make_trainer(kind, prior, precision=precision)
+        with vmm.training.loop.matrix_products(trainer.model, precision), observed() as seen:
+            trainer.step(trainer.train_rows[:20], trainer.draw_noise(20))
+        counts[precision] = sum(name in PRODUCTS for name in seen.all)
+    assert counts["tf32"] == counts["float32"] > 10
+    asked = []
+    ours = vmm.numerics.products.product
+
+    def product(a, b, bias=None, precision="float32"):
+        asked.append(a.dim())
+        return ours(a, b, bias, precision)
+
+    monkeypatch.setattr(vmm.numerics.products, "product", product)
+    make_trainer(kind, prior, precision="bf16").train()
+    alone = len(asked)
+    stack = Stack([make_trainer(kind, prior, precision="bf16", seed=seed) for seed in range(2)])
+    stack.train()
+    assert len(asked) == 2 * alone and set(asked[alone:]) == {3}
 
 
 class Products(TorchDispatchMode):

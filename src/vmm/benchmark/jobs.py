@@ -84,6 +84,7 @@ def train_trials(
     where = resolve_device(device, instead="`device: cpu`")
     say(described(where))
     start = time.monotonic()
+    reset_peak_memory(where)
     data = load(data_path)
     splits = [read_split(path) for path in split_paths]
     if progress is None:
@@ -150,16 +151,32 @@ def job_label(job: Job) -> str:
     return f"{job.dataset} {job.model} {job.prior} {job.setting} trial {job.trial}"
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Forget what models before took of a GPU's memory; of the process's, that cannot be done."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # or what they reserved would count as this one's
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def machine(device: torch.device) -> dict[str, Any]:
-    """Return device, threads, peak memory and versions of this process."""
+    """Return device, threads, peak memory and versions of this process.
+
+    Of a GPU's memory, what tensors took since :func:`reset_peak_memory`, and what was reserved for
+    them, which a card must have.
+    """
     import torch
 
     on_gpu = device.type == "cuda"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    allocated = torch.cuda.max_memory_allocated(device) if on_gpu else 0
+    reserved = torch.cuda.max_memory_reserved(device) if on_gpu else 0
     return {
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "threads": torch.get_num_threads(),
         "peak_memory_mb": round(peak, 1),
-        "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20, 1) if on_gpu else 0,
+        "peak_gpu_memory_mb": round(allocated / 2**20, 1),
+        "peak_gpu_memory_reserved_mb": round(reserved / 2**20, 1),
         "versions": installed("torch", "numpy", "scipy", "scvi-tools"),
     }
