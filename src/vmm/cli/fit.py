@@ -376,5 +376,5 @@ def _say(message: str) -> None:
 def _only_our_warnings(cells: Cells) -> None:
     """Show what the user must know about the training, as plain lines, and nothing else."""
     warnings.simplefilter("ignore")
-    warnings.filterwarnings("always", message="Training (was interrupted|met NaN)")
+    warnings.filterwarnings("always", message="Training (was interrupted|met NaN|goes on)")
     warnings.showwarning = lambda message, *_, **__: cells.alarm(str(message))
