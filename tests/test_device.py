@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
+import tempfile
+from contextlib import nullcontext
 from types import SimpleNamespace
 
 import pytest
 import torch
 
 import vmm.device
-from vmm.device import FOUND, described, probe, resolve_device, takes_gpu
+from vmm.device import FOUND, claimed, described, probe, resolve_device, takes_gpu
 from vmm.errors import InputError
 
+ENVIRONMENT = dict(os.environ)
 LISTED = "GPU 0: NVIDIA H100 (UUID: GPU-1)"
 TOO_OLD = (
     "The NVIDIA driver on your system is too old (found version 12040). Please update your GPU "
@@ -199,3 +203,109 @@ def test_probe_tells_apart_what_is_there(driver, monkeypatch):
     driver()
     monkeypatch.setattr(torch.version, "cuda", None)
     assert probe().there
+
+
+# Several GPUs in one machine: a user's jobs share those that they see
+
+UUIDS = ["GPU-a", "GPU-b", "GPU-c"]
+
+
+def machine_with(monkeypatch, tmp_path, uuids: list[str]) -> list[torch.device]:
+    """Let PyTorch see several GPUs; return those that were asked to compute."""
+    asked = sees(monkeypatch, 22.0)
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: len(uuids))
+    monkeypatch.setattr(
+        torch.cuda, "get_device_properties", lambda index: SimpleNamespace(uuid=uuids[index])
+    )
+    monkeypatch.setattr(torch.cuda, "device", nullcontext)
+    monkeypatch.setattr(tempfile, "tempdir", str(tmp_path))
+    return asked
+
+
+def test_jobs_take_different_gpus(monkeypatch, tmp_path):
+    """The least used one, and only that is asked to compute: each costs memory."""
+    asked = machine_with(monkeypatch, tmp_path, UUIDS)
+    with claimed("auto") as first, claimed("cuda") as second:
+        assert [first.index, second.index] == [0, 1]
+        with claimed("auto") as third, claimed("auto") as fourth, claimed("auto") as fifth:
+            assert [third.index, fourth.index, fifth.index] == [2, 0, 1]
+        with claimed("auto") as sixth:
+            assert sixth.index == 2
+        with claimed("cpu") as none:
+            assert none == torch.device("cpu")
+    with claimed("auto") as again:
+        assert again.index == 0
+    assert [device.index for device in asked] == [0, 1, 2, 0, 1, 2, 0]
+
+
+def test_jobs_know_gpus_by_their_names(monkeypatch, tmp_path):
+    """What is the first for one process, by CUDA_VISIBLE_DEVICES, may be the second for another."""
+    machine_with(monkeypatch, tmp_path, UUIDS[:2])
+    with claimed("auto") as first:
+        assert first.index == 0
+        machine_with(monkeypatch, tmp_path, [UUIDS[1], UUIDS[0]])
+        with claimed("auto") as second:
+            assert second.index == 0
+        machine_with(monkeypatch, tmp_path, UUIDS[2:])
+        with claimed("auto") as alone:
+            assert alone.index == 0
+
+
+HOLD = """
+import os, signal, sys, tempfile
+from vmm.device import _place
+tempfile.tempdir = sys.argv[1]
+with _place(["GPU-a", "GPU-b"]) as index:
+    print(index, flush=True)
+    sys.stdin.read()
+"""
+
+
+def test_a_killed_job_holds_no_gpu(monkeypatch, tmp_path):
+    """Processes, one of them killed: its place is the next one's."""
+
+    def start() -> subprocess.Popen:
+        command = [sys.executable, "-c", HOLD, str(tmp_path)]
+        return subprocess.Popen(
+            command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True, env=ENVIRONMENT
+        )
+
+    jobs = [start()]
+    try:
+        assert jobs[0].stdout.readline() == "0\n"
+        jobs.append(start())
+        assert jobs[1].stdout.readline() == "1\n"
+        jobs[0].kill()
+        jobs[0].wait()
+        with vmm.device._place(UUIDS[:2]) as index:
+            assert index == 0
+    finally:
+        for job in jobs:
+            job.kill()
+            job.communicate()
+
+
+@pytest.mark.parametrize("trouble", ["not a folder", "of another user"])
+def test_where_no_lock_can_be_kept(trouble, monkeypatch, tmp_path):
+    """Jobs then share the first GPU."""
+    machine_with(monkeypatch, tmp_path, UUIDS)
+    folder = tmp_path / f"vmm-gpus-{os.getuid()}"
+    if trouble == "not a folder":
+        folder.touch()
+    else:
+        folder.mkdir()
+        other = os.getuid() + 1
+        monkeypatch.setattr(os, "getuid", lambda: other)
+        (tmp_path / f"vmm-gpus-{os.getuid()}").symlink_to(folder)
+    with claimed("auto") as first, claimed("auto") as second:
+        assert [first.index, second.index] == [0, 0]
+
+
+def test_what_is_wrong_with_the_gpu_of_a_job_is_told(monkeypatch, tmp_path):
+    machine_with(monkeypatch, tmp_path, UUIDS[:2])
+    sees(monkeypatch, RuntimeError("CUDA out of memory. Tried"))
+    with (
+        pytest.raises(InputError, match=r"used: CUDA out of memory; .* by `device: cpu`"),
+        claimed("auto", "`device: cpu`"),
+    ):
+        pass

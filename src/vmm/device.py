@@ -10,11 +10,13 @@ import os
 import shutil
 import subprocess
 import sys
+import tempfile
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from importlib.util import find_spec
+from itertools import count
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -154,6 +156,89 @@ def resolve_device(
             "NVIDIA GPU and a CUDA build of PyTorch are"
         )
     return torch.device("cpu")
+
+
+@contextmanager
+def claimed(device: str = "auto", instead: str = "device 'cpu'") -> Iterator[torch.device]:
+    """Take a device for the block: of several GPUs one that the fewest jobs of this user have.
+
+    Each GPU has places, which are files that a process locks; the first place of any GPU is taken
+    before the second of another. A lock goes with its process, however that ends. Where each job is
+    given a GPU of its own, as by Slurm, there is nothing to choose from.
+
+    Parameters
+    ----------
+    device, instead
+        As for :func:`resolve_device`.
+
+    Raises
+    ------
+    InputError
+        As :func:`resolve_device`.
+    """
+    import torch
+
+    # Only the one that is taken is asked to compute: that costs memory on each.
+    number = torch.cuda.device_count() if device in ("auto", "cuda") and _seen() else 0
+    choice = _place([_name(i) for i in range(number)]) if number > 1 else nullcontext(0)
+    with choice as index:
+        where = resolve_device(device, index, instead)
+        # What names no GPU means the current one: a recording, or a library.
+        with torch.cuda.device(where) if where.type == "cuda" else nullcontext():
+            yield where
+
+
+def _seen() -> bool:
+    """Whether PyTorch sees a GPU; :func:`probe` says why not."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.cuda.is_available() and torch.version.hip is None
+
+
+def _name(index: int) -> str:
+    """Return what a GPU is called by all processes, whichever of them they see."""
+    import torch
+
+    return str(getattr(torch.cuda.get_device_properties(index), "uuid", index))
+
+
+@contextmanager
+def _place(names: Sequence[str]) -> Iterator[int]:
+    """Lock a place; yield the position of its GPU among `names`."""
+    folder = Path(tempfile.gettempdir(), f"vmm-gpus-{os.getuid()}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise PermissionError(folder)
+        lock, index = _lock_first(folder, names)
+    except OSError:  # nowhere to keep locks: jobs then share the first
+        yield 0
+        return
+    try:
+        yield index
+    finally:
+        os.close(lock)
+
+
+def _lock_first(folder: Path, names: Sequence[str]) -> tuple[int, int]:
+    """Lock the first place that is free; return the open file and the position of its GPU."""
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    for place in count():
+        for index, name in enumerate(names):
+            file = os.open(folder / f"{name}.{place}", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                flock(file, LOCK_EX | LOCK_NB)
+            except BlockingIOError:
+                os.close(file)
+            except OSError:
+                os.close(file)
+                raise
+            else:
+                return file, index
+    raise AssertionError("there is always another place")
 
 
 def described(device: torch.device) -> str:

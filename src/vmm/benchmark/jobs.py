@@ -14,7 +14,7 @@ import numpy as np
 from vmm.benchmark.job import Job
 from vmm.benchmark.spec import Spec
 from vmm.data.containers import load
-from vmm.device import described, resolve_device
+from vmm.device import claimed, described
 from vmm.io import atomic, read_arrays, remove_leftovers, write_json
 from vmm.lazy import resolve
 from vmm.progress import progress as show_progress
@@ -81,21 +81,21 @@ def train_trials(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "run.json").unlink(missing_ok=True)
         remove_leftovers(folder)
-    where = resolve_device(device, instead="`device: cpu`")
-    say(described(where))
-    start = time.monotonic()
-    reset_peak_memory(where)
-    data = load(data_path)
-    splits = [read_split(path) for path in split_paths]
-    if progress is None:
-        progress = [show_progress(job_label(spec.job), spec.max_epochs) for spec in specs]
-    train = resolve(specs[0].job.record.made_by)
-    trained = train(data, splits, specs, paths[0], where, progress, cuda_graph)
-    seconds = (time.monotonic() - start) / len(specs)
-    runs = [
-        _write_folder(folder, one, seconds, where, spec, origin)
-        for folder, one, spec in zip(paths, trained, specs, strict=True)
-    ]
+    with claimed(device, instead="`device: cpu`") as where:
+        say(described(where))
+        start = time.monotonic()
+        reset_peak_memory(where)
+        data = load(data_path)
+        splits = [read_split(path) for path in split_paths]
+        if progress is None:
+            progress = [show_progress(job_label(spec.job), spec.max_epochs) for spec in specs]
+        train = resolve(specs[0].job.record.made_by)
+        trained = train(data, splits, specs, paths[0], where, progress, cuda_graph)
+        seconds = (time.monotonic() - start) / len(specs)
+        runs = [
+            _write_folder(folder, one, seconds, where, spec, origin)
+            for folder, one, spec in zip(paths, trained, specs, strict=True)
+        ]
     for folder in paths:  # all are complete
         for checkpoint in folder.glob("checkpoint*.pt"):
             checkpoint.unlink(missing_ok=True)
