@@ -117,7 +117,8 @@ def float32_products() -> Iterator[None]:
     TF32 or of bfloat16, those within the priors' densities too. What is less precise here is so by
     :func:`product` alone.
     """
-    backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+    onednn: Any = torch.backends.mkldnn  # whose types forbid what its documentation shows
+    backends = (torch.backends.cuda.matmul, onednn.matmul)
     before = [backend.fp32_precision for backend in backends]
     try:
         for backend in backends:
