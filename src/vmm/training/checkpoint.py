@@ -24,7 +24,7 @@ def save_checkpoint(trainers: list[Trainer], path: Path) -> None:
 def resume(trainers: list[Trainer], path: Path) -> None:
     """Continue from `path` if it holds a checkpoint of these very trainings."""
     fingerprint = [trainer.fingerprint for trainer in trainers]
-    saved = _read_checkpoint(path, fingerprint, trainers[0].data.device)
+    saved = read_checkpoint(path, fingerprint, trainers[0].data.device)
     if saved is None:
         return
     for trainer, state in zip(trainers, saved["trainings"], strict=True):
@@ -33,10 +33,17 @@ def resume(trainers: list[Trainer], path: Path) -> None:
     say(f"{path}: resumed after epoch {epochs}")
 
 
-def _read_checkpoint(
-    path: Path, fingerprint: list[dict[str, Any]], device
-) -> dict[str, Any] | None:
-    """Return the checkpoint, or None if there is none or (with a warning) it is not usable."""
+def read_checkpoint(path: Path, fingerprint: list[dict[str, Any]], device) -> dict[str, Any] | None:
+    """Return the checkpoint, or None if there is none or (with a warning) it is not usable.
+
+    Parameters
+    ----------
+    path : path
+    fingerprint : list of dict
+        Of the trainings that want it.
+    device : torch.device
+        Where its tensors go.
+    """
     if not path.exists():
         return None
     try:
@@ -44,7 +51,7 @@ def _read_checkpoint(
     except InputError as error:
         reason = str(error.__cause__).partition("\n")[0]
     else:
-        found = saved.get("fingerprint") if isinstance(saved, dict) else None
+        found: Any = saved.get("fingerprint") if isinstance(saved, dict) else None
         if _same(found, fingerprint):
             return saved
         reason = "it is of another training"
