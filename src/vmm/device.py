@@ -1,26 +1,294 @@
-"""Where to compute."""
+"""Where to compute.
+
+Whether a GPU is taken is decided here alone: for trainings, `vmm fit`, `vmm.SCVI` and what jobs of
+the pipeline ask for. PyTorch is imported by the functions that use it.
+"""
 
 from __future__ import annotations
 
-import torch
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, nullcontext
+from dataclasses import dataclass
+from importlib.util import find_spec
+from itertools import count
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 from vmm.errors import InputError
 
+if TYPE_CHECKING:
+    import torch
 
-def resolve_device(device: str = "auto") -> torch.device:
+DEVICES = ("auto", "cpu", "cuda")
+TRACES = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")
+"""What drivers of NVIDIA (on Linux, on Windows' Linux) and AMD leave where there is a GPU."""
+FOUND = "VMM_FOUND_DEVICE"
+"""Variable of the environment by which processes of a pipeline tell others what was found."""
+
+
+@dataclass(frozen=True)
+class Probe:
+    """What was found out about a GPU.
+
+    Attributes
+    ----------
+    trouble : str, optional
+        Why it cannot be used; None if it computes.
+    there : bool
+        Whether there is one, usable or not, that a user would expect to be taken.
+    """
+
+    trouble: str | None
+    there: bool = True
+
+
+def probe(index: int = 0) -> Probe:
+    """Let a GPU compute something, and say whether it could.
+
+    That PyTorch sees a GPU does not mean that it has kernels for it, nor that the GPU is free; and
+    that it sees none does not mean that there is none.
+    """
+    import torch
+
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        seen = torch.cuda.is_available()
+        if torch.version.hip is not None:
+            return Probe("ROCm is not supported, only NVIDIA's GPUs are", there=seen)
+        if seen:
+            try:
+                right = _compute(torch.device("cuda", index)) == 22.0
+            except (RuntimeError, AssertionError) as error:
+                return Probe(_sentence(error))
+            return Probe(None if right else "it computes 0·2 + 1·2 and the like wrongly")
+    if nvidia_gpu_listed():
+        return Probe(_why_unseen([str(warning.message) for warning in told]))
+    if torch.backends.mps.is_available():
+        return Probe("Apple's MPS is not supported, which lacks double precision", there=False)
+    return Probe("this PyTorch sees no GPU", there=False)
+
+
+def _compute(device: torch.device) -> float:
+    import torch
+
+    matrix = torch.arange(4.0, device=device).view(2, 2)
+    return float((matrix @ matrix).double().sum())
+
+
+def _why_unseen(told: list[str]) -> str:
+    """Return why PyTorch does not see a GPU that is there."""
+    import torch
+
+    if torch.version.cuda is None:
+        return f"this PyTorch, {torch.__version__}, is a build without CUDA"
+    try:
+        torch.cuda.init()
+    except (RuntimeError, AssertionError) as error:
+        return _sentence(error)
+    return _sentence(told[0]) if told else "PyTorch does not say why"
+
+
+def _sentence(error: object) -> str:
+    """Return the first sentence of an error of PyTorch's."""
+    line = str(error).strip().partition("\n")[0]
+    return line.partition(". ")[0].removesuffix(".") or type(error).__name__
+
+
+def nvidia_gpu_listed() -> bool:
+    """Whether NVIDIA's driver lists a GPU, and it is not hidden from this process."""
+    visible = os.environ.get("CUDA_VISIBLE_DEVICES")
+    if visible is not None and visible.strip() in ("", "-1", "NoDevFiles"):
+        return False
+    command = shutil.which("nvidia-smi")
+    if command is None:
+        return False
+    try:
+        listed = subprocess.run(
+            [command, "-L"], capture_output=True, text=True, errors="replace", timeout=60
+        )
+    except (OSError, subprocess.TimeoutExpired):
+        return False
+    return listed.returncode == 0 and "GPU " in listed.stdout
+
+
+def resolve_device(
+    device: str = "auto", index: int = 0, instead: str = "device 'cpu'"
+) -> torch.device:
     """Return the device for "auto" (a GPU if there is one), "cpu" or "cuda".
+
+    Parameters
+    ----------
+    device : {"auto", "cpu", "cuda"}
+    index : int
+        Which of the visible GPUs.
+    instead : str
+        What a user writes to compute on the CPU, for messages.
 
     Raises
     ------
     InputError
-        If "cuda" is asked for and absent, or the name is unknown: never a silent fallback.
+        If "cuda" is asked for and absent, if there is a GPU that cannot be used, or if the name is
+        unknown: never a silent fallback.
     """
-    if device not in ("auto", "cpu", "cuda"):
+    import torch
+
+    if device not in DEVICES:
         raise InputError(f"device is {device!r}; it must be 'auto', 'cpu' or 'cuda'")
-    available = torch.cuda.is_available()
-    if device == "cuda" and not available:
+    if device == "cpu":
+        return torch.device("cpu")
+    found = probe(index)
+    if found.trouble is None:
+        return torch.device("cuda", index)
+    if found.there:
         raise InputError(
-            "device is 'cuda', but this PyTorch sees no GPU; use 'auto' or 'cpu', or run where a "
-            "GPU and a CUDA build of PyTorch are"
+            f"there is a GPU, but it cannot be used: {found.trouble}; see docs/install.md, or "
+            f"compute without it by {instead}"
         )
-    return torch.device("cuda" if available and device != "cpu" else "cpu")
+    if device == "cuda":
+        raise InputError(
+            f"a GPU is asked for, but {found.trouble}; use 'auto' or {instead}, or run where an "
+            "NVIDIA GPU and a CUDA build of PyTorch are"
+        )
+    return torch.device("cpu")
+
+
+@contextmanager
+def claimed(device: str = "auto", instead: str = "device 'cpu'") -> Iterator[torch.device]:
+    """Take a device for the block: of several GPUs one that the fewest jobs of this user have.
+
+    Each GPU has places, which are files that a process locks; the first place of any GPU is taken
+    before the second of another. A lock goes with its process, however that ends. Where each job is
+    given a GPU of its own, as by Slurm, there is nothing to choose from.
+
+    Parameters
+    ----------
+    device, instead
+        As for :func:`resolve_device`.
+
+    Raises
+    ------
+    InputError
+        As :func:`resolve_device`.
+    """
+    import torch
+
+    # Only the one that is taken is asked to compute: that costs memory on each.
+    number = torch.cuda.device_count() if device in ("auto", "cuda") and _seen() else 0
+    choice = _place([_name(i) for i in range(number)]) if number > 1 else nullcontext(0)
+    with choice as index:
+        where = resolve_device(device, index, instead)
+        # What names no GPU means the current one: a recording, or a library.
+        with torch.cuda.device(where) if where.type == "cuda" else nullcontext():
+            yield where
+
+
+def _seen() -> bool:
+    """Whether PyTorch sees a GPU; :func:`probe` says why not."""
+    import torch
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return torch.cuda.is_available() and torch.version.hip is None
+
+
+def _name(index: int) -> str:
+    """Return what a GPU is called by all processes, whichever of them they see."""
+    import torch
+
+    return str(getattr(torch.cuda.get_device_properties(index), "uuid", index))
+
+
+@contextmanager
+def _place(names: Sequence[str]) -> Iterator[int]:
+    """Lock a place; yield the position of its GPU among `names`."""
+    folder = Path(tempfile.gettempdir(), f"vmm-gpus-{os.getuid()}")
+    try:
+        folder.mkdir(mode=0o700, exist_ok=True)
+        if folder.stat().st_uid != os.getuid():
+            raise PermissionError(folder)
+        lock, index = _lock_first(folder, names)
+    except OSError:  # nowhere to keep locks: jobs then share the first
+        yield 0
+        return
+    try:
+        yield index
+    finally:
+        os.close(lock)
+
+
+def _lock_first(folder: Path, names: Sequence[str]) -> tuple[int, int]:
+    """Lock the first place that is free; return the open file and the position of its GPU."""
+    from fcntl import LOCK_EX, LOCK_NB, flock
+
+    for place in count():
+        for index, name in enumerate(names):
+            file = os.open(folder / f"{name}.{place}", os.O_RDWR | os.O_CREAT, 0o600)
+            try:
+                flock(file, LOCK_EX | LOCK_NB)
+            except BlockingIOError:
+                os.close(file)
+            except OSError:
+                os.close(file)
+                raise
+            else:
+                return file, index
+    raise AssertionError("there is always another place")
+
+
+def described(device: torch.device) -> str:
+    """Return a device and what computes on it in a line, for logs."""
+    import torch
+
+    name = str(device)
+    if device.type == "cuda":
+        properties = torch.cuda.get_device_properties(device)
+        name += f", {properties.name}, {properties.total_memory / 2**30:.0f} GiB"
+    return f"Device: {name}; PyTorch {torch.__version__}"
+
+
+def takes_gpu(device: str) -> bool:
+    """Whether a job with this device will take a GPU of this machine.
+
+    Another process looks: the first use of a GPU takes some hundred MB of its memory until the
+    process ends. Where this environment has no PyTorch (that of the jobs has), traces of a driver
+    count; the jobs look again.
+
+    Raises
+    ------
+    InputError
+        If there is a GPU that cannot be used.
+    """
+    if device != "auto":
+        return device == "cuda"
+    if shutil.which("nvidia-smi") is None and not any(Path(trace).exists() for trace in TRACES):
+        return False
+    if find_spec("torch") is None:
+        return nvidia_gpu_listed()
+    if FOUND not in os.environ:
+        source = str(Path(__file__).parents[1])
+        path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+        looked = subprocess.run(
+            [sys.executable, "-m", "vmm.device"],
+            capture_output=True,
+            text=True,
+            errors="replace",
+            env={**os.environ, "PYTHONPATH": path},
+        )
+        if looked.returncode:
+            said = looked.stderr.strip().splitlines()
+            raise InputError(said[-1] if said else "looking for a GPU ended without a word")
+        os.environ[FOUND] = looked.stdout.strip()
+    return os.environ[FOUND] == "cuda"
+
+
+if __name__ == "__main__":
+    try:
+        print(resolve_device("auto", instead="`device: cpu`").type)
+    except InputError as error:
+        sys.exit(str(error))

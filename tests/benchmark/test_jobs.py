@@ -18,6 +18,7 @@ import pytest
 import tiny_jobs
 import torch
 from tiny_jobs import (
+    IMAGES,
     OURS,
     K,
     assert_same_results,
@@ -174,6 +175,31 @@ def killer(epoch: int):
             raise Killed
 
     return progress
+
+
+def test_the_log_begins_with_the_device(prepared, tmp_path, capsys):
+    run(prepared, "images", IMAGES[0], tmp_path / "model")
+    assert capsys.readouterr().err.startswith(f"Device: cpu; PyTorch {torch.__version__}\n")
+
+
+def test_memory_of_a_gpu_is_counted_for_each_model(monkeypatch):
+    """Of that GPU; what tensors took, and what was reserved for them."""
+    device, asked = torch.device("cuda:1"), []
+    numbers = {"max_memory_allocated": 3 * 2**20, "max_memory_reserved": 5 * 2**20}
+    names = {"get_device_name": "H100", "reset_peak_memory_stats": None}
+    for name, value in (numbers | names).items():
+        monkeypatch.setattr(
+            torch.cuda, name, lambda of, v=value, n=name: asked.append((n, of)) or v
+        )
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: asked.append(("empty_cache", device)))
+    vmm.benchmark.jobs.reset_peak_memory(device)
+    assert asked == [("empty_cache", device), ("reset_peak_memory_stats", device)]
+    told = vmm.benchmark.jobs.machine(device)
+    assert told["device"] == "H100"
+    assert (told["peak_gpu_memory_mb"], told["peak_gpu_memory_reserved_mb"]) == (3.0, 5.0)
+    assert {of for _, of in asked} == {device}
+    told = vmm.benchmark.jobs.machine(torch.device("cpu"))
+    assert (told["peak_gpu_memory_mb"], told["peak_gpu_memory_reserved_mb"]) == (0, 0)
 
 
 @pytest.fixture

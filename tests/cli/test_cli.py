@@ -117,7 +117,7 @@ def test_no_gpu(cells, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["fit", str(cells), "--device", "gpu", "-o", str(tmp_path / "out")]) == 2
-    assert "this PyTorch sees no GPU; use auto or cpu" in capsys.readouterr().err
+    assert "this PyTorch sees no GPU; use 'auto' or --device cpu" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("words", [["--n-latent", "0"], ["--learning-rate", "fast"]])

@@ -10,7 +10,7 @@ import scipy.sparse
 import torch
 from torch.profiler import profile
 
-from vmm.models.tensors import SLICE, CellTensors, ImageTensors
+from vmm.models.tensors import SLICE, CellTensors, ImageTensors, sum_of_bits
 
 N, G = 4 * SLICE, 50
 
@@ -47,6 +47,24 @@ def test_the_sum_of_all_pixels_converts_a_slice_at_a_time():
     images = ImageTensors(pixels)
     assert images.total() == pixels.sum()
     assert largest_tensor(images.total) <= SLICE * G * 8
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.float32, torch.float64])
+def test_a_sum_of_bits_is_the_same_in_any_order(dtype):
+    """A sum of floats is another on every device; this one sees the last bit of one value."""
+    values = torch.randn(N, G, generator=torch.Generator().manual_seed(0)).to(dtype)
+    total = sum_of_bits(values)
+    assert {sum_of_bits(values[torch.randperm(N)].flip(1)) for _ in range(5)} == {total}
+    assert sum_of_bits(values.T) == total
+    values[N // 2, 1] = torch.nextafter(values[N // 2, 1], torch.ones((), dtype=dtype) * 9)
+    assert abs(sum_of_bits(values) - total) == 1
+
+
+def test_sums_of_bits_of_what_a_model_has_besides():
+    assert sum_of_bits(torch.tensor(3)) == 3
+    assert sum_of_bits(torch.tensor(0.0)) == 0
+    assert sum_of_bits(torch.nn.Parameter(torch.ones(2))) == 2 * 0x3F800000
+    assert sum_of_bits(torch.empty(0)) == 0
 
 
 def test_a_batch_is_made_from_its_rows_only(counts):

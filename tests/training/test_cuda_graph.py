@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from contextlib import contextmanager
 from dataclasses import replace
 
@@ -14,7 +16,9 @@ from trainings import (
     SETTINGS,
     TRAIN,
     VALID,
+    Killed,
     assert_same,
+    killer,
     make_data,
     make_model,
     run,
@@ -25,7 +29,7 @@ from trainings import (
 import vmm.numerics.counts
 import vmm.training
 import vmm.training.cuda_graph
-from vmm.training.cuda_graph import WARM_UP, CapturedStep, captured
+from vmm.training.cuda_graph import WARM_UP, CapturedStep, CUDARecorder, captured
 
 
 @pytest.fixture(autouse=True)
@@ -75,19 +79,57 @@ def test_a_resumed_training_records_anew(tapes, tmp_path):
     settings = replace(SETTINGS, cuda_graph=True)
     expected, _ = run("cells", "vmm", settings)
 
-    class Killed(Exception):
-        pass
-
-    def kill(row):
-        if row["epoch"] == 3:
-            raise Killed
-
     options = {"checkpoint": tmp_path / "checkpoint.pt", "checkpoint_seconds": 0.0}
     with pytest.raises(Killed):
-        run("cells", "vmm", settings, progress=kill, **options)
+        run("cells", "vmm", settings, progress=killer(3), **options)
     model, _ = run("cells", "vmm", settings, **options)
     assert len(tapes) == 3
     assert_same(snapshot(model), snapshot(expected))
+
+
+@pytest.mark.parametrize("was_on", [True, False])
+def test_no_garbage_is_collected_while_a_step_is_recorded(was_on):
+    """A graph destroyed then would make the recording invalid; what lies about goes first."""
+
+    class Node:
+        pass
+
+    node = Node()
+    node.itself, gone = node, weakref.ref(node)
+    del node
+    seen = []
+
+    class Recorder(Tape):
+        def record(self, step):
+            seen.append((gc.isenabled(), gone() is None))
+            raise Killed
+
+    step = CapturedStep(lambda rows: rows.sum(), Recorder())
+    gc.enable() if was_on else gc.disable()
+    try:
+        for _ in range(WARM_UP):
+            step(torch.ones(3))
+        with pytest.raises(Killed):
+            step(torch.ones(3))
+        assert seen == [(False, True)]
+        assert gc.isenabled() == was_on
+    finally:
+        gc.enable()
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_graph_goes_with_its_training(kind, prior, tapes):
+    """Its memory is then free for the next model, without the help of the collector."""
+    gc.collect()
+    gc.disable()
+    try:
+        trained = run(kind, prior, replace(SETTINGS, cuda_graph=True))
+        assert trained and tapes[0].replays > 0
+        alive = weakref.ref(tapes.pop())
+        assert alive() is None
+    finally:
+        gc.enable()
 
 
 def test_recording_changes_nothing_and_replays_read_new_values():
@@ -185,7 +227,92 @@ def test_how_cuda_is_called(monkeypatch):
     calls.clear()
     for _ in range(2):
         replayed(torch.ones(2))
-    assert calls == ["recording on side", "step", "recorded", "replay", "replay"]
+    recorded = ["on side of cuda:1", "recording on side", "step", "recorded", "off"]
+    assert calls == [*recorded, "replay", "replay"]
+
+
+@pytest.mark.parametrize("at_its_end", [False, True])
+def test_what_cuda_refuses_leaves_no_stream_behind(at_its_end, monkeypatch):
+    """An operator that cannot be recorded makes the end of the recording fail too."""
+    current, recordings = ["default"], []
+
+    class Stream:
+        device = "cpu"
+
+        def __init__(self, device):
+            pass
+
+        def wait_stream(self, other):
+            pass
+
+    @contextmanager
+    def recording(graph, stream):
+        current.append("side")  # put back only where the end of a recording succeeds
+        recordings.append(graph)
+        yield
+        if len(recordings) == 1 and at_its_end:
+            raise RuntimeError(
+                "CUDA error: operation failed due to a previous error during capture"
+            )
+        current.pop()
+
+    class Restoring:
+        """A stream's block, which puts back what was current before it."""
+
+        def __init__(self, stream):
+            pass
+
+        def __enter__(self):
+            self.before = list(current)
+            current.append("side")
+
+        def __exit__(self, *error):
+            current[:] = self.before
+
+    fakes = {"Stream": Stream, "CUDAGraph": object, "graph": recording, "stream": Restoring}
+    fakes["current_stream"] = Stream
+    for name, fake in fakes.items():
+        monkeypatch.setattr(torch.cuda, name, fake)
+    monkeypatch.setattr(CUDARecorder, "refused", False)
+
+    def step(rows):
+        if len(recordings) == 1 and len(current) > 1 and not at_its_end:
+            raise RuntimeError("cuSOLVER error: CUSOLVER_STATUS_INTERNAL_ERROR\nmore of it")
+        return rows.sum()
+
+    device = torch.device("cuda:0")
+    tried = captured(step, device)
+    for _ in range(WARM_UP):
+        tried(torch.ones(2))
+    with pytest.warns(UserWarning, match="goes on without a CUDA graph.*: (cuSOLVER|CUDA) error: "):
+        assert float(tried(torch.ones(2))) == 2
+    assert float(tried(torch.full((2,), 3.0))) == 6
+    assert current == ["default"]
+    assert len(recordings) == 2, "one that failed, and one that tells PyTorch's generator"
+    assert captured(step, device) is step, "no second try"
+
+
+class Refusing(Tape):
+    """Refuses a step after having seen it, as libraries do that cannot be recorded."""
+
+    def record(self, step):
+        super().record(step)
+        raise RuntimeError("cuSOLVER error: not supported")
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_training_that_cannot_be_recorded_goes_on(kind, prior, monkeypatch):
+    """Step by step and to the same end, to the bit; it is said once."""
+    expected, history = run(kind, prior)
+    monkeypatch.setattr(
+        vmm.training.loop, "captured", lambda step, device: CapturedStep(step, Refusing())
+    )
+    with pytest.warns(UserWarning, match="step by step.*: cuSOLVER error: not sup") as told:
+        model, result = run(kind, prior, replace(SETTINGS, cuda_graph=True))
+    assert len(told) == 1
+    assert_same(snapshot(model), snapshot(expected))
+    assert without_seconds(result) == without_seconds(history)
 
 
 def test_on_the_cpu_the_step_stays_as_it_is():

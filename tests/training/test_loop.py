@@ -456,7 +456,8 @@ def test_a_broken_checkpoint_is_not_used(content, tmp_path):
             content = saved[:-200]
         else:  # a bit of a tensor, which torch does not notice
             with zipfile.ZipFile(checkpoint) as file:
-                member = max(file.infolist(), key=lambda info: info.file_size)
+                tensors = [info for info in file.infolist() if "/data/" in info.filename]
+                member = max(tensors, key=lambda info: info.file_size)
             saved[member.header_offset + 200] ^= 1
             torch.load(BytesIO(saved), weights_only=True)
             content = saved
@@ -515,6 +516,39 @@ def test_a_checkpoint_from_before_a_switch_is_used(older, tmp_path):
         "cells", "vmm", checkpoint=checkpoint, progress=lambda row: epochs.append(row["epoch"])
     )
     assert epochs == [3, 4, 5]
+    assert_same(snapshot(model), snapshot(run("cells", "vmm")[0]))
+
+
+def test_a_checkpoint_does_not_ask_for_a_graph(tmp_path):
+    """Whose steps are the same: a user may try one in the middle of a training."""
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(Killed):
+        run("cells", "vmm", checkpoint=checkpoint, checkpoint_seconds=0.0, progress=killer(3))
+    epochs: list[int] = []
+    settings = replace(SETTINGS, cuda_graph=True)
+    model, _ = run(
+        "cells",
+        "vmm",
+        settings,
+        checkpoint=checkpoint,
+        progress=lambda row: epochs.append(row["epoch"]),
+    )
+    assert epochs == [3, 4, 5]
+    assert_same(snapshot(model), snapshot(run("cells", "vmm")[0]))
+
+
+def test_a_checkpoint_of_another_kind_of_device_is_not_used(tmp_path):
+    """Its generator is one that this device does not have."""
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(Killed):
+        run("cells", "vmm", checkpoint=checkpoint, checkpoint_seconds=0.0, progress=killer(3))
+    saved = torch.load(checkpoint, weights_only=True)
+    assert saved["fingerprint"][0]["device"] == "cpu"
+    saved["fingerprint"][0]["device"] = "cuda"
+    saved["trainings"][0]["generator"] = torch.zeros(16, dtype=torch.uint8)
+    torch.save(saved, checkpoint)
+    with pytest.warns(UserWarning, match="it was written on cuda, and this is cpu"):
+        model, _ = run("cells", "vmm", checkpoint=checkpoint)
     assert_same(snapshot(model), snapshot(run("cells", "vmm")[0]))
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from dataclasses import replace
 
 import numpy as np
@@ -290,6 +292,43 @@ def test_a_graph_of_the_stack(monkeypatch):
     for model, result, other, other_result in zip(*ours, *expected, strict=True):
         assert_same(snapshot(model), snapshot(other))
         assert without_seconds(result) == without_seconds(other_result)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_stack_goes_when_another_is_made(kind, prior, monkeypatch):
+    """Parameters, moments and graph are freed at once: none is left when the next is recorded."""
+    monkeypatch.setattr(
+        vmm.numerics.counts, "_replace_found", vmm.numerics.counts._replace_everywhere
+    )
+    made = []
+
+    def on_tape(step, device):
+        captured = CapturedStep(step, Tape())
+        made.append([weakref.ref(captured), weakref.ref(captured.recorder)])
+        return captured
+
+    monkeypatch.setattr(vmm.training.stacked, "captured", on_tape)
+    settings, (data, _) = settings_of(replace(SETTINGS, cuda_graph=True)), data_of(kind)
+    trainers = [
+        Trainer(model, data, *split, own)
+        for model, split, own in zip(models(kind, prior), splits(), settings, strict=True)
+    ]
+    together = vmm.training.stacked._Together()
+    gc.collect()
+    gc.disable()
+    try:
+        together.train(trainers)
+        old = [weakref.ref(together.stack), weakref.ref(together.stack.model), *made[0]]
+        assert None not in [what() for what in old]
+        together.train(trainers[:2])
+        assert [what() for what in old] == [None] * 4
+        trainer = weakref.ref(trainers.pop())
+        assert trainer() is None
+        together.part()
+        assert [what() for what in made[1]] == [None] * 2
+    finally:
+        gc.enable()
 
 
 @pytest.mark.parametrize(

@@ -7,12 +7,16 @@ from dataclasses import replace
 import pytest
 import torch
 from dispatch import observed
+from torch.utils._python_dispatch import TorchDispatchMode
 from trainings import KINDS, PRIORS, SETTINGS, TRAIN, VALID, make_data, make_model, run
 
 import vmm.numerics.counts
+import vmm.numerics.products
 import vmm.training
 from vmm.errors import InputError
 from vmm.numerics.counts import count_log_likelihood
+from vmm.training import embed, evaluate, fit_stacked
+from vmm.training.stacked import Stack
 from vmm.training.steps import prior_step, variational_step
 
 
@@ -104,6 +108,82 @@ def test_a_step_runs_where_no_value_can_be_read(kind, prior):
 def test_an_unknown_precision():
     with pytest.raises(InputError, match="precision is 'fp16'; it must be 'float32', 'tf32'"):
         run("cells", "vmm", replace(SETTINGS, precision="fp16"))
+
+
+PRODUCTS = {"aten::mm", "aten::bmm", "aten::addmm", "aten::baddbmm"}
+
+
+@pytest.mark.parametrize("prior", PRIORS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_no_product_of_which_nobody_reads_the_result(kind, prior, as_on_a_gpu, monkeypatch):
+    """A step asks for as many as PyTorch's own layer, whose backward pass leaves out the rest.
+
+    Of a layer whose weights are fixed in a step it asks for no derivative by them.
+    """
+    counts = {}
+    for precision in ("float32", "tf32"):
+        trainer = make_trainer(kind, prior, precision=precision)
+        with vmm.training.loop.matrix_products(trainer.model, precision), observed() as seen:
+            trainer.step(trainer.train_rows[:20], trainer.draw_noise(20))
+        counts[precision] = sum(name in PRODUCTS for name in seen.all)
+    assert counts["tf32"] == counts["float32"] > 10
+    asked = []
+    ours = vmm.numerics.products.product
+
+    def product(a, b, bias=None, precision="float32"):
+        asked.append(a.dim())
+        return ours(a, b, bias, precision)
+
+    monkeypatch.setattr(vmm.numerics.products, "product", product)
+    make_trainer(kind, prior, precision="bf16").train()
+    alone = len(asked)
+    stack = Stack([make_trainer(kind, prior, precision="bf16", seed=seed) for seed in range(2)])
+    stack.train()
+    assert len(asked) == 2 * alone and set(asked[alone:]) == {3}
+
+
+class Products(TorchDispatchMode):
+    """Collects what float32 products are allowed to be, on a GPU and on the CPU."""
+
+    def __init__(self):
+        super().__init__()
+        self.found: list[tuple[str, str]] = []
+
+    def __torch_dispatch__(self, func, types, args=(), kwargs=None):
+        if func.name().partition("::")[2].startswith(("mm", "bmm", "addmm", "baddbmm", "_linear")):
+            backends = (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)
+            self.found.append(tuple(backend.fp32_precision for backend in backends))
+        return func(*args, **(kwargs or {}))
+
+
+@pytest.fixture(params=["high", "medium"])
+def set_by_user(request):
+    before = [b.fp32_precision for b in (torch.backends.cuda.matmul, torch.backends.mkldnn.matmul)]
+    torch.set_float32_matmul_precision(request.param)
+    yield request.param
+    torch.set_float32_matmul_precision("highest")
+    torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision = before
+
+
+@pytest.mark.parametrize("precision", ["float32", "tf32"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_float32_is_float32_whatever_the_user_set(kind, precision, set_by_user):
+    """In training, alone and stacked, and in embedding; afterwards all is as the user had it."""
+    (data, _), settings = make_data(kind), replace(SETTINGS, precision=precision, max_epochs=1)
+    of_user = torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision
+    assert "ieee" not in of_user
+    with Products() as seen:
+        model, _ = run(kind, "vmm", settings)
+        embed(model, data)
+        evaluate(model, data, VALID)
+        models = [make_model(kind, "vmm", seed) for seed in range(2)]
+        fit_stacked(models, data, [(TRAIN, VALID)] * 2, [settings] * 2)
+    assert len(seen.found) > 50
+    lower = {("tf32", "ieee")} if precision == "tf32" else set()
+    assert set(seen.found) == {("ieee", "ieee")} | lower
+    assert torch.get_float32_matmul_precision() == set_by_user
+    now = torch.backends.cuda.matmul.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision
+    assert now == of_user
 
 
 def test_a_gpu_does_not_search_for_counts(monkeypatch):

@@ -5,6 +5,8 @@ from __future__ import annotations
 import re
 
 import pytest
+import torch
+import working_copy
 import yaml
 from snakemake.cli import parse_args
 from working_copy import ROOT
@@ -50,5 +52,20 @@ def test_jobs_ask_for_memory_time_and_gpus(project, device, gpus):
         wanted = {"mem_mb", "runtime"} if rule not in LOCAL else set()
         assert wanted <= set(re.findall(r"(\w+)=", resources)), (rule, resources)
     with_gpu = {rule for rule, resources in asked if re.search(r"\bgpu=1\b", resources)}
-    trained = {"train_cells", "train_images", "tune", "evaluate_elbo_surgery"}
+    trained = {"train_cells", "train_images", "tune", "evaluate_elbo_surgery", "samples"}
     assert with_gpu == (trained if gpus else set())
+
+
+@pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch is a build with CUDA")
+def test_a_gpu_that_cannot_be_used_is_told_before_anything_runs(project, tmp_path, monkeypatch):
+    """With `device: auto` too, instead of days of training on the CPU."""
+    command = tmp_path / "nvidia-smi"
+    command.write_text("#!/bin/sh\necho 'GPU 0: NVIDIA H100 (UUID: GPU-1)'\n")
+    command.chmod(0o755)
+    path = f"{tmp_path}:{working_copy.ENVIRONMENT['PATH']}"
+    monkeypatch.setitem(working_copy.ENVIRONMENT, "PATH", path)
+    config = yaml.safe_load((ROOT / "tests" / "workflow" / "tiny.yaml").read_text())
+    done = project.snakemake("-n", configfile=project.configure(config | {"device": "auto"}))
+    assert done.status == 1, done.text
+    (said,) = [line for line in done.text.splitlines() if "there is a GPU" in line]
+    assert "a build without CUDA" in said and said.endswith("compute without it by `device: cpu`")

@@ -1,6 +1,5 @@
 """Configuration, grid and what the rules share."""
 
-import shutil
 import sys
 import tempfile
 from pathlib import Path
@@ -17,6 +16,7 @@ from vmm.benchmark.methods.records import METHODS, names
 from vmm.benchmark.metrics.records import modules_of, scoring_of, showing_of
 from vmm.benchmark.provenance import code_hash, content_hashes
 from vmm.benchmark.setting import CHOSEN, LEIDEN, OF_IMAGES, TRAINED as TRAINED_SETTINGS, Setting
+from vmm.device import takes_gpu
 from vmm.errors import InputError
 from vmm.io import refused
 from vmm.paper.labels import dataset_label
@@ -110,6 +110,8 @@ def growing(amount):
 
 
 def gpus():
-    """Return how many GPUs a training job asks for: `auto` wants one where one can be seen."""
-    visible = config["device"] == "auto" and shutil.which("nvidia-smi") is not None
-    return int(config["device"] == "cuda" or visible)
+    """Return how many GPUs a job that computes on one asks for."""
+    try:
+        return int(takes_gpu(config["device"]))
+    except InputError as error:
+        sys.exit(str(error))

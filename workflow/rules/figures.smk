@@ -46,6 +46,7 @@ rule samples:
     resources:
         mem_mb=growing(6000),
         runtime=growing(30),
+        gpu=gpus(),
     params:
         code=code("samples.py", lambda w: METHODS["images"][w.method].depends_on),
     script:

@@ -14,10 +14,11 @@ import numpy as np
 from vmm.benchmark.job import Job
 from vmm.benchmark.spec import Spec
 from vmm.data.containers import load
-from vmm.device import resolve_device
+from vmm.device import claimed, described
 from vmm.io import atomic, read_arrays, remove_leftovers, write_json
 from vmm.lazy import resolve
 from vmm.progress import progress as show_progress
+from vmm.progress import say
 from vmm.tensor_files import write_tensors
 from vmm.versions import installed
 
@@ -80,19 +81,21 @@ def train_trials(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "run.json").unlink(missing_ok=True)
         remove_leftovers(folder)
-    where = resolve_device(device)
-    start = time.monotonic()
-    data = load(data_path)
-    splits = [read_split(path) for path in split_paths]
-    if progress is None:
-        progress = [show_progress(job_label(spec.job), spec.max_epochs) for spec in specs]
-    train = resolve(specs[0].job.record.made_by)
-    trained = train(data, splits, specs, paths[0], where, progress, cuda_graph)
-    seconds = (time.monotonic() - start) / len(specs)
-    runs = [
-        _write_folder(folder, one, seconds, where, spec, origin)
-        for folder, one, spec in zip(paths, trained, specs, strict=True)
-    ]
+    with claimed(device, instead="`device: cpu`") as where:
+        say(described(where))
+        start = time.monotonic()
+        reset_peak_memory(where)
+        data = load(data_path)
+        splits = [read_split(path) for path in split_paths]
+        if progress is None:
+            progress = [show_progress(job_label(spec.job), spec.max_epochs) for spec in specs]
+        train = resolve(specs[0].job.record.made_by)
+        trained = train(data, splits, specs, paths[0], where, progress, cuda_graph)
+        seconds = (time.monotonic() - start) / len(specs)
+        runs = [
+            _write_folder(folder, one, seconds, where, spec, origin)
+            for folder, one, spec in zip(paths, trained, specs, strict=True)
+        ]
     for folder in paths:  # all are complete
         for checkpoint in folder.glob("checkpoint*.pt"):
             checkpoint.unlink(missing_ok=True)
@@ -148,16 +151,32 @@ def job_label(job: Job) -> str:
     return f"{job.dataset} {job.model} {job.prior} {job.setting} trial {job.trial}"
 
 
+def reset_peak_memory(device: torch.device) -> None:
+    """Forget what models before took of a GPU's memory; of the process's, that cannot be done."""
+    import torch
+
+    if device.type == "cuda":
+        torch.cuda.empty_cache()  # or what they reserved would count as this one's
+        torch.cuda.reset_peak_memory_stats(device)
+
+
 def machine(device: torch.device) -> dict[str, Any]:
-    """Return device, threads, peak memory and versions of this process."""
+    """Return device, threads, peak memory and versions of this process.
+
+    Of a GPU's memory, what tensors took since :func:`reset_peak_memory`, and what was reserved for
+    them, which a card must have.
+    """
     import torch
 
     on_gpu = device.type == "cuda"
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+    allocated = torch.cuda.max_memory_allocated(device) if on_gpu else 0
+    reserved = torch.cuda.max_memory_reserved(device) if on_gpu else 0
     return {
         "device": torch.cuda.get_device_name(device) if on_gpu else "cpu",
         "threads": torch.get_num_threads(),
         "peak_memory_mb": round(peak, 1),
-        "peak_gpu_memory_mb": round(torch.cuda.max_memory_allocated() / 2**20, 1) if on_gpu else 0,
+        "peak_gpu_memory_mb": round(allocated / 2**20, 1),
+        "peak_gpu_memory_reserved_mb": round(reserved / 2**20, 1),
         "versions": installed("torch", "numpy", "scipy", "scvi-tools"),
     }

@@ -16,6 +16,7 @@ from vmm.models.base import LatentVariableModel
 from vmm.models.build import start_prior
 from vmm.models.records import MODELS
 from vmm.models.tensors import Tensors, to_tensors
+from vmm.numerics.products import float32_products
 from vmm.numerics.seeds import seed_of
 from vmm.training.embedding import embed
 from vmm.training.pretraining import pretrain
@@ -23,6 +24,7 @@ from vmm.training.settings import FitResult, Row, Settings
 from vmm.training.stacked import fit_all
 
 
+@float32_products()
 def train_ours(
     data: CellData | ImageData,
     splits: Sequence[tuple[np.ndarray, np.ndarray]],

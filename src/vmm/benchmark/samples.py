@@ -11,10 +11,11 @@ from vmm.benchmark.jobs import read_split
 from vmm.benchmark.ours import build_model
 from vmm.benchmark.spec import Spec
 from vmm.data.containers import CellData, ImageData, load
-from vmm.device import resolve_device
+from vmm.device import claimed
 from vmm.io import atomic, read_arrays, read_json
 from vmm.models.base import LatentVariableModel
 from vmm.models.tensors import ImageTensors, Tensors, to_tensors
+from vmm.numerics.products import float32_products
 from vmm.numerics.seeds import seed_of
 from vmm.tensor_files import read_tensors
 
@@ -30,17 +31,16 @@ def load_model(
     folder: str | Path,
     data_path: str | Path,
     split_path: str | Path,
-    device: str = "auto",
+    device: str | torch.device = "cpu",
 ) -> tuple[LatentVariableModel, CellData | ImageData, Tensors]:
     """Return the trained model of a folder, with its data prepared and on the device."""
     data = load(data_path)
-    tensors = to_tensors(data, resolve_device(device))
+    tensors = to_tensors(data, device)
     model = build_model(read_spec(folder), tensors, read_split(split_path)[0], data.labels)
     model.load_state_dict(read_tensors(Path(folder) / "weights.pt", tensors.device))
     return model, data, tensors
 
 
-@torch.no_grad()
 def prior_samples(
     folder: str | Path,
     data_path: str | Path,
@@ -62,6 +62,19 @@ def prior_samples(
         data, image_shape (2,).
     device : str
     """
+    with claimed(device, instead="`device: cpu`") as where:
+        _write_samples(folder, data_path, split_path, out, where)
+
+
+@torch.no_grad()
+@float32_products()
+def _write_samples(
+    folder: str | Path,
+    data_path: str | Path,
+    split_path: str | Path,
+    out: str | Path,
+    device: torch.device,
+) -> None:
     model, data, tensors = load_model(folder, data_path, split_path, device)
     if not isinstance(data, ImageData) or not isinstance(tensors, ImageTensors):
         raise TypeError(f"{data.name} is no data set of images")

@@ -96,8 +96,7 @@ def fit_file(options: argparse.Namespace) -> int:
         raise InputError(f"{folder} is a file; --output must name a folder.")
     if _has_files(folder) and not options.overwrite:
         raise InputError(f"{folder} has files; name another --output, or add --overwrite.")
-    if options.device == "gpu":
-        _check_gpu()
+    _check_device(options.device)
     _say(f"Reading {path}")
     with Source(path) as source:
         cells = read_cells(options)
@@ -170,11 +169,11 @@ def _kept(folder: Path, model: SCVI) -> Iterator[None]:
         raise
 
 
-def _check_gpu() -> None:
-    import torch
+def _check_device(name: str) -> None:
+    """Refuse a device that cannot be used, before anything is read."""
+    from vmm.device import resolve_device
 
-    if not (torch.cuda.is_available() or torch.backends.mps.is_available()):
-        raise InputError("--device is gpu, but this PyTorch sees no GPU; use auto or cpu.")
+    resolve_device("cuda" if name == "gpu" else name, instead="--device cpu")
 
 
 def read_cells(options: argparse.Namespace) -> Cells:
@@ -374,5 +373,5 @@ def _say(message: str) -> None:
 def _only_our_warnings(cells: Cells) -> None:
     """Show what the user must know about the training, as plain lines, and nothing else."""
     warnings.simplefilter("ignore")
-    warnings.filterwarnings("always", message="Training (was interrupted|met NaN)")
+    warnings.filterwarnings("always", message="Training (was interrupted|met NaN|goes on)")
     warnings.showwarning = lambda message, *_, **__: cells.alarm(str(message))

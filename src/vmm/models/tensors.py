@@ -54,9 +54,9 @@ class ImageTensors:
         """Where the data are."""
         return self.pixels.device
 
-    def total(self) -> float:
-        """Return the sum of all pixels: tells data sets apart."""
-        return _total(self.pixels)
+    def total(self) -> int:
+        """Return :func:`sum_of_bits` of all pixels: tells data sets apart."""
+        return sum_of_bits(self.pixels)
 
     def batch(self, index: Tensor) -> Tensor:
         """Return the images of `index` (n,), shape (n, D), in [−1, 1]."""
@@ -102,18 +102,26 @@ class CellTensors:
         """Where the data are."""
         return self.counts.device
 
-    def total(self) -> float:
-        """Return the sum of all counts: tells data sets apart."""
-        return _total(self.counts)
+    def total(self) -> int:
+        """Return :func:`sum_of_bits` of all counts: tells data sets apart."""
+        return sum_of_bits(self.counts)
 
     def batch(self, index: Tensor) -> CellBatch:
         """Return the cells of `index` (n,)."""
         return CellBatch(self.counts[index].float(), self._one_hot[self.codes[index]])
 
 
-def _total(values: Tensor) -> float:
-    """Sum in float64; of all values at once, PyTorch would make a copy of eight bytes each."""
-    return sum(float(rows.sum(dtype=torch.float64)) for rows in values.split(SLICE))
+def sum_of_bits(values: Tensor) -> int:
+    """Return the sum, modulo 2⁶⁴, of values whose bits are read as whole numbers.
+
+    Unlike a sum of floats it does not depend on the order of additions, which is another on every
+    device. Of all values at once, PyTorch would make a copy of eight bytes each.
+    """
+    whole = values.detach()
+    if values.is_floating_point():
+        whole = whole.view(WHOLE[values.element_size()])
+    parts = whole.split(SLICE) if whole.dim() else [whole]
+    return sum(int(rows.sum(dtype=torch.int64)) for rows in parts) % 2**64
 
 
 def _smallest_type(counts) -> type[np.generic]:
@@ -124,6 +132,9 @@ def _smallest_type(counts) -> type[np.generic]:
     fits = (d for d in (np.uint8, np.int16) if least >= 0 and largest <= np.iinfo(d).max)
     return next(fits, np.float32)
 
+
+WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
+"""Whole numbers of as many bytes as a float."""
 
 Tensors = ImageTensors | CellTensors
 

@@ -110,6 +110,26 @@ def _by_onednn(a: Tensor, b: Tensor) -> bool:
 
 
 @contextmanager
+def float32_products() -> Iterator[None]:
+    """Let products of float32 be float32 within the block, whatever the user set for the process.
+
+    With ``torch.set_float32_matmul_precision("high")`` or ``"medium"`` they have the mantissa of
+    TF32 or of bfloat16, those within the priors' densities too. What is less precise here is so by
+    :func:`product` alone.
+    """
+    onednn: Any = torch.backends.mkldnn  # whose types forbid what its documentation shows
+    backends = (torch.backends.cuda.matmul, onednn.matmul)
+    before = [backend.fp32_precision for backend in backends]
+    try:
+        for backend in backends:
+            backend.fp32_precision = "ieee"
+        yield
+    finally:
+        for backend, precision in zip(backends, before, strict=True):
+            backend.fp32_precision = precision
+
+
+@contextmanager
 def without_onednn() -> Iterator[None]:
     """Let the products on the CPU be PyTorch's own: the operators that a GPU is asked for."""
     onednn: Any = torch.backends.mkldnn  # whose types forbid what its documentation shows

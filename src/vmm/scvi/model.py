@@ -18,16 +18,17 @@ import scvi
 from scvi import REGISTRY_KEYS
 from vmm.data.checks import one_column
 from vmm.data.splits import random_split
+from vmm.device import described
 from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel
 from vmm.models.build import start_prior
 from vmm.models.count_vae import CountVAE
 from vmm.models.records import CellNetworks
 from vmm.models.tensors import CellTensors
-from vmm.numerics.products import Precision
+from vmm.numerics.products import Precision, float32_products
 from vmm.numerics.seeds import seed_of
 from vmm.priors.records import priors_of
-from vmm.progress import progress
+from vmm.progress import progress, say
 from vmm.scvi.fields import Manager, fields
 from vmm.scvi.module import Module
 from vmm.scvi.names import make_names_unique, require_anndata, warn
@@ -318,7 +319,8 @@ class SCVI(
             The most epochs of this call; early stopping usually ends the training long before.
             None: 10,000.
         accelerator, devices
-            "auto", "cpu", "gpu" or another name, and which one, as for scvi-tools.
+            "auto", "cpu" or "gpu" (NVIDIA's), and which one, as for scvi-tools. "auto" takes a GPU
+            if there is one; one that cannot be used is an error.
         train_size, validation_size : float, optional
             Parts of the cells that are trained on and kept for validation, by default 0.9 and 0.1.
             One follows from the other.
@@ -365,7 +367,8 @@ class SCVI(
             cuda_graph=cuda_graph,
         )
         device = device_of(accelerator, devices)
-        with cpu_threads(whole(self.threads if threads is None else threads, "threads", 1)):
+        number = whole(self.threads if threads is None else threads, "threads", 1)
+        with cpu_threads(number), float32_products():
             self._train(settings, part, device, enable_progress_bar)
 
     def _train(
@@ -377,6 +380,8 @@ class SCVI(
                 "the genes of model.adata are in another order than when it was set up; put them "
                 "back, or set it up again for a new model."
             )
+        if show_progress:
+            say(described(device))
         before = self._before() if self.is_trained else None
         train, valid = random_split(self.adata.n_obs, part, 0, self._seed)
         cells = self._tensors(device)

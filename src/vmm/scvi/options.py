@@ -11,6 +11,7 @@ import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
 
+from vmm.device import resolve_device
 from vmm.errors import InputError
 from vmm.numerics.products import Precision
 
@@ -21,6 +22,9 @@ Table = Mapping[str, tuple[tuple[Any, ...], str]]
 """Argument, the values that are taken, and why others are not and what to do instead."""
 
 SHOWN = ((ANYTHING,), "")
+
+ACCELERATORS = {"auto": "auto", "cpu": "cpu", "gpu": "cuda", "cuda": "cuda"}
+"""Names of accelerators that scvi-tools knows, and ours for those devices."""
 
 LATER = "`model.history` has all epochs, to be logged after the training"
 TRAIN: Table = {
@@ -171,21 +175,27 @@ def take_split(datasplitter_kwargs: Any) -> None:
 
 
 def device_of(accelerator: str, devices: int | list[int] | str) -> torch.device:
-    """Return the device that scvi-tools would take.
+    """Return the device that is meant, of those that scvi-tools knows.
 
     Raises
     ------
     InputError
-        If it is not there.
+        If it is not there, or cannot be used.
     """
+    if accelerator not in ACCELERATORS:
+        known = ", ".join(map(repr, ACCELERATORS))
+        raise InputError(
+            f"`accelerator={accelerator!r}` is not supported; it must be one of {known}"
+        )
+    instead = "`accelerator='cpu'`"
+    kind = resolve_device(ACCELERATORS[accelerator], instead=instead).type
     try:
-        return parse_device_args(
-            accelerator, devices, return_device="torch", validate_single_device=True
+        device = parse_device_args(
+            kind, devices, return_device="torch", validate_single_device=True
         )[2]
     except MisconfigurationException as error:
-        raise InputError(
-            f"`accelerator={accelerator!r}` is not available here; use 'auto' or 'cpu' ({error})"
-        ) from error
+        raise InputError(f"`devices={devices!r}` is not available here ({error})") from error
+    return resolve_device(kind, device.index or 0, instead)
 
 
 def _entries(value: Any, name: str) -> dict[str, Any]:

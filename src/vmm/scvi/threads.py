@@ -1,4 +1,4 @@
-"""A number of threads of its own for everything that a model computes."""
+"""Threads of its own, and float32 as it is, for everything that a model computes."""
 
 from __future__ import annotations
 
@@ -8,6 +8,8 @@ from functools import wraps
 from typing import Any, TypeVar
 
 import torch
+
+from vmm.numerics.products import float32_products
 
 COMPUTING = (
     "differential_abundance",
@@ -61,7 +63,7 @@ def own_threads(model: Model) -> Model:
 def _with_threads(method: Callable[..., Any]) -> Callable[..., Any]:
     @wraps(method)
     def call(self: Any, *args: Any, **kwargs: Any) -> Any:
-        with cpu_threads(self.threads):
+        with cpu_threads(self.threads), float32_products():
             return method(self, *args, **kwargs)
 
     return call

@@ -24,7 +24,7 @@ def save_checkpoint(trainers: list[Trainer], path: Path) -> None:
 def resume(trainers: list[Trainer], path: Path) -> None:
     """Continue from `path` if it holds a checkpoint of these very trainings."""
     fingerprint = [trainer.fingerprint for trainer in trainers]
-    saved = _read_checkpoint(path, fingerprint, trainers[0].data.device)
+    saved = read_checkpoint(path, fingerprint, trainers[0].data.device)
     if saved is None:
         return
     for trainer, state in zip(trainers, saved["trainings"], strict=True):
@@ -33,30 +33,53 @@ def resume(trainers: list[Trainer], path: Path) -> None:
     say(f"{path}: resumed after epoch {epochs}")
 
 
-def _read_checkpoint(
-    path: Path, fingerprint: list[dict[str, Any]], device
-) -> dict[str, Any] | None:
-    """Return the checkpoint, or None if there is none or (with a warning) it is not usable."""
+def read_checkpoint(path: Path, fingerprint: list[dict[str, Any]], device) -> dict[str, Any] | None:
+    """Return the checkpoint, or None if there is none or (with a warning) it is not usable.
+
+    Parameters
+    ----------
+    path : path
+    fingerprint : list of dict
+        Of the trainings that want it.
+    device : torch.device
+        Where its tensors go.
+    """
     if not path.exists():
         return None
     try:
         saved = read_tensors(path, device)
     except InputError as error:
-        saved, reason = {}, str(error.__cause__).partition("\n")[0]
+        reason = str(error.__cause__).partition("\n")[0]
     else:
+        found: Any = saved.get("fingerprint") if isinstance(saved, dict) else None
+        if _same(found, fingerprint):
+            return saved
         reason = "it is of another training"
-    if isinstance(saved, dict) and _same(saved.get("fingerprint"), fingerprint):
-        return saved
+        if _same(found, fingerprint, apart_from="device"):
+            devices = [one[0]["device"] for one in (found, fingerprint)]
+            reason = "it was written on {}, and this is {}".format(*devices)
     warnings.warn(f"{path}: checkpoint not used, training starts anew; {reason}", stacklevel=4)
     return None
 
 
-def _same(saved: Any, own: list[dict[str, Any]]) -> bool:
-    """Return whether fingerprints agree; of switches that it is older than, a file says nothing."""
+def _same(saved: Any, own: list[dict[str, Any]], apart_from: str = "") -> bool:
+    """Return whether fingerprints agree; of switches that it is older than, a file says nothing.
+
+    Parameters
+    ----------
+    saved, own
+        A fingerprint for each training.
+    apart_from : str
+        What both have, and may differ.
+    """
     if not isinstance(saved, list) or len(saved) != len(own):
         return False
     filled = [
-        {**one, "switches": other["switches"] | one.get("switches", {})}
+        {
+            **one,
+            "switches": other["switches"] | one.get("switches", {}),
+            **({apart_from: other[apart_from]} if apart_from in one else {}),
+        }
         for one, other in zip(saved, own, strict=True)
     ]
     return filled == own

@@ -8,12 +8,14 @@ from torch import Tensor
 
 from vmm.models.base import LatentVariableModel, encode_once
 from vmm.models.tensors import Tensors
+from vmm.numerics.products import float32_products
 
 EVALUATION_ROWS = 1024
 """Images or cells evaluated at once: bounds memory, changes no result."""
 
 
 @torch.no_grad()
+@float32_products()
 def evaluate(
     model: LatentVariableModel,
     data: Tensors,
@@ -46,6 +48,7 @@ def evaluate(
 
 
 @torch.no_grad()
+@float32_products()
 def embed(
     model: LatentVariableModel, data: Tensors, seed: int = 0, sample: bool | None = None
 ) -> tuple[np.ndarray, np.ndarray | None]:

@@ -7,7 +7,7 @@ import time
 import zlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
-from functools import cached_property
+from functools import cached_property, partial
 from pathlib import Path
 from typing import Any, get_args
 
@@ -18,8 +18,8 @@ from torch import Tensor
 from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import matrix_products
-from vmm.models.tensors import Tensors
-from vmm.numerics.products import Precision
+from vmm.models.tensors import Tensors, sum_of_bits
+from vmm.numerics.products import Precision, float32_products
 from vmm.training.checkpoint import resume, save_checkpoint
 from vmm.training.cuda_graph import captured
 from vmm.training.embedding import evaluate
@@ -86,6 +86,7 @@ def fit(
     return trainer.result()
 
 
+@float32_products()
 def train_until_finished(
     trainers: list[Trainer],
     train: Callable[[list[Trainer]], list[float]],
@@ -191,13 +192,15 @@ class Trainer:
         if empirical_bayes and settings.kl_weight:
             ratio = settings.prior_learning_ratio
             self.optimizers.append(adam(empirical_bayes, rate * ratio, settings.epsilon))
-        self.step = captured(self._step, data.device) if settings.cuda_graph else self._step
+        # Not a bound method: see `CapturedStep`.
+        step = partial(_step, model, data, self.optimizers, settings.kl_weight)
+        self.step = captured(step, data.device) if settings.cuda_graph else step
         self.history: list[Row] = []
         self.diverged = False
         self.best_score, self.best_epoch = -math.inf, 0
         self.finite_state = _copy(model.state_dict())
         self.best_state = self.finite_state
-        self.initial_sum = float(sum(v.double().sum() for v in self.finite_state.values()))
+        self.initial_sum = sum(sum_of_bits(value) for value in self.finite_state.values())
 
     @property
     def finished(self) -> bool:
@@ -227,10 +230,6 @@ class Trainer:
         """Train for one epoch; return the mean ELBO."""
         with matrix_products(self.model, self.settings.precision):
             return float(mean_elbo(self.step, self.draws()))
-
-    def _step(self, rows: Tensor, noise: Noise) -> Tensor:
-        batch, kl_weight = self.data.batch(rows), self.settings.kl_weight
-        return take_step(self.model, self.optimizers, batch, noise, kl_weight)
 
     def validate(self, train_elbo: float, seconds: float) -> Row:
         """Validate after an epoch that took `seconds`; return its row of the history."""
@@ -300,16 +299,34 @@ class Trainer:
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
-        """What must agree for a checkpoint to belong to this training."""
+        """What must agree for a checkpoint to belong to this training.
+
+        A CUDA graph changes no result; the state of a generator, with which the noise goes on, is
+        of one kind of device.
+        """
         rows = (self.train_rows, self.valid_rows)
+        settings = asdict(self.settings)
+        del settings["cuda_graph"]
         return {
-            "settings": asdict(self.settings),
+            "device": self.data.device.type,
+            "settings": settings,
             "shapes": {name: list(value.shape) for name, value in self.finite_state.items()},
             "initial": self.initial_sum,
             "data": self.data.total(),
             "rows": [zlib.crc32(part.cpu().numpy().tobytes()) for part in rows],
             "switches": _switches(self.model),
         }
+
+
+def _step(
+    model: LatentVariableModel,
+    data: Tensors,
+    optimizers: list[torch.optim.Adam],
+    kl_weight: float,
+    rows: Tensor,
+    noise: Noise,
+) -> Tensor:
+    return take_step(model, optimizers, data.batch(rows), noise, kl_weight)
 
 
 def _fitted(parameters: list[torch.nn.Parameter]) -> list[torch.nn.Parameter]:

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -209,8 +210,10 @@ class Stack:
         self.model = StackedModel([trainer.model for trainer in trainers])
         by_step = zip(*(trainer.optimizers for trainer in trainers), strict=True)
         self.optimizers = [self._stacked(own) for own in by_step]
-        device = trainers[0].data.device
-        self.step = captured(self._step, device) if self.settings.cuda_graph else self._step
+        data = trainers[0].data
+        # Not a bound method: see `CapturedStep`.
+        step = partial(_step, self.model, data, self.optimizers, self.settings.kl_weight)
+        self.step = captured(step, data.device) if self.settings.cuda_graph else step
 
     def _stacked(self, own: tuple[torch.optim.Adam, ...]) -> torch.optim.Adam:
         """Return one Adam for the stacks; the moments of the trials' own become views."""
@@ -240,11 +243,6 @@ class Stack:
         for drawn in zip(*(trainer.draws() for trainer in self.trainers), strict=True):
             yield tree_map(lambda *own: torch.stack(own), *drawn)
 
-    def _step(self, rows: Tensor, noise: Noise) -> Tensor:
-        flat = self.trainers[0].data.batch(rows.flatten())
-        batch = tree_map(lambda values: values.unflatten(0, rows.shape), flat)
-        return take_step(self.model, self.optimizers, batch, noise, self.settings.kl_weight)
-
     def part(self) -> None:
         """Give each trainer tensors of its own; of the optimizers only to those that go on."""
         self.model.part()
@@ -254,3 +252,16 @@ class Stack:
                     optimizer.state.clear()
                 for state in optimizer.state.values():
                     state.update({key: value.clone() for key, value in state.items()})
+
+
+def _step(
+    model: StackedModel,
+    data: Tensors,
+    optimizers: list[torch.optim.Adam],
+    kl_weight: float,
+    rows: Tensor,
+    noise: Noise,
+) -> Tensor:
+    flat = data.batch(rows.flatten())
+    batch = tree_map(lambda values: values.unflatten(0, rows.shape), flat)
+    return take_step(model, optimizers, batch, noise, kl_weight)

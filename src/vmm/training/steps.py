@@ -52,7 +52,8 @@ def take_step(
     with held_fixed(optimizers[1:]):
         elbo = variational_step(model, optimizers[0], batch, noise, kl_weight)
     for optimizer in optimizers[1:]:
-        prior_step(model, optimizer, batch, noise["prior_step"])
+        with held_fixed(optimizers[:1]):
+            prior_step(model, optimizer, batch, noise["prior_step"])
     return elbo
 
 
@@ -78,7 +79,11 @@ def prior_step(
 
 @contextmanager
 def held_fixed(optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[None]:
-    """Let the parameters of these optimizers be constants, which take part in no derivative."""
+    """Let the parameters of these optimizers be constants, which take part in no derivative.
+
+    An autograd function of Python's own computes the derivatives of all its inputs that have any,
+    whichever of them are asked for.
+    """
     parameters = [p for optimizer in optimizers for p in optimizer.param_groups[0]["params"]]
     for parameter in parameters:
         parameter.requires_grad_(False)

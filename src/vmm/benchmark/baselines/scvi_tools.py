@@ -36,7 +36,7 @@ def train_scvi_tools(
     There are no checkpoints, and no CUDA graphs.
     """
     each = zip(splits, specs, progress, strict=True)
-    return [_train_one(data, *rows, spec, device.type, show) for rows, spec, show in each]
+    return [_train_one(data, *rows, spec, device, show) for rows, spec, show in each]
 
 
 def _train_one(
@@ -44,7 +44,7 @@ def _train_one(
     train: np.ndarray,
     valid: np.ndarray,
     spec: Spec,
-    device: str,
+    device: torch.device,
     progress: Callable[[Row], None],
 ) -> Trained:
     """Train one model and restore its best epoch (none: its initial state).
@@ -72,8 +72,8 @@ def _train_one(
     best = _best_state_callback(model.module, progress)
     settings = dict(
         max_epochs=spec.max_epochs,
-        accelerator="gpu" if device == "cuda" else "cpu",
-        devices=1,
+        accelerator=device.type,
+        devices=[device.index or 0] if device.type == "cuda" else 1,
         batch_size=batch_size,
         early_stopping=True,
         early_stopping_monitor="elbo_validation",

@@ -12,6 +12,7 @@ from vmm.benchmark.jobs import read_split
 from vmm.benchmark.metrics.elbo_surgery import elbo_surgery
 from vmm.benchmark.metrics.rows import rows_from_scores
 from vmm.benchmark.samples import load_model
+from vmm.device import claimed
 from vmm.numerics.seeds import seed_of
 
 if TYPE_CHECKING:
@@ -42,11 +43,12 @@ def evaluate_elbo_surgery(
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
         spec = run["spec"]
-        model, _, tensors = load_model(folder, data_path, split_path, device)
-        generator = torch.Generator(tensors.device)
-        generator.manual_seed(seed_of(spec["seed"], spec["trial"], "elbo surgery"))
-        valid = torch.as_tensor(read_split(split_path)[1], device=tensors.device)
-        batches = [tensors.batch(rows) for rows in valid.split(1000)]
-        return rows_from_scores(spec, elbo_surgery(model, batches, n_samples, generator))
+        with claimed(device, instead="`device: cpu`") as where:
+            model, _, tensors = load_model(folder, data_path, split_path, where)
+            generator = torch.Generator(where)
+            generator.manual_seed(seed_of(spec["seed"], spec["trial"], "elbo surgery"))
+            valid = torch.as_tensor(read_split(split_path)[1], device=where)
+            batches = [tensors.batch(rows) for rows in valid.split(1000)]
+            return rows_from_scores(spec, elbo_surgery(model, batches, n_samples, generator))
 
     return rows_of([folder], "elbo_surgery", score)

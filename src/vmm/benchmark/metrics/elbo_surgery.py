@@ -20,6 +20,7 @@ from vmm.benchmark.metrics.scoring import functions_of
 from vmm.errors import InputError
 from vmm.models.base import encode_once
 from vmm.numerics.gaussians import Normal
+from vmm.numerics.products import float32_products
 from vmm.priors.base import Encode
 
 
@@ -45,6 +46,7 @@ class Terms(NamedTuple):
 
 
 @torch.no_grad()
+@float32_products()
 def elbo_surgery(
     model: Any,
     batches: Iterable[Any],
