@@ -109,17 +109,23 @@ class Handler(http.server.SimpleHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(LOOK.encode())
 
+    def send_error(self, *args: object, **kwargs: object) -> None:
+        self.server.lacking.append(urlsplit(self.path).path)
+        super().send_error(*args, **kwargs)
+
     def log_message(self, *_: object) -> None:
         pass
 
 
 @contextmanager
-def _served(folder: Path) -> Iterator[str]:
+def _served(folder: Path) -> Iterator[tuple[str, list[str]]]:
+    """Serve a folder; return its address, and a list of what is asked for in vain."""
     handler = functools.partial(Handler, directory=str(folder))
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), handler) as server:
+        server.lacking = []
         thread = threading.Thread(target=server.serve_forever, args=(0.05,), daemon=True)
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}"
+        yield f"http://127.0.0.1:{server.server_port}", server.lacking
         server.shutdown()
         thread.join()
 
@@ -129,7 +135,7 @@ def seen(page: Path, width: int) -> Seen:
     chromium = shutil.which("chromium") or shutil.which("chromium-browser")
     if chromium is None:
         pytest.skip("no Chromium is installed, in which pages would be opened")
-    with _served(page.parent) as site, tempfile.TemporaryDirectory() as profile:
+    with _served(page.parent) as (site, lacking), tempfile.TemporaryDirectory() as profile:
         frame = f"{site}{FRAME}#{json.dumps([page.name, width])}"
         command = [
             chromium,
@@ -144,7 +150,8 @@ def seen(page: Path, width: int) -> Seen:
     said = re.findall(r"CONSOLE[^\]]*\] (.*)", done.stderr)
     look = json.loads(html.unescape(found[1]))
     own = {unquote(urlsplit(link).path) for link in look["links"] if link.startswith(site)}
-    missing = [path for path in sorted(own) if not (page.parent / path.lstrip("/")).exists()]
+    lacking += [path for path in own if not (page.parent / path.lstrip("/")).exists()]
+    missing = sorted(set(lacking) - {"/favicon.ico"})
     return Seen(**look, said=said, missing=missing)
 
 

@@ -198,12 +198,14 @@ def read_cells(options: argparse.Namespace) -> Cells:
     if options.round:
         matrix, told = checks.rounded(matrix, raw.where)
         more += told
-    counts = checks.counts(matrix, raw.where, names, genes, raw.hint, "by --round")
+    counts = checks.counts(matrix, raw.where, names, genes, raw.hint, "by --round", copy=False)
+    matrix = raw.counts = None  # not to hold it twice
     checks.enough(counts, raw.where)
     if 0 < options.n_top_genes < counts.shape[1]:
         chosen, told = select.highly_variable(counts, batch, options.n_top_genes, raw.file)
         counts, genes, more = counts[:, chosen], genes[chosen], more + told
-    adata = anndata.AnnData(counts.astype(np.float32))
+    counts.data = counts.data.astype(np.float32)
+    adata = anndata.AnnData(counts)
     adata.obs_names, adata.var_names = names, genes
     for key, values in columns.items():
         adata.obs[key] = values

@@ -57,10 +57,11 @@ TOLERANCE = 1e-6
 """How far a count may be from a whole number (float32 files are exact up to 2²⁴)."""
 
 
-def as_csr(matrix: Any, where: str) -> sp.csr_matrix:
+def as_csr(matrix: Any, where: str, copy: bool = True) -> sp.csr_matrix:
     """Convert a matrix of any usual kind (dense, CSC, on disk, a view) to CSR, sorted.
 
-    Entries given twice are added, as everywhere in sparse formats. The input is left alone.
+    Entries given twice are added, as everywhere in sparse formats. The input is left alone, unless
+    it needs no copy.
 
     Parameters
     ----------
@@ -68,6 +69,8 @@ def as_csr(matrix: Any, where: str) -> sp.csr_matrix:
         N × G.
     where
         What it is, for messages ("X of my.h5ad").
+    copy
+        Whether somebody else has the matrix too.
 
     Raises
     ------
@@ -95,7 +98,7 @@ def as_csr(matrix: Any, where: str) -> sp.csr_matrix:
         raise InputError(f"{where} is of type {matrix.dtype}, not numbers; give raw counts.")
     if matrix.dtype == np.float16:  # not a type of sparse matrices
         matrix = matrix.astype(np.float32)
-    csr = sp.csr_matrix(matrix, copy=True)
+    csr = sp.csr_matrix(matrix, copy=copy)
     csr.sum_duplicates()
     return csr
 
@@ -107,6 +110,7 @@ def counts(
     genes: Names,
     hint: str = "",
     rounding: str = "(numpy.rint)",
+    copy: bool = True,
 ) -> sp.csr_matrix:
     """Check that a matrix holds counts, and return it as int32 CSR without stored zeros.
 
@@ -122,6 +126,8 @@ def counts(
         What the user could do about values that are not counts.
     rounding
         How to round, for whom there are no raw counts.
+    copy
+        As for :func:`as_csr`.
 
     Raises
     ------
@@ -129,7 +135,7 @@ def counts(
         If it is empty, or if any value is NaN, infinite, negative, not a whole number, or larger
         than 2³¹ − 1.
     """
-    csr = as_csr(matrix, where)
+    csr = as_csr(matrix, where, copy)
     if 0 in csr.shape:
         raise InputError(f"{where} is empty ({csr.shape[0]} cells × {csr.shape[1]} genes).")
     if csr.shape != (len(cells), len(genes)):
