@@ -16,16 +16,16 @@ from vmm.io import atomic, write_json
 def main(argv: list[str] | None = None) -> int:
     """Run the checks that are asked for; return 1 if one of them failed, else 0."""
     known = all_checks()
-    arguments = _parser().parse_args(argv)
+    arguments = parser().parse_args(argv)
     if arguments.list:
         for check in known.values():
             print(f"{check.name:24s} {check.budget:3d} min  {check.what}")
         return 0
     for name in arguments.only:
         if name not in known:
-            _parser().error(f"no check is called {name!r}; there are {', '.join(known)}")
+            parser().error(f"no check is called {name!r}; there are {', '.join(known)}")
     if arguments.out is None:
-        _parser().error("--out DIR is needed: where results are written")
+        parser().error("--out DIR is needed: where results are written")
     arguments.out.mkdir(parents=True, exist_ok=True)
     toy = arguments.device == "cpu"
     options = Options(arguments.device, str(arguments.out), toy, arguments.data)
@@ -105,7 +105,8 @@ def _text(found: dict[str, Any]) -> str:
     return f"{found['what']}: {shown}{bound} {found['unit']}".rstrip()
 
 
-def _parser() -> argparse.ArgumentParser:
+def parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks.gpu", description=__doc__)
     parser.add_argument("--budget", type=int, choices=[10, 40], default=10, help="minutes")
     parser.add_argument("--out", type=Path, metavar="DIR", help="folder of the results")

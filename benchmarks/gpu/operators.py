@@ -132,10 +132,11 @@ def captured_is_eager(run: Run) -> None:
 
             single = [value.float().to(run.device) for value in inputs]
             replayed = CapturedStep(step, CUDARecorder(run.device))
+            same = True
             for call in range(WARM_UP + 3):
                 # Doubling keeps counts whole, and every number exact.
                 given = [value * 2 ** (call % 2) for value in single]
-                same = torch.equal(replayed(*given), step(*given))
+                same &= torch.equal(replayed(*given), step(*given))
             run.same(f"{name}{form}", same)
 
 

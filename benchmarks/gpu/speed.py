@@ -59,7 +59,8 @@ def _n_trials(toy: bool) -> int:
 
 def _measure(run: Run, work: Work, n_trials: int) -> list[str]:
     """Return ms a step and trial, kernels, memory and the share of validation, as text."""
-    n_steps = 2 if run.toy else N_STEPS
+    whole = len(work.splits(1)[0][0]) // work.settings.batch_size
+    n_steps = 2 if run.toy else min(N_STEPS, whole)
     trainers = work.trainers(n_trials, n_steps)
     training = Stack(trainers) if n_trials > 1 else trainers[0]
     training.train()
@@ -82,9 +83,7 @@ def _measure(run: Run, work: Work, n_trials: int) -> list[str]:
         torch.cuda.empty_cache()  # what is reserved is then each model's own
     share = ""
     if work.settings.precision == "float32":  # in which validation always is
-        n_train = len(work.splits(1)[0][0])
-        steps = n_train // work.settings.batch_size
-        share = number(1 - steps * seconds / _epoch(run, work, n_trials))
+        share = number(1 - whole * seconds / _epoch(run, work, n_trials))
     return [number(1e3 * seconds / n_trials), number(started / n_trials), *memory, share]
 
 

@@ -172,7 +172,7 @@ def variants(networks: Networks) -> Iterator[Networks]:
 
 def images(toy: bool, device: Any, small: bool = True) -> ImageTensors:
     """Return images of ten classes, 8 bits: as many as MNIST's, or `small`."""
-    n, side = (100, 4) if toy else (1500 if small else 70_000, 28)
+    n, side = (100, 4) if toy else (2500 if small else 70_000, 28)
     return ImageTensors(pixels(n, side)[0], device)
 
 
@@ -192,7 +192,7 @@ def cell_tensors(toy: bool, device: Any, small: bool = True, size: str = "cortex
     if toy:
         shape = shape | {"n_cells": 100, "n_genes": 12}
     elif small:
-        shape = shape | {"n_cells": 1500}
+        shape = shape | {"n_cells": 2500}
     counts, batch = cells(**(shape | {"n_batches": 2} if small else shape))
     return CellTensors(counts, batch, 2 if small else shape["n_batches"], device)
 

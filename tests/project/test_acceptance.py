@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import time
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -68,6 +69,10 @@ def is_absent(run: Run) -> None:
     raise NotThere("needs another card")
 
 
+def goes_on(run: Run) -> None:
+    warnings.warn("Training goes on without a CUDA graph", stacklevel=1)
+
+
 def hangs(run: Run) -> None:
     run.number("seen before", 1)
     time.sleep(600)
@@ -80,7 +85,7 @@ def crashes(run: Run) -> None:
 
 TOYS = {
     function.__name__: Check(function.__name__, "nothing", function)
-    for function in (passes, fails, raises, is_absent, hangs, crashes)
+    for function in (passes, fails, raises, goes_on, is_absent, hangs, crashes)
 }
 
 
@@ -90,6 +95,7 @@ TOYS = {
         ("passes", "passed", "speed: 12.3 ms; 1 times the same to the bit; 1 within limits"),
         ("fails", "**failed**", "not a number: nan (≤ 1e-05); twice: not the same"),
         ("raises", "**failed**", "RuntimeError: CUDA error: an illegal memory access |"),
+        ("goes_on", "**failed**", "UserWarning: Training goes on without a CUDA graph |"),
         ("is_absent", "not there", "needs another card"),
     ],
 )
