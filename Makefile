@@ -12,7 +12,7 @@ SMK   := Snakefile $(wildcard workflow/*/*.smk)
 
 .DEFAULT_GOAL := help
 .PHONY: help setup lock demo paper evidence bench docs test test-conda test-fast test-faults \
-  test-latest test-slurm lint format clean
+  test-gpu test-latest test-slurm lint format clean
 
 help:  ## show this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / {printf "  make %-11s %s\n", $$1, $$2}' $(firstword $(MAKEFILE_LIST))
@@ -78,6 +78,9 @@ test-faults: $(READY)  ## kill runs at random moments, fill up disks, turn back 
 
 test-conda: $(READY)  ## a run in an environment made for it from the lock (2.5 GB from the package index)
 	@$(BIN)/python -m pytest -m conda tests/workflow/test_conda.py
+
+test-gpu: $(READY)  ## what must be right on an NVIDIA GPU, in minutes; speed: docs/gpu.md
+	@$(BIN)/python -m pytest -m gpu tests/gpu
 
 test-latest:  ## the tests with the newest libraries that the metadata allow, in build/latest
 	@$(MAKE) --no-print-directory $(READY)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import platform
+import shutil
 import subprocess
 import sys
 import time
@@ -238,6 +239,8 @@ def _commit() -> str:
         command = ["git", "-C", str(ROOT), *words]
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
+    if shutil.which("git") is None:
+        return ""
     changed = git("status", "--porcelain", "--", "src", "benchmarks/*.py")
     return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 

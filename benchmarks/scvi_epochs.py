@@ -119,26 +119,27 @@ def _ours(size: str, method: str, lap) -> None:
 
 
 def _library(size: str, lap) -> None:
-    """Run scvi-tools as the pipeline does."""
     import torch
-
-    from vmm.benchmark.baselines.scvi_tools import train_scvi_tools
-    from vmm.data import CellData
 
     torch.set_num_threads(1)
     counts, batch = cells(**SIZES[size])
+    train_library(counts, batch, spec("scvi_tools"), torch.device("cpu"), lambda row: lap())
+
+
+def train_library(counts, batch: np.ndarray, own: Spec, device, progress) -> None:
+    """Train scvi-tools as the pipeline does; call `progress` with the row of each epoch."""
+    from vmm.benchmark.baselines.scvi_tools import train_scvi_tools
+    from vmm.data import CellData
+
     n_cells, n_genes = counts.shape
     data = CellData(
-        name=size,
+        name="synthetic",
         counts=counts,
         batch=batch,
-        batch_names=[str(code) for code in range(SIZES[size]["n_batches"])],
+        batch_names=[str(code) for code in range(batch.max() + 1)],
         labels=np.zeros(n_cells, dtype=np.int64),
         label_names=["unknown"],
         genes=np.arange(n_genes).astype(str),
         cells=np.arange(n_cells).astype(str),
     )
-    train, valid = split(n_cells)
-    rows, device = [(train, valid)], torch.device("cpu")
-    specs = [spec("scvi_tools")]
-    train_scvi_tools(data, rows, specs, Path(), device, [lambda row: lap()])
+    train_scvi_tools(data, [split(n_cells)], [own], Path(), device, [progress])

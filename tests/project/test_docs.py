@@ -19,6 +19,7 @@ import pytest
 import yaml
 
 import vmm
+from benchmarks.gpu.__main__ import parser as acceptance_parser
 from vmm.benchmark.config import complete, schema
 from vmm.cli import parser
 
@@ -145,13 +146,14 @@ def test_options_of_snakemake(page):
 
 
 def test_options_named_in_the_text():
-    """Options in backticks are those of vmm fit, of Snakemake or of pip."""
+    """Options in backticks are those of vmm fit, the acceptance run, Snakemake or pip."""
     from snakemake.cli import get_argument_parser
 
     known = set(get_argument_parser()._option_string_actions)
     for action in parser()._actions:
         if isinstance(action, argparse._SubParsersAction):
             known |= set(action.choices["fit"]._option_string_actions)
+    known |= set(acceptance_parser()._option_string_actions)
     known |= {"--index-url", "--no-deps", "--version"}
     for page in PAGES:
         for text in code(page):

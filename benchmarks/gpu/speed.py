@@ -1,0 +1,147 @@
+"""Milliseconds of a step, share of validation, kernels and memory; scvi-tools beside it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import get_args
+
+import torch
+from scipy import sparse
+
+from benchmarks.gpu.runner import Check, Run
+from benchmarks.gpu.work import NETWORKS, Work, cell_tensors, images, synchronize, work_on
+from benchmarks.gpu_path import Counter
+from benchmarks.report import number
+from benchmarks.scvi_epochs import spec, train_library
+from vmm.numerics.products import Precision
+from vmm.priors.records import priors_of
+from vmm.training.stacked import Stack
+
+N_TRIALS, N_STEPS = 10, 40
+FORMS = {"eager": (1, False), "graph": (1, True), "stack": (0, False), "both": (0, True)}
+"""Trials (0: all) and whether the step is captured."""
+ESTIMATES = {"eager": "3.5–5", "graph": "1.3–2.8", "stack": "", "both": "0.15–0.85"}
+"""Milliseconds a step and trial, estimated from the number of launches before a GPU was at hand,
+for the VMM on an H100 or a 3090; stacked images are bound by arithmetic and not meant."""
+
+
+def speed(run: Run, kind: str, size: str, n_latent: int) -> None:
+    """Measure one kind of model in all forms and precisions."""
+    networks, toy = NETWORKS[kind][run.toy], run.toy
+    networks = networks if toy else replace(networks, n_latent=n_latent)
+    if kind == "images":
+        data = images(toy, run.device, small=False)
+        valid = None if toy else torch.arange(60_000, 70_000).numpy()
+    else:
+        data, valid = cell_tensors(toy, run.device, small=False, size=size), None
+    work = replace(work_on(kind, None, networks, data, toy), valid=valid)
+    title = f"{kind}, {size}, p = {networks.n_latent}, {work.prior}, batch "
+    title += f"{work.settings.batch_size}: a step, per trial where {_n_trials(toy)} are stacked"
+    counted = "kernels" if run.device.type == "cuda" else "operators"
+    head = ["form", "precision", "ms", "estimated ms", counted, "MiB allocated", "MiB reserved"]
+    head.append("validation's share of an epoch")
+    rows: list[list[str]] = []
+    for precision in get_args(Precision):
+        for form, (trials, graph) in FORMS.items():
+            settings = replace(work.settings, precision=precision, cuda_graph=graph)
+            row = _measure(run, replace(work, settings=settings), trials or _n_trials(toy))
+            rows.append([form, precision, row[0], "" if toy else ESTIMATES[form], *row[1:]])
+            run.table(title, head, rows)
+    run.number("forms and precisions measured", len(rows))
+
+
+def _n_trials(toy: bool) -> int:
+    return 3 if toy else N_TRIALS
+
+
+def _measure(run: Run, work: Work, n_trials: int) -> list[str]:
+    """Return ms a step and trial, kernels, memory and the share of validation, as text."""
+    whole = len(work.splits(1)[0][0]) // work.settings.batch_size
+    n_steps = 2 if run.toy else min(N_STEPS, whole)
+    trainers = work.trainers(n_trials, n_steps)
+    training = Stack(trainers) if n_trials > 1 else trainers[0]
+    training.train()
+    memory = ["", ""]
+    if run.device.type == "cuda":
+        torch.cuda.reset_peak_memory_stats(run.device)
+    synchronize(run.device)
+    start = time.perf_counter()
+    training.train()
+    synchronize(run.device)
+    seconds = (time.perf_counter() - start) / n_steps
+    if run.device.type == "cuda":
+        peaks = torch.cuda.max_memory_allocated, torch.cuda.max_memory_reserved
+        memory = [number(peak(run.device) / 2**20) for peak in peaks]
+    started = _started(run, training.train) / n_steps
+    if n_trials > 1:
+        training.part()
+    del trainers, training
+    if run.device.type == "cuda":
+        torch.cuda.empty_cache()  # what is reserved is then each model's own
+    share = ""
+    if work.settings.precision == "float32":  # in which validation always is
+        share = number(1 - whole * seconds / _epoch(run, work, n_trials))
+    return [number(1e3 * seconds / n_trials), number(started / n_trials), *memory, share]
+
+
+def _started(run: Run, train: Callable[[], object]) -> int:
+    """Return how many kernels a call runs; on the CPU, how many operators."""
+    if run.device.type != "cuda":
+        with Counter() as counter:
+            train()
+        return counter.n
+    from torch.profiler import ProfilerActivity, profile
+
+    with profile(activities=[ProfilerActivity.CUDA]) as seen:
+        train()
+        synchronize(run.device)
+    return sum(event.count for event in seen.key_averages() if event.device_type.name == "CUDA")
+
+
+def _epoch(run: Run, work: Work, n_trials: int) -> float:
+    """Return the seconds of a whole epoch of all trials, validation included: the second one."""
+    ends: list[float] = []
+
+    def progress(trial: int, model, row: dict) -> None:
+        if trial == n_trials - 1:
+            synchronize(run.device)
+            ends.append(time.perf_counter())
+
+    work.fit(n_trials, progress=progress, pretraining=False, max_epochs=2)
+    return ends[1] - ends[0]
+
+
+def beside_scvi_tools(run: Run) -> None:
+    """Measure epochs, validation included, of scvi-tools and of ours with every prior."""
+    networks = NETWORKS["cells"][run.toy]
+    data = cell_tensors(run.toy, run.device, small=False)
+    library: list[dict[str, float]] = []
+    own = replace(spec("scvi_tools"), networks=networks, max_epochs=3)
+    counts = sparse.csr_matrix(data.counts.cpu().numpy())
+    train_library(counts, data.codes.cpu().numpy(), own, run.device, library.append)
+    theirs = library[-1]["seconds"]
+    run.number("scvi-tools", theirs, "s an epoch")
+    for prior in priors_of("cells"):
+        work = work_on("cells", prior, networks, data, run.toy)
+        for graph in (False, True):
+            own_settings = replace(work.settings, cuda_graph=graph)
+            seconds = _epoch(run, replace(work, settings=own_settings), 1)
+            form = f"{prior}, {'graph' if graph else 'eager'}"
+            run.number(form, seconds / theirs, "of its time")
+
+
+CHECKS = [
+    Check(f"speed_{name}", f"time, kernels and memory of a step: {name}", function, 75)
+    for name, function in {
+        "images_10": partial(speed, kind="images", size="MNIST's size", n_latent=10),
+        "images_30": partial(speed, kind="images", size="MNIST's size", n_latent=30),
+        "cortex": partial(speed, kind="cells", size="cortex", n_latent=10),
+        "pbmc": partial(speed, kind="cells", size="pbmc", n_latent=10),
+    }.items()
+]
+CHECKS.append(
+    Check("scvi_tools", "an epoch beside scvi-tools'", beside_scvi_tools, 90, needs=("scvi",))
+)
