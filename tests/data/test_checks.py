@@ -272,3 +272,14 @@ def test_rounding_hides_nothing_that_is_refused(value):
     rounded, _ = checks.rounded(matrix, "X")
     with pytest.raises(InputError, match=r"negative|missing or infinite"):
         checks.counts(rounded, "X", ["a", "b"], ["A", "B"])
+
+
+def test_names_of_cells_are_no_batches():
+    """A column of barcodes, named by mistake, would make each cell a batch of its own."""
+    obs = pd.DataFrame({"barcode": [f"AAC{i}-1" for i in range(12)]}, index=list("abcdefghijkl"))
+    sentence = r"'barcode' of x.h5ad \(`batch_key:`\) has another value for each of the 12 cells"
+    with pytest.raises(InputError, match=sentence):
+        checks.column(obs, "barcode", "batch_key", "x.h5ad")
+    obs.loc["b", "barcode"] = "AAC0-1"
+    codes, names = checks.column(obs, "barcode", "batch_key", "x.h5ad")
+    assert len(names) == 11 and codes[0] == codes[1]

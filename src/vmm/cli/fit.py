@@ -193,6 +193,8 @@ def read_cells(options: argparse.Namespace) -> Cells:
         if options.label_key not in raw.obs:
             checks.column(raw.obs, options.label_key, "label_key", raw.file)  # says what there is
         labels = _labels(raw.obs[options.label_key], names)
+        if labels.isna().all():
+            more.append(f"No cell has a value in the column {options.label_key!r} (--label-key).")
         columns[options.label_key] = labels.fillna("(no label)").to_numpy()
     matrix = raw.counts
     if options.round:
@@ -210,7 +212,9 @@ def read_cells(options: argparse.Namespace) -> Cells:
     for key, values in columns.items():
         adata.obs[key] = values
     index = pd.Index([str(name) for name in raw.obs.index], dtype=object)
-    return Cells(adata, index, labels, len(raw.genes), [*notes, *more])
+    cells = Cells(adata, index, labels, len(raw.genes))
+    cells.note(*notes, *more)
+    return cells
 
 
 def _labels(column: pd.Series, names: np.ndarray) -> pd.Series:

@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 NO_VALUE = ("", "nan", "NaN", "<NA>")
 """What pandas makes of missing values where it turns them into text."""
 
+NAMES_OF_CELLS = 10
+"""From so many cells on, as many values as cells are no accident."""
+
 Names = Sequence[str] | np.ndarray
 
 RAW = "; give raw counts"
@@ -294,6 +297,11 @@ def column(
         raise InputError(
             f"{subject} has different values that read alike ({listing(twice)}); make them all "
             "text or all numbers."
+        )
+    if len(names) == len(values) >= NAMES_OF_CELLS:
+        raise InputError(
+            f"{subject} has another value for each of the {len(values):,} cells (such as "
+            f"{names[0]!r}): those are names of cells; name a column whose values cells share."
         )
     code_of = {value: code for code, value in enumerate(categories)}
     codes = np.full(len(values), -1, dtype=np.int64)
