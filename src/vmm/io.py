@@ -182,8 +182,12 @@ def read_table(path: str | os.PathLike, names: Iterable[str] = (), **options: An
         text = Path(path).read_text(encoding="utf-8")
         if not text.endswith("\n"):
             raise ValueError("its last line is not whole")
-        kept = dict.fromkeys(names, str)
-        return pd.read_csv(io.StringIO(text), converters=kept, **options)
+        table = pd.read_csv(io.StringIO(text), **options)
+        kept = [name for name in names if name in table]
+        if kept:
+            written = pd.read_csv(io.StringIO(text), usecols=kept, dtype=str, na_filter=False)
+            table[kept] = written[kept].astype(object)
+        return table
 
 
 def read_arrays(path: str | os.PathLike, *keys: str) -> dict[str, np.ndarray]:

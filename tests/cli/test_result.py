@@ -121,10 +121,15 @@ def rewrite(name: str, values: object, **options) -> Callable[[h5py.File], None]
     return edit
 
 
+def strings(element: h5py.Dataset | h5py.Group) -> h5py.Dataset:
+    """Return text, which anndata writes as an array, and from 0.13 on with a mask beside it."""
+    return element["values"] if isinstance(element, h5py.Group) else element
+
+
 def seurat_disk(file: h5py.File) -> None:
     """Make `raw` as SeuratDisk writes it: anndata reads the column `_index`, and writes none."""
     var = file["raw/var"]
-    names = var[var.attrs["_index"]][...]
+    names = strings(var[var.attrs["_index"]])[...]
     for key in list(var):
         del var[key]
     for key in ("features", "_index"):
@@ -226,24 +231,32 @@ def test_compression_and_size_are_kept(compression, tmp_path):
 
 
 def test_large_parts_are_read_in_pieces(tmp_path, monkeypatch):
+    """What a layer takes of memory is a part of its size, beside what the rest takes."""
     path, size = tmp_path / "my.h5ad", 20_000
     large = {"compression": "gzip", "chunks": (1, size)}
     adata = cells(N, size)
     adata.write_h5ad(path)
+    monkeypatch.setattr(parts, "BLOCK", 1 << 16)
+    monkeypatch.setattr("vmm.cli.result.PIECE", 1 << 16)
+    names = pd.Index([f"cell{i}" for i in range(N)])
+    obs = pd.DataFrame({"vmm_cluster": CLUSTERS}, names)
+
+    def peak(name: str) -> int:
+        with Source(path) as source, ResultFile(tmp_path / name) as result:
+            tracemalloc.start()
+            assert result.begin(source, obs, 4) == []
+            result.finish(obs, OBSM)
+            taken = tracemalloc.get_traced_memory()[1]
+            tracemalloc.stop()
+        return taken
+
+    peak("first.h5ad")  # with what is imported for it
+    without = peak("without.h5ad")
     with h5py.File(path, "r+") as file:
         layer = file.create_dataset("layers/zero", shape=(N, size), dtype="f8", **large)
         layer.attrs.update({"encoding-type": "array", "encoding-version": "0.2.0"})
         layer[...] = 0
-    monkeypatch.setattr(parts, "BLOCK", 1 << 16)
-    names = pd.Index([f"cell{i}" for i in range(N)])
-    obs = pd.DataFrame({"vmm_cluster": CLUSTERS}, names)
-    with Source(path) as source, ResultFile(tmp_path / "my_vmm.h5ad") as result:
-        monkeypatch.setattr("vmm.cli.result.PIECE", 1 << 16)
-        tracemalloc.start()
-        assert result.begin(source, obs, 4) == []
-        result.finish(obs, OBSM)
-        assert tracemalloc.get_traced_memory()[1] < layer_bytes(path) / 2
-        tracemalloc.stop()
+    assert peak("with.h5ad") - without < layer_bytes(path) / 4
 
 
 def layer_bytes(path: Path) -> int:
@@ -279,7 +292,7 @@ def rows_missing(file: h5py.File) -> None:
 
 
 def other_names(file: h5py.File) -> None:
-    file["obsm/table/_index"][0] = "somebody"
+    strings(file["obsm/table/_index"])[0] = "somebody"
 
 
 def lacking_column(file: h5py.File) -> None:

@@ -85,7 +85,10 @@ class SummaryMixin(MixtureMixin):
                 for batch in self._batch_names():
                     row[f"{batch_key}: {batch}"] = float(shares.get(batch, 0.0))
             rows.append(row)
-        return pd.DataFrame(rows).set_index("cluster")
+        table = pd.DataFrame(rows).set_index("cluster")
+        if "label" in table:  # none is None, not what pandas 3 makes of it among text
+            table["label"] = pd.Series([row["label"] for row in rows], table.index, dtype=object)
+        return table
 
     def differential_expression(
         self, adata: AnnData | None = None, groupby: str | None = None, *args: Any, **options: Any

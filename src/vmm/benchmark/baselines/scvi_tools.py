@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -54,6 +55,8 @@ def _train_one(
     """
     import scvi
 
+    for part in ("lightning.fabric", "lightning.pytorch"):  # what it says twice in a log
+        logging.getLogger(part).setLevel(logging.WARNING)
     scvi.settings.seed = seed_of(spec.seed, spec.job.trial, "training")
     scvi.settings.verbosity = 30
     adata = data.to_anndata()
