@@ -239,5 +239,5 @@ def test_rounding_makes_no_counts_of_normalised_values():
 def test_rounding_hides_nothing_that_is_refused(value):
     matrix = np.array([[0.4, 1.5], [value, 3.0]])
     rounded, _ = checks.rounded(matrix, "X")
-    with pytest.raises(InputError, match="negative|missing or infinite"):
+    with pytest.raises(InputError, match=r"negative|missing or infinite"):
         checks.counts(rounded, "X", ["a", "b"], ["A", "B"])

@@ -125,7 +125,7 @@ def test_near_relatives_of_h5ad_files(tmp_path: Path) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         mudata.MuData({"rna": made(), "protein": made()}).write(path)
-    with pytest.raises(InputError, match="is a MuData file with the modalities .*rna") as refusal:
+    with pytest.raises(InputError, match=r"is a MuData file with the modalities .*rna") as refusal:
         read_h5ad(path)
     advice = re.search(r"(mudata\.read_h5mu.*\))\.$", str(refusal.value))[1]
     eval(advice.replace("my.h5ad", str(tmp_path / "my.h5ad")), {"mudata": mudata})
