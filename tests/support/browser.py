@@ -155,10 +155,14 @@ def seen(page: Path, width: int) -> Seen:
     return Seen(**look, said=said, missing=missing)
 
 
-def assert_readable(page: Path, width: int) -> Seen:
-    """Open a page, and assert that all of it is there and can be read."""
+def assert_readable(page: Path, width: int, notices: tuple[str, ...] = ()) -> Seen:
+    """Open a page, and assert that all of it is there and can be read.
+
+    `notices` are beginnings of lines that its scripts write to the console whenever all is well.
+    """
     look = seen(page, width)
-    assert look.said == [] and look.broken == [] and look.lost == [] and look.missing == []
+    assert [line for line in look.said if not line.lstrip('"').startswith(notices)] == []
+    assert look.broken == [] and look.lost == [] and look.missing == []
     assert look.width <= look.room == width, look.wide
     assert look.letters > 500 and look.size >= 14
     return look
