@@ -7,7 +7,7 @@ from snakemake.utils import min_version
 min_version("9.0")
 
 # For envs/vmm.post-deploy.sh, which runs in whatever working directory the run has.
-os.environ["VMM_PROJECT"] = str(workflow.basedir)
+os.environ.update(VMM_PROJECT=str(workflow.basedir))
 
 
 if not workflow.configfiles:
