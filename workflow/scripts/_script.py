@@ -74,15 +74,14 @@ def job(snakemake) -> Iterator[None]:
     try:
         with shown_on(Log(log, terminal, shown=True)):
             yield
-        timeless = getattr(snakemake.input, "own", ())
-        set_back(path for path in snakemake.input if path not in timeless)
+        set_back(snakemake.input)
     except InputError as error:
         print(error)
         sys.exit(1)
 
 
 def set_back(inputs: Iterable[str]) -> None:
-    """Give results from the future the present time; refuse a file of the project from the future.
+    """Give results from the future the present time; refuse a user's file from the future.
 
     Where a clock was set back, Snakemake refuses and removes outputs that are older than an input.
     """
