@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -21,6 +22,7 @@ from working_copy import Project
 pytestmark = pytest.mark.faults
 
 SEED = 20260207
+COMPILED = Path(".snakemake", "jax")
 LENGTH = {"max_epochs": 40, "patience": 40}
 IMAGES = [
     # how often, script, what it makes, its benchmark
@@ -131,6 +133,9 @@ class Story:
                 wrong = same_as(self.expected, self.results(self.killed))
                 self.differences[str(killer.kills[-1])] = wrong
         self.kills = killer.kills
+        # Those of the run that was not killed, for a kill may come before any was compiled.
+        if (compiled := self.whole.folder / COMPILED).exists():
+            shutil.copytree(compiled, self.killed.folder / COMPILED, dirs_exist_ok=True)
         self.torn = tear_compiled_programs(self.killed)
         self.end = self.killed.snakemake("--cores", "2", *self.targets, configfile="my.yaml")
         killer.wait_for_orphans()
@@ -142,7 +147,7 @@ class Story:
 
 def tear_compiled_programs(project: Project) -> int:
     """Cut the files in which jax keeps compiled programs, as a kill may; return how many."""
-    files = list((project.folder / ".snakemake" / "jax").rglob("*-cache"))
+    files = list((project.folder / COMPILED).rglob("*-cache"))
     for file in files:
         os.truncate(file, file.stat().st_size // 2)
     return len(files)

@@ -88,6 +88,13 @@ def test_markers_are_known_ones(model, pbmc):
     assert len(b_cells) == 5 and {"CD79A", "CD79B", "IGLL5", "IGJ"} & set(b_cells)
 
 
+def test_markers_repeat_whatever_was_drawn_before(model):
+    """They come from samples, of which scvi-tools takes from the global states."""
+    first = model.get_cluster_summary(n_markers=5)["markers"]
+    np.random.random(17), torch.rand(17)
+    assert model.get_cluster_summary(n_markers=5)["markers"].tolist() == first.tolist()
+
+
 @pytest.mark.parametrize("prior", ["vmm", "gmm", "vampprior"])
 def test_prior_parameters_give_the_density(model, pbmc, prior):
     """Σ_j π_j N(z; m_j, C_j) from the numbers is the prior's own log density."""

@@ -10,6 +10,7 @@ import torch
 import torch.nn.functional as F
 
 from scvi import REGISTRY_KEYS
+from vmm.numerics.seeds import global_seed
 from vmm.priors.records import PRIORS
 from vmm.scvi.clusters import ClusterMixin
 
@@ -92,8 +93,7 @@ class MixtureMixin(ClusterMixin):
         z = networks.prior.sample_component(component, noise, networks.encode_pseudo_inputs)
         covariates = F.one_hot(torch.as_tensor(codes, device=device), networks.n_batches).float()
         library = torch.as_tensor(libraries, dtype=torch.float32, device=device).log()
-        with torch.random.fork_rng():  # distributions draw from global state
-            torch.manual_seed(seed)
+        with global_seed(seed):  # distributions draw from it
             counts = self.module.count_distribution(z, covariates, library).sample()
         names = np.asarray(self._batch_names())
         obs = pd.DataFrame(

@@ -9,6 +9,7 @@ import pandas as pd
 
 from vmm.data.checks import is_missing, one_column
 from vmm.errors import InputError
+from vmm.numerics.seeds import global_seed, seed_of
 from vmm.scvi.mixture import MixtureMixin
 
 if TYPE_CHECKING:
@@ -53,7 +54,8 @@ class SummaryMixin(MixtureMixin):
             - n_labelled, label, label_fraction: cells with a known label, the most frequent label
               and its part of those cells (None and NaN where there is no such cell); where the
               data have the column that ``labels_key`` named;
-            - markers: genes, separated by commas;
+            - markers: genes, separated by commas; they are found from samples, drawn by the
+              ``seed`` of the model;
             - most_probable_cells: their names, separated by commas;
             - ``<batch_key>: <batch>``: part of the cluster's cells from each batch.
         """
@@ -126,7 +128,8 @@ class SummaryMixin(MixtureMixin):
         if member.all():
             return []
         chosen: dict[str, Any] = {"mode": "change", "silent": True, **options}
-        table = self.differential_expression(adata, idx1=member, **chosen)
+        with global_seed(seed_of(self._seed, 0, "markers")):
+            table = self.differential_expression(adata, idx1=member, **chosen)
         higher = table["lfc_mean"] > 0
         table = table[higher & (table["non_zeros_proportion1"] >= LEAST_EXPRESSED)]
         table = table.sort_values(["proba_de", "lfc_mean"], ascending=False)
