@@ -168,3 +168,11 @@ def test_batches_that_are_refused(pbmc, case):
         cells.obs["donor"] = column
         with pytest.raises(InputError, match=message):
             vmm.SCVI.setup_anndata(cells, batch_key="donor")
+
+
+def test_barcodes_are_no_batches(pbmc):
+    """Named by mistake, they would make each cell a batch of its own."""
+    cells = pbmc[:60].copy()
+    cells.obs["barcode"] = cells.obs_names
+    with pytest.raises(InputError, match=r"another value for each of the 60 cells .* names of"):
+        vmm.SCVI.setup_anndata(cells, layer="counts", batch_key="barcode")

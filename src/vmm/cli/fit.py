@@ -147,7 +147,10 @@ def _folder(folder: Path) -> Iterator[None]:
     If the block fails before it wrote anything, the folder goes, unless it was there before.
     """
     new = not folder.exists()
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise InputError(f"--output {folder} cannot be made: {error.strerror}.") from error
     try:
         tempfile.TemporaryFile(dir=folder).close()
         yield

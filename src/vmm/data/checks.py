@@ -298,15 +298,20 @@ def column(
             f"{subject} has different values that read alike ({listing(twice)}); make them all "
             "text or all numbers."
         )
-    if len(names) == len(values) >= NAMES_OF_CELLS:
-        raise InputError(
-            f"{subject} has another value for each of the {len(values):,} cells (such as "
-            f"{names[0]!r}): those are names of cells; name a column whose values cells share."
-        )
+    refuse_names_of_cells(names, len(values), subject)
     code_of = {value: code for code, value in enumerate(categories)}
     codes = np.full(len(values), -1, dtype=np.int64)
     codes[~missing] = [code_of[value] for value in values[~missing]]
     return codes, names
+
+
+def refuse_names_of_cells(names: Sequence[Any], n_cells: int, subject: str) -> None:
+    """Refuse a column of batches or types whose `names` are as many as there are cells."""
+    if len(names) == n_cells >= NAMES_OF_CELLS:
+        raise InputError(
+            f"{subject} has another value for each of the {n_cells:,} cells (such as "
+            f"{names[0]!r}): those are names of cells; name a column whose values cells share."
+        )
 
 
 def ordered_categories(values: pd.Series) -> list[Any]:

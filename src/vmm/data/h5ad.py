@@ -197,7 +197,8 @@ def from_anndata(
 
 def _no_layer(layer: str, layers: list[str], has_raw: bool, file: str) -> str:
     raw = ", or `layer: raw` for raw.X" if has_raw else ""
-    return f"{file} has no layer {layer!r} for `layer:`; its layers are {listing(layers)}{raw}."
+    there = f"its layers are {listing(layers)}" if layers else "it has none; leave it out to take X"
+    return f"{file} has no layer {layer!r} for `layer:`; {there}{raw}."
 
 
 def _hint(layer: str | None, matrices: Mapping[str | None, Any]) -> str:

@@ -13,7 +13,7 @@ from scvi.data.fields import CategoricalObsField, LayerField
 from scvi.data.fields._base_field import BaseAnnDataField
 
 from scvi import REGISTRY_KEYS
-from vmm.data.checks import NOT_COUNTS, one_column, refuse_missing
+from vmm.data.checks import NOT_COUNTS, one_column, refuse_missing, refuse_names_of_cells
 from vmm.data.messages import listing
 from vmm.errors import InputError
 from vmm.scvi.names import gene_positions, warn
@@ -132,6 +132,14 @@ class BatchField(CategoricalObsField):
                 f"{self._subject} has both text and other values ({listing(distinct, 5)}); make "
                 "them all text."
             )
+
+    def register_field(self, adata: AnnData) -> dict:
+        """Register the batches of the cells that a model is made for."""
+        if not self.is_default:
+            self.validate_field(adata)
+            names = adata.obs[self._original_attr_key].unique()
+            refuse_names_of_cells(names.tolist(), adata.n_obs, self._subject)
+        return super().register_field(adata)
 
     def transfer_field(
         self,

@@ -230,8 +230,12 @@ FOUND_IN_THE_FILE = [
         "type",
         "has no column 'type' for --label-key; its columns are donor,",
     ),
-    ("--layer", "counts", "has no layer 'counts' for --layer; its layers are none."),
-    ("--layer", "", "has no layer '' for --layer; its layers are none."),
+    (
+        "--layer",
+        "counts",
+        "has no layer 'counts' for --layer; it has none; leave it out to take X.",
+    ),
+    ("--layer", "", "has no layer '' for --layer; it has none; leave it out to take X."),
     (
         "--n-components",
         "37",
@@ -261,7 +265,7 @@ def test_outputs_that_cannot_be(tmp_path):
         ("my.h5ad", "my.h5ad is a file; --output must name a folder."),
         ("my.h5ad/out", "Not a directory."),
         ("x" * 300, "File name too long."),
-        ("/proc/out", "/proc/out: No such file or directory."),
+        ("/proc/out", "--output /proc/out cannot be made: No such file or directory."),
     ):
         words = ["fit", tmp_path / "my.h5ad", "-o", tmp_path / output, "--n-components", "8"]
         assert_one_sentence(program(main, *words), sentence)
