@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 from dispatch import Tape, observed
-from torch import Tensor
-from torch.utils._pytree import tree_map
 from trainings import (
     KINDS,
     PRIORS,
@@ -19,6 +17,7 @@ from trainings import (
     Killed,
     assert_same,
     changed,
+    data_of,
     finite,
     killer,
     make_data,
@@ -42,16 +41,6 @@ from vmm.training.stacked import Stack, fit_stacked
 T = 3
 
 
-class Doubles:
-    """Data in double precision: rounding, which training amplifies, is then out of sight."""
-
-    def __init__(self, data):
-        self.data, self.device, self.total = data, data.device, data.total
-
-    def batch(self, rows: Tensor):
-        return tree_map(Tensor.double, self.data.batch(rows))
-
-
 @pytest.fixture
 def double():
     torch.set_default_dtype(torch.float64)
@@ -68,11 +57,6 @@ def splits() -> list[tuple[np.ndarray, np.ndarray]]:
 def models(kind: str, prior: str, **options) -> list:
     dtype = torch.get_default_dtype()
     return [make_model(kind, prior, seed=trial, **options).to(dtype) for trial in range(T)]
-
-
-def data_of(kind: str):
-    data, labels = make_data(kind)
-    return (Doubles(data) if torch.get_default_dtype() == torch.float64 else data), labels
 
 
 def settings_of(settings: Settings) -> list[Settings]:

@@ -263,6 +263,7 @@ def train(adata: anndata.AnnData, options: argparse.Namespace) -> SCVI:
         early_stopping_patience=options.patience,
         precision=options.precision,
         cuda_graph=options.cuda_graph,
+        sleep_below=options.sleep_below,
     )
     return model
 

@@ -24,6 +24,7 @@ from vmm.training.checkpoint import resume, save_checkpoint
 from vmm.training.cuda_graph import captured
 from vmm.training.embedding import evaluate
 from vmm.training.settings import FitResult, Row, Settings
+from vmm.training.sleep import LOOK_EVERY, Awake, awake_next, wanted
 from vmm.training.steps import adam, take_step
 
 CHECKPOINT_SECONDS = 30.0
@@ -148,6 +149,11 @@ def _check(model, train, valid, settings: Settings, labels) -> None:
         raise InputError(
             f"precision is {settings.precision!r}; it must be 'float32', 'tf32' or 'bf16'"
         )
+    if not 0 <= settings.sleep_below < 1:
+        raise InputError(
+            f"sleep_below is {settings.sleep_below}; it must be a part of one point, from 0 to "
+            "below 1"
+        )
     if settings.monitor == "unmerged_nmi":
         if labels is None:
             raise InputError("monitor is 'unmerged_nmi', which needs labels; use 'elbo'")
@@ -192,15 +198,48 @@ class Trainer:
         if empirical_bayes and settings.kl_weight:
             ratio = settings.prior_learning_ratio
             self.optimizers.append(adam(empirical_bayes, rate * ratio, settings.epsilon))
-        # Not a bound method: see `CapturedStep`.
-        step = partial(_step, model, data, self.optimizers, settings.kl_weight)
-        self.step = captured(step, data.device) if settings.cuda_graph else step
+        can_sleep = model.prior.can_sleep and len(self.optimizers) > 1
+        self.sleeps = can_sleep and settings.sleep_below > 0
+        self.components = tuple(range(model.prior.n_components)) if self.sleeps else ()
+        self._take_steps_on(Awake(model, self.optimizers))
         self.history: list[Row] = []
         self.diverged = False
         self.best_score, self.best_epoch = -math.inf, 0
         self.finite_state = _copy(model.state_dict())
         self.best_state = self.finite_state
         self.initial_sum = sum(sum_of_bits(value) for value in self.finite_state.values())
+
+    def _take_steps_on(self, awake: Awake) -> None:
+        """Take the next steps on these parts of the model."""
+        self.awake = awake
+        # Not a bound method: see `CapturedStep`.
+        own = (awake.model, self.data, awake.optimizers, self.settings.kl_weight)
+        step = partial(_step, *own)
+        self.step = captured(step, self.data.device) if self.settings.cuda_graph else step
+
+    def look(self) -> None:
+        """Before an epoch, every few: decide which components are awake."""
+        if self.sleeps and self.history and len(self.history) % LOOK_EVERY == 0:
+            rows, below, seed = self.train_rows, self.settings.sleep_below, self.settings.seed + 1
+            found = wanted(self.model, self.data, rows, below, seed)
+            self.components = awake_next(self.components, found)
+
+    def narrowed_to(self, width: int | None) -> bool:
+        """Whether steps are taken on the components that are awake and so many in all."""
+        computed = self._to_compute(width)
+        return computed == self.awake.components and (not computed or width == self.awake.width)
+
+    def narrow(self, width: int | None = None) -> None:
+        """Take the next steps on the components that are awake, and so many in all."""
+        if not self.narrowed_to(width):
+            self.awake.write_moments_back()
+            computed = self._to_compute(width)
+            self._take_steps_on(Awake(self.model, self.optimizers, computed, width))
+
+    def _to_compute(self, width: int | None) -> tuple[int, ...]:
+        """Return the components to choose, none where all are computed."""
+        all_awake = len(self.components) == self.model.prior.n_components
+        return () if all_awake and width is None else self.components
 
     @property
     def finished(self) -> bool:
@@ -228,8 +267,12 @@ class Trainer:
 
     def train(self) -> float:
         """Train for one epoch; return the mean ELBO."""
-        with matrix_products(self.model, self.settings.precision):
-            return float(mean_elbo(self.step, self.draws()))
+        self.look()
+        self.narrow()
+        with matrix_products(self.awake.model, self.settings.precision):
+            elbo = float(mean_elbo(self.step, self.draws()))
+        self.awake.write_back()
+        return elbo
 
     def validate(self, train_elbo: float, seconds: float) -> Row:
         """Validate after an epoch that took `seconds`; return its row of the history."""
@@ -267,6 +310,12 @@ class Trainer:
             self.best_score, self.best_epoch = score, len(self.history)
             self.best_state = self.finite_state
 
+    def forget_moments(self) -> None:
+        """Let go of what only further steps would need."""
+        for optimizer in (*self.optimizers, *self.awake.optimizers):
+            optimizer.state.clear()
+        self._take_steps_on(Awake(self.model, self.optimizers))
+
     def result(self) -> FitResult:
         """Restore the best state (after a divergence the last finite one) and return the result."""
         self.model.load_state_dict(self.finite_state if self.diverged else self.best_state)
@@ -275,6 +324,7 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """Return everything that a resumed training needs."""
+        self.awake.write_moments_back()
         return {
             "model": self.finite_state,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -284,6 +334,7 @@ class Trainer:
             "best_score": self.best_score,
             "best_epoch": self.best_epoch,
             "best_state": self.best_state,
+            "components": list(self.components),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -296,6 +347,7 @@ class Trainer:
         self.best_score, self.best_epoch = state["best_score"], state["best_epoch"]
         self.best_state = state["best_state"]
         self.finite_state = _copy(self.model.state_dict())
+        self.components = tuple(state.get("components", self.components))
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -307,6 +359,8 @@ class Trainer:
         rows = (self.train_rows, self.valid_rows)
         settings = asdict(self.settings)
         del settings["cuda_graph"]
+        if not settings["sleep_below"]:
+            del settings["sleep_below"]  # as before there was one
         return {
             "device": self.data.device.type,
             "settings": settings,

@@ -28,9 +28,7 @@ from vmm.models.tensors import Tensors
 from vmm.training.cuda_graph import captured
 from vmm.training.loop import CHECKPOINT_SECONDS, Trainer, fit, mean_elbo, train_until_finished
 from vmm.training.settings import FitResult, Row, Settings
-from vmm.training.steps import adam, take_step
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
+from vmm.training.steps import MOMENTS, adam, take_step
 
 
 def fit_stacked(
@@ -129,8 +127,14 @@ class _Together:
         if len(trainers) == 1:
             self.part()
             return [trainers[0].train()]
-        if self.stack is None or self.stack.trainers != trainers:
+        for trainer in trainers:
+            trainer.look()
+        width = _width(trainers)
+        changed = not all(trainer.narrowed_to(width) for trainer in trainers)
+        if self.stack is None or self.stack.trainers != trainers or changed:
             self.part()
+            for trainer in trainers:
+                trainer.narrow(width)
             self.stack = Stack(trainers)
         return self.stack.train()
 
@@ -139,6 +143,13 @@ class _Together:
         if self.stack is not None:
             self.stack.part()
             self.stack = None
+
+
+def _width(trainers: list[Trainer]) -> int | None:
+    """Return how many components the neediest has; None where none sleeps in any."""
+    numbers = [len(trainer.components) for trainer in trainers]
+    n_components = trainers[0].model.prior.n_components
+    return None if min(numbers) in (0, n_components) else max(numbers)
 
 
 class StackedModel:
@@ -207,8 +218,8 @@ class Stack:
 
     def __init__(self, trainers: list[Trainer]):
         self.trainers, self.settings = trainers, trainers[0].settings
-        self.model = StackedModel([trainer.model for trainer in trainers])
-        by_step = zip(*(trainer.optimizers for trainer in trainers), strict=True)
+        self.model = StackedModel([trainer.awake.model for trainer in trainers])
+        by_step = zip(*(trainer.awake.optimizers for trainer in trainers), strict=True)
         self.optimizers = [self._stacked(own) for own in by_step]
         data = trainers[0].data
         # Not a bound method: see `CapturedStep`.
@@ -236,7 +247,10 @@ class Stack:
     def train(self) -> list[float]:
         """Train for one epoch; return the mean ELBO of each trial."""
         with matrix_products(self.model.skeleton, self.settings.precision):
-            return mean_elbo(self.step, self.draws()).tolist()
+            elbos = mean_elbo(self.step, self.draws()).tolist()
+        for trainer in self.trainers:
+            trainer.awake.write_back()
+        return elbos
 
     def draws(self) -> Iterator[tuple[Tensor, Noise]]:
         """Draw an epoch: rows (T, M) and noise of each step, stacked."""
@@ -247,9 +261,9 @@ class Stack:
         """Give each trainer tensors of its own; of the optimizers only to those that go on."""
         self.model.part()
         for trainer in self.trainers:
-            for optimizer in trainer.optimizers:
-                if trainer.finished:
-                    optimizer.state.clear()
+            if trainer.finished:
+                trainer.forget_moments()
+            for optimizer in trainer.awake.optimizers:
                 for state in optimizer.state.values():
                     state.update({key: value.clone() for key, value in state.items()})
 
