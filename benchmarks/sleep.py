@@ -59,7 +59,7 @@ def pair(name: str, data: CellData | ImageData, trial: int, options: argparse.Na
     own = spec("vmm", trial, data.kind)
     if data.kind == "images":
         own = replace(own, networks=ImageNetworks(n_latent=10, hidden=(256, 256)))
-    own = replace(own, learning_rate=1e-3, prior_learning_ratio=options.ratio)
+    own = replace(own, learning_rate=options.rate, prior_learning_ratio=options.ratio)
     tensors, (rows, valid) = to_tensors(data, "cpu"), make_split(data, trial, 0)
     epochs, below = options.epochs, options.below
     settings = settings_of(own, max_epochs=epochs, patience=None, sleep_below=below)
@@ -74,7 +74,13 @@ def pair(name: str, data: CellData | ImageData, trial: int, options: argparse.Na
         sleeping.validate(sleeping.train(), 0.0)
     full = trainer(replace(settings, sleep_below=0.0))
     full.restore(common)
-    what = {"data": name, "trial": trial, "ratio": options.ratio, "common": len(full.history)}
+    what = {
+        "data": name,
+        "trial": trial,
+        "rate": options.rate,
+        "ratio": options.ratio,
+        "common": len(full.history),
+    }
     return [
         what | {"below": 0.0} | finish(full, data, tensors),
         what | {"below": below} | finish(sleeping, data, tensors),
@@ -114,6 +120,7 @@ def main() -> None:
     parser.add_argument("--only", nargs="*", default=["digits", *CELLS])
     parser.add_argument("--trials", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=100)
+    parser.add_argument("--rate", type=float, default=1e-3)
     parser.add_argument("--ratio", type=float, default=2.5)
     parser.add_argument("--below", type=float, default=0.1)
     arguments = parser.parse_args()

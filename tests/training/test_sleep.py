@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 import torch
-from dispatch import Tape
+from dispatch import Tape, observed
 from trainings import (
     KINDS,
     MIXTURES,
@@ -184,6 +184,18 @@ def test_who_is_wanted():
     with torch.no_grad():
         model.prior.weight_logits.fill_(float("nan"))
     assert wanted(model, data, rows, 0.1, seed=0) == tuple(range(K))
+
+
+def test_a_look_copies_once_and_waits_for_nothing_else(monkeypatch):
+    monkeypatch.setattr(
+        vmm.numerics.counts, "_replace_found", vmm.numerics.counts._replace_everywhere
+    )
+    trainer = trainer_of("cells", "vmm")
+    for _ in range(4):
+        epoch(trainer)
+    with observed() as seen:
+        trainer.look()
+    assert len(seen.all) > 50 and seen.waiting == [] and seen.copying == ["tolist"]
 
 
 def test_changes_are_worth_their_cost():
