@@ -58,7 +58,7 @@ def pair(name: str, data: CellData | ImageData, trial: int, options: argparse.Na
     """
     own = spec("vmm", trial, data.kind)
     if data.kind == "images":
-        own = replace(own, networks=ImageNetworks(n_latent=10, hidden=(256, 256)))
+        own = replace(own, networks=ImageNetworks(n_latent=5, hidden=(128, 128)))
     own = replace(own, learning_rate=options.rate, prior_learning_ratio=options.ratio)
     tensors, (rows, valid) = to_tensors(data, "cpu"), make_split(data, trial, 0)
     epochs, below = options.epochs, options.below

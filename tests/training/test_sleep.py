@@ -329,7 +329,5 @@ def test_without_empirical_bayes_none_sleeps(prior):
 
 @pytest.mark.parametrize("below", [-0.1, 1.0, float("nan")])
 def test_what_is_no_part_of_a_point(below):
-    with pytest.raises(
-        InputError, match=r"sleep_below is .*; it must be a part of one point"
-    ):
+    with pytest.raises(InputError, match=r"sleep_below is .*; it must be a part of one point"):
         run("cells", "vmm", replace(SETTINGS, sleep_below=below))
