@@ -134,7 +134,7 @@ def _ours(size: str, method: str, lap, **changes: float) -> None:
         with torch.no_grad():
             model.prior.weight_logits[AWAKE:] = -50.0
         trainer.components = tuple(range(AWAKE))
-    train_until_finished([trainer], one_by_one, progress=[lambda row: lap()])
+    train_until_finished([trainer], *one_by_one, progress=[lambda row: lap()])
 
 
 def _library(size: str, lap) -> None:

@@ -71,7 +71,7 @@ def pair(name: str, data: CellData | ImageData, trial: int, options: argparse.Na
     while not sleeping.awake.components and not sleeping.finished:
         if len(sleeping.history) % LOOK_EVERY == 0:
             common = copy.deepcopy(sleeping.state())
-        sleeping.validate(sleeping.train(), 0.0)
+        sleeping.add(sleeping.train(), sleeping.validate(), 0.0)
     full = trainer(replace(settings, sleep_below=0.0))
     full.restore(common)
     what = {
@@ -98,7 +98,7 @@ def finish(trainer: Trainer, data: CellData | ImageData, tensors: Tensors) -> di
             whole, narrow = (evaluate(p, tensors, trainer.valid_rows, seed=1)[0] for p in parts)
             falls.append(whole - narrow)
 
-    train_until_finished([trainer], one_by_one, progress=[look])
+    train_until_finished([trainer], *one_by_one, progress=[look])
     result = trainer.result()
     _, probabilities = embed(trainer.model, tensors)
     scores = clustering_scores(data.labels, probabilities)

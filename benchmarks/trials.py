@@ -48,7 +48,7 @@ def one_after_another(lap) -> None:
     """Train the same for an epoch each, in turn."""
     from vmm.training.loop import one_by_one, train_until_finished
 
-    train_until_finished(trainers(), one_by_one, progress=_after_the_last(lap))
+    train_until_finished(trainers(), *one_by_one, progress=_after_the_last(lap))
 
 
 def operators_at_once(lap) -> None:

@@ -270,9 +270,11 @@ def test_a_graph_of_the_stack(monkeypatch):
         return CapturedStep(step, tapes[-1])
 
     expected = at_once("cells", "vmm", SETTINGS)
-    monkeypatch.setattr(vmm.training.stacked, "captured", on_tape)
+    monkeypatch.setattr(vmm.training.loop, "captured", on_tape)
     ours = at_once("cells", "vmm", replace(SETTINGS, cuda_graph=True))
-    assert [tape.replays for tape in tapes] == [5 * SETTINGS.max_epochs - WARM_UP]
+    replays = [tape.replays for tape in tapes]
+    assert replays[:-2] == [0] * 2 * T, "none trains or validates alone"
+    assert replays[-2:] == [5 * SETTINGS.max_epochs - WARM_UP, SETTINGS.max_epochs - WARM_UP]
     for model, result, other, other_result in zip(*ours, *expected, strict=True):
         assert_same(snapshot(model), snapshot(other))
         assert without_seconds(result) == without_seconds(other_result)
@@ -292,25 +294,26 @@ def test_a_stack_goes_when_another_is_made(kind, prior, monkeypatch):
         made.append([weakref.ref(captured), weakref.ref(captured.recorder)])
         return captured
 
-    monkeypatch.setattr(vmm.training.stacked, "captured", on_tape)
+    monkeypatch.setattr(vmm.training.loop, "captured", on_tape)
     settings, (data, _) = settings_of(replace(SETTINGS, cuda_graph=True)), data_of(kind)
     trainers = [
         Trainer(model, data, *split, own)
         for model, split, own in zip(models(kind, prior), splits(), settings, strict=True)
     ]
     together = vmm.training.stacked._Together()
+    made.clear()
     gc.collect()
     gc.disable()
     try:
         together.train(trainers)
-        old = [weakref.ref(together.stack), weakref.ref(together.stack.model), *made[0]]
-        assert None not in [what() for what in old]
+        old = [weakref.ref(together.stack), weakref.ref(together.stack.model), *made[0], *made[1]]
+        assert len(made) == 2 and None not in [what() for what in old]
         together.train(trainers[:2])
-        assert [what() for what in old] == [None] * 4
+        assert [what() for what in old] == [None] * 6
         trainer = weakref.ref(trainers.pop())
         assert trainer() is None
         together.part()
-        assert [what() for what in made[1]] == [None] * 2
+        assert [what() for step in made[2:] for what in step] == [None] * 4
     finally:
         gc.enable()
 
@@ -354,6 +357,33 @@ def operators(step, draws) -> int:
     with observed() as seen:
         step(*next(draws))
     return len(seen.all)
+
+
+def operators_of(function) -> int:
+    with observed() as seen:
+        function()
+    return len(seen.all)
+
+
+@pytest.mark.parametrize("prior", ["normal", "vmm"])
+def test_operators_of_validation(prior):
+    """Of ten trials at once at most a quarter of what ten take alone."""
+    trainers = of_real_size(prior)
+    alone, together = operators_of(trainers[0].validate), operators_of(Stack(trainers).validate)
+    assert 0 < together / len(trainers) <= alone / 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_of_validation_rows_may_differ(kind, double):
+    """They are then validated one by one."""
+    (data, labels), rows = data_of(kind), splits()
+    rows[1] = (rows[1][0], rows[1][1][:-3])
+    together, alone = models(kind, "vmm"), models(kind, "vmm")
+    settings = settings_of(SETTINGS)
+    ours = together, fit_stacked(together, data, rows, settings, labels)
+    each = zip(alone, rows, settings, strict=True)
+    others = alone, [fit(model, data, *own, s, labels) for model, own, s in each]
+    assert_alike(ours, others, rtol=1e-9)
 
 
 @pytest.mark.parametrize("prior", ["normal", "vmm"])

@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -21,11 +21,20 @@ from vmm.models.networks import matrix_products
 from vmm.models.tensors import Tensors, sum_of_bits
 from vmm.numerics.products import Precision, float32_products
 from vmm.training.checkpoint import resume, save_checkpoint
-from vmm.training.cuda_graph import captured
-from vmm.training.embedding import evaluate
+from vmm.training.cuda_graph import Step, captured
+from vmm.training.embedding import evaluated, evaluation_parts
 from vmm.training.settings import FitResult, Row, Settings
 from vmm.training.sleep import LOOK_EVERY, Awake, awake_next, wanted
 from vmm.training.steps import adam, take_step
+
+
+class Validated(NamedTuple):
+    """What validation finds: the mean ELBO, clusters (n,) if any, whether all values are finite."""
+
+    elbo: float
+    clusters: np.ndarray | None
+    finite: bool
+
 
 CHECKPOINT_SECONDS = 30.0
 """Time between checkpoints: what a training that is killed loses at most, and an epoch."""
@@ -79,7 +88,7 @@ def fit(
     trainer = Trainer(model, data, train, valid, settings, labels)
     shown = None if progress is None else [progress]
     try:
-        train_until_finished([trainer], one_by_one, checkpoint, checkpoint_seconds, shown)
+        train_until_finished([trainer], *one_by_one, checkpoint, checkpoint_seconds, shown)
     except KeyboardInterrupt:
         if not keep_on_interrupt or not trainer.history:
             raise
@@ -91,6 +100,7 @@ def fit(
 def train_until_finished(
     trainers: list[Trainer],
     train: Callable[[list[Trainer]], list[float]],
+    validate: Callable[[list[Trainer]], list[Validated]],
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     progress: Sequence[Callable[[Row], None]] | None = None,
@@ -103,6 +113,8 @@ def train_until_finished(
     train : callable
         Trains those given, which are not finished, for one epoch, and returns the mean ELBO of
         each.
+    validate : callable
+        Validates those that have been trained.
     checkpoint, checkpoint_seconds
         See :func:`fit`; one file for all.
     progress : sequence of callable, optional
@@ -113,10 +125,10 @@ def train_until_finished(
     saved = time.monotonic()
     while running := [trainer for trainer in trainers if not trainer.finished]:
         start = time.monotonic()
-        elbos = train(running)
+        elbos, found = train(running), validate(running)
         seconds = (time.monotonic() - start) / len(running)
-        for trainer, elbo in zip(running, elbos, strict=True):
-            row = trainer.validate(elbo, seconds)
+        for trainer, elbo, validated in zip(running, elbos, found, strict=True):
+            row = trainer.add(elbo, validated, seconds)
             if progress is not None:
                 progress[trainers.index(trainer)](row)
         due = time.monotonic() - saved >= checkpoint_seconds
@@ -125,9 +137,16 @@ def train_until_finished(
             saved = time.monotonic()
 
 
-def one_by_one(trainers: list[Trainer]) -> list[float]:
-    """Train each for an epoch; return the mean ELBOs."""
+def _train_each(trainers: list[Trainer]) -> list[float]:
     return [trainer.train() for trainer in trainers]
+
+
+def _validate_each(trainers: list[Trainer]) -> list[Validated]:
+    return [trainer.validate() for trainer in trainers]
+
+
+one_by_one = _train_each, _validate_each
+"""Train each for an epoch, and validate each; see :func:`train_until_finished`."""
 
 
 def mean_elbo(step: Callable[..., Tensor], draws: Iterable[tuple[Tensor, Noise]]) -> Tensor:
@@ -202,11 +221,16 @@ class Trainer:
         self.sleeps = can_sleep and settings.sleep_below > 0
         self.components = tuple(range(model.prior.n_components)) if self.sleeps else ()
         self._take_steps_on(Awake(model, self.optimizers))
+        self.valid_parts = evaluation_parts(data, valid, model.latent_dim, settings.seed + 1)
+        self.evaluate = self.captured(
+            partial(evaluated, model, data, self.valid_parts, settings.kl_weight)
+        )
         self.history: list[Row] = []
         self.diverged = False
         self.best_score, self.best_epoch = -math.inf, 0
         self.finite_state = _copy(model.state_dict())
         self.best_state = self.finite_state
+        self.spare_state: dict[str, Tensor] | None = None
         self.initial_sum = sum(sum_of_bits(value) for value in self.finite_state.values())
 
     def _take_steps_on(self, awake: Awake) -> None:
@@ -214,8 +238,11 @@ class Trainer:
         self.awake = awake
         # Not a bound method: see `CapturedStep`.
         own = (awake.model, self.data, awake.optimizers, self.settings.kl_weight)
-        step = partial(_step, *own)
-        self.step = captured(step, self.data.device) if self.settings.cuda_graph else step
+        self.step = self.captured(partial(_step, *own))
+
+    def captured(self, step: Step) -> Step:
+        """Return `step` as it is best called, by the settings and the device."""
+        return captured(step, self.data.device) if self.settings.cuda_graph else step
 
     def look(self) -> None:
         """Before an epoch, every few: decide which components are awake."""
@@ -274,12 +301,16 @@ class Trainer:
         self.awake.write_back()
         return elbo
 
-    def validate(self, train_elbo: float, seconds: float) -> Row:
-        """Validate after an epoch that took `seconds`; return its row of the history."""
-        start = time.monotonic()
-        valid_elbo, clusters = evaluate(
-            self.model, self.data, self.valid_rows, self.settings.seed + 1, self.settings.kl_weight
-        )
+    def validate(self) -> Validated:
+        """Validate, with the same noise after every epoch."""
+        total, *clusters = self.evaluate()
+        elbo = float(total) / len(self.valid_rows)
+        assignment = clusters[0].cpu().numpy() if clusters else None
+        return Validated(elbo, assignment, math.isfinite(largest(self.model)))
+
+    def add(self, train_elbo: float, validated: Validated, seconds: float) -> Row:
+        """Add an epoch that took `seconds` to the history, and keep its state; return its row."""
+        valid_elbo, clusters, finite = validated
         row: Row = {
             "epoch": len(self.history) + 1,
             "train_elbo": train_elbo,
@@ -294,19 +325,20 @@ class Trainer:
             row["valid_unmerged_nmi"] = score
         elif self.settings.monitor == "none":
             score = len(self.history)
-        row["seconds"] = seconds + time.monotonic() - start
+        row["seconds"] = seconds
         self.history.append(row)
-        self._keep(score, math.isfinite(train_elbo) and math.isfinite(valid_elbo))
+        # A parameter may be NaN and the ELBO not: α, which only the hyperprior knows.
+        self._keep(score, finite and math.isfinite(train_elbo) and math.isfinite(valid_elbo))
         return row
 
     def _keep(self, score: float, finite: bool) -> None:
-        state = _copy(self.model.state_dict())
-        # A parameter may be NaN and the ELBO not: α, which only the hyperprior knows.
-        if not finite or not _is_finite(state):
+        if not finite:
             self.diverged = True
             return
-        self.finite_state = state
-        if score > self.best_score:
+        better, before = score > self.best_score, self.finite_state
+        self.finite_state = _copy(self.model.state_dict(), self.spare_state)
+        self.spare_state = before if better or before is not self.best_state else None
+        if better:
             self.best_score, self.best_epoch = score, len(self.history)
             self.best_state = self.finite_state
 
@@ -314,7 +346,8 @@ class Trainer:
         """Let go of what only further steps would need."""
         for optimizer in (*self.optimizers, *self.awake.optimizers):
             optimizer.state.clear()
-        self._take_steps_on(Awake(self.model, self.optimizers))
+        if self.awake.components:
+            self._take_steps_on(Awake(self.model, self.optimizers))
 
     def result(self) -> FitResult:
         """Restore the best state (after a divergence the last finite one) and return the result."""
@@ -346,7 +379,7 @@ class Trainer:
         self.history, self.diverged = state["history"], state["diverged"]
         self.best_score, self.best_epoch = state["best_score"], state["best_epoch"]
         self.best_state = state["best_state"]
-        self.finite_state = _copy(self.model.state_dict())
+        self.finite_state, self.spare_state = _copy(self.model.state_dict()), None
         self.components = tuple(state.get("components", self.components))
 
     @cached_property
@@ -401,10 +434,16 @@ def _switches(model: LatentVariableModel) -> dict[str, Any]:
     return own | {f"{name}.fitted": p.requires_grad for name, p in model.named_parameters()}
 
 
-def _is_finite(state: dict[str, Tensor]) -> bool:
-    """Whether every value is finite; the device is waited for once."""
-    return math.isfinite(torch.stack([(value * 0).sum().float() for value in state.values()]).sum())
+def largest(model: LatentVariableModel) -> Tensor:
+    """Return the largest absolute value of a model's tensors; it is not finite if one is not."""
+    tensors = (*model.parameters(), *model.buffers())
+    values = [value for value in tensors if value.is_floating_point()]
+    return torch.nn.utils.get_total_norm(values, math.inf, foreach=True)
 
 
-def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in state.items()}
+def _copy(state: dict[str, Tensor], to: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """Return a copy, in tensors that are there already if some are given."""
+    if to is None:
+        return {name: value.detach().clone() for name, value in state.items()}
+    torch._foreach_copy_(list(to.values()), list(state.values()))
+    return to
