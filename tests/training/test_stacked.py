@@ -122,7 +122,7 @@ def test_each_stops_by_itself_and_leaves(kind, monitor, double, monkeypatch):
         return step(model, optimizers, batch, noise, kl_weight)
 
     monkeypatch.setattr(vmm.training.stacked, "take_step", counted)
-    settings = replace(SETTINGS, learning_rate=0.1, max_epochs=40, patience=1, monitor=monitor)
+    settings = replace(SETTINGS, learning_rate=0.05, max_epochs=40, patience=1, monitor=monitor)
     ours, others = at_once(kind, "vmm", settings), one_by_one(kind, "vmm", settings)
     assert_alike(ours, others, rtol=1e-6)
     epochs = [len(result.history) for result in ours[1]]

@@ -27,6 +27,9 @@ from vmm.training.settings import FitResult, Row, Settings
 from vmm.training.sleep import LOOK_EVERY, Awake, awake_next, wanted
 from vmm.training.steps import adam, take_step
 
+DRAWN_AT_ONCE = 32
+"""Steps whose random numbers are drawn at once: more take fewer calls, and more memory."""
+
 
 class Validated(NamedTuple):
     """What validation finds: the mean ELBO, clusters (n,) if any, whether all values are finite."""
@@ -147,6 +150,13 @@ def _validate_each(trainers: list[Trainer]) -> list[Validated]:
 
 one_by_one = _train_each, _validate_each
 """Train each for an epoch, and validate each; see :func:`train_until_finished`."""
+
+
+def step_by_step(blocks: Iterable[tuple[Tensor, Noise]]) -> Iterator[tuple[Tensor, Noise]]:
+    """Return what is drawn for several steps at once, for one step after another."""
+    for rows, noise in blocks:
+        for step, *values in zip(rows, *noise.values(), strict=True):
+            yield step, dict(zip(noise, values, strict=True))
 
 
 def mean_elbo(step: Callable[..., Tensor], draws: Iterable[tuple[Tensor, Noise]]) -> Tensor:
@@ -277,14 +287,20 @@ class Trainer:
 
     def draws(self) -> Iterator[tuple[Tensor, Noise]]:
         """Draw an epoch: the rows of each step's batch, and its noise."""
+        return step_by_step(self.blocks())
+
+    def blocks(self) -> Iterator[tuple[Tensor, Noise]]:
+        """Draw an epoch: rows (B, M) and noise (B, M, …) of up to `DRAWN_AT_ONCE` steps at once."""
         rows = self.train_rows
         order = torch.randperm(len(rows), generator=self.generator, device=rows.device)
         size = min(self.settings.batch_size, len(order))
-        for positions in order[: len(order) // size * size].split(size):
-            yield rows[positions], self.draw_noise(size)
+        batches = rows[order[: len(order) // size * size]].unflatten(0, (-1, size))
+        for block in batches.split(DRAWN_AT_ONCE):
+            noise = self.draw_noise(block.numel())
+            yield block, {name: value.unflatten(0, block.shape) for name, value in noise.items()}
 
     def draw_noise(self, n: int) -> Noise:
-        """Return the random numbers of one step on a batch of `n`, drawn on the device."""
+        """Return the random numbers of steps on `n` rows in all, drawn on the device."""
         device = self.data.device
         noise = self.model.draw_noise(n, self.generator, device)
         if self.optimizers[1:]:

@@ -34,6 +34,7 @@ from vmm.training.loop import (
     fit,
     largest,
     mean_elbo,
+    step_by_step,
     train_until_finished,
 )
 from vmm.training.settings import FitResult, Row, Settings
@@ -309,8 +310,8 @@ class Stack:
 
     def draws(self) -> Iterator[tuple[Tensor, Noise]]:
         """Draw an epoch: rows (T, M) and noise of each step, stacked."""
-        for drawn in zip(*(trainer.draws() for trainer in self.trainers), strict=True):
-            yield tree_map(lambda *own: torch.stack(own), *drawn)
+        each = zip(*(trainer.blocks() for trainer in self.trainers), strict=True)
+        return step_by_step(tree_map(lambda *own: torch.stack(own, 1), *drawn) for drawn in each)
 
     def part(self) -> None:
         """Give each trainer tensors of its own; of the optimizers only to those that go on."""
