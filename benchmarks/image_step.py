@@ -6,6 +6,7 @@ from benchmarks.harness import Benchmark, Comparison
 
 AWAKE = 20
 STEP, LATE = "ours VMM", f"ours VMM, {AWAKE} components awake"
+LOWER = "ours VMM, bfloat16"
 PRODUCTS, PLAIN = "its matrix products alone", "its matrix products alone, by MKL"
 BATCH, N_COMPONENTS, LATENT_DIM, N_PIXELS = 256, 100, 10, 784
 
@@ -16,6 +17,7 @@ BENCHMARKS = [
         contenders={
             STEP: "benchmarks.image_step:both_steps",
             LATE: "benchmarks.image_step:both_steps_late",
+            LOWER: "benchmarks.image_step:both_steps_in_bfloat16",
             PRODUCTS: "benchmarks.image_step:products",
             PLAIN: "benchmarks.image_step:plain_products",
         },
@@ -23,6 +25,7 @@ BENCHMARKS = [
             Comparison(STEP, 1.25, PRODUCTS),
             Comparison(STEP, 1.25, PLAIN),
             Comparison(LATE, 0.75, STEP),
+            Comparison(LOWER, 0.75, STEP),
         ),
         repeats=41,
     )
@@ -37,6 +40,11 @@ def both_steps(lap) -> None:
 def both_steps_late(lap) -> None:
     """Do the same as late in a training, when most components sleep."""
     _repeat(_step(AWAKE), lap)
+
+
+def both_steps_in_bfloat16(lap) -> None:
+    """Do the same with the networks' products in bfloat16."""
+    _repeat(_step(precision="bf16"), lap)
 
 
 def _repeat(step, lap) -> None:
@@ -87,17 +95,20 @@ def recorded_products(step) -> list[tuple]:
     return calls
 
 
-def _step(awake: int = N_COMPONENTS):
+def _step(awake: int = N_COMPONENTS, precision="float32"):
     """Return a function that takes both steps of Algorithm 1 on the next batch.
 
     Parameters
     ----------
     awake : int
         How many components are computed.
+    precision : {"float32", "bf16"}
+        Of the networks' products.
     """
     import torch
 
     from vmm.models.image_vae import ImageVAE
+    from vmm.models.networks import matrix_products
     from vmm.models.tensors import ImageTensors
     from vmm.priors import make_prior
     from vmm.training.steps import adam, prior_step, variational_step
@@ -117,8 +128,9 @@ def _step(awake: int = N_COMPONENTS):
         rows = torch.randint(len(data), (BATCH,), generator=generator)
         batch = data.batch(rows)
         noise = model.draw_noise(BATCH, generator, data.device)
-        variational_step(model, variational, batch, noise)
         latent = torch.randn((BATCH, LATENT_DIM), generator=generator)
-        prior_step(model, empirical_bayes, batch, latent)
+        with matrix_products(model, precision):
+            variational_step(model, variational, batch, noise)
+            prior_step(model, empirical_bayes, batch, latent)
 
     return step
