@@ -20,6 +20,7 @@ rule evaluate_clustering:
         runtime=growing(60),
     params:
         resolution=EXPERIMENTS.get("cells", {}).get("leiden_resolution"),
+        cells=config["evaluation_cells"],
         metrics=scoring_of("clustering"),
         code=code("evaluate_clustering.py", lambda w: modules_of("clustering")),
     script:
@@ -44,6 +45,7 @@ rule evaluate_integration:
         runtime=growing(720),
     params:
         bras=config["silhouette_batch"] == "bras",
+        cells=config["evaluation_cells"],
         metrics=scoring_of("integration"),
         code=code("evaluate_integration.py", lambda w: modules_of("integration")),
     script:

@@ -100,6 +100,7 @@ rule figure_tuning:
 
 rule mde:
     input:
+        data=f"{RUN}/data/{{dataset}}.npz",
         rows=lambda w: parts("integration", mde_jobs(w)),
         models=lambda w: files_of(mde_jobs(w), LATENT),
     output:
@@ -116,6 +117,7 @@ rule mde:
         runtime=growing(240),
     params:
         methods=MDE_METHODS,
+        cells=config["evaluation_cells"],
         seed=config["seed"],
         code=code("mde.py"),
     script:

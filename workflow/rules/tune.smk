@@ -48,6 +48,7 @@ rule evaluate_tuning:
         runtime=growing(720),
     params:
         bras=config["silhouette_batch"] == "bras",
+        cells=config["evaluation_cells"],
         metrics=scoring_of("tuning"),
         code=code("evaluate_tuning.py", lambda w: modules_of("tuning")),
     script:
