@@ -9,9 +9,7 @@ import torch
 from torch import Tensor
 
 from vmm.data.containers import CellData, ImageData
-
-SLICE = 4096
-"""Rows converted at once: bounds memory, changes no result."""
+from vmm.models.counts import put, sum_of_bits, total
 
 
 class CellBatch(NamedTuple):
@@ -65,7 +63,7 @@ class ImageTensors:
 
 
 class CellTensors:
-    """Counts on the device, in the smallest type that holds them.
+    """Counts with what is known of their cells; see :func:`vmm.models.counts.put`.
 
     Parameters
     ----------
@@ -82,14 +80,7 @@ class CellTensors:
     def __init__(
         self, counts, batch: np.ndarray, n_batches: int, device: str | torch.device = "cpu"
     ):
-        dtype = _smallest_type(counts)
-        # The dense matrix exists only in its final type.
-        dense = torch.empty(counts.shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
-        for start in range(0, counts.shape[0], SLICE):
-            block = counts[start : start + SLICE]
-            block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
-            dense[start : start + SLICE] = torch.from_numpy(block.astype(dtype))
-        self.counts = dense.to(device)
+        self.counts = put(counts, device)
         self.codes = torch.as_tensor(batch, dtype=torch.long, device=device)
         self.n_batches = n_batches
         self._one_hot = torch.eye(n_batches, device=device)
@@ -103,38 +94,13 @@ class CellTensors:
         return self.counts.device
 
     def total(self) -> int:
-        """Return :func:`sum_of_bits` of all counts: tells data sets apart."""
-        return sum_of_bits(self.counts)
+        """Return the sum of bits of all counts: tells data sets apart."""
+        return total(self.counts)
 
     def batch(self, index: Tensor) -> CellBatch:
         """Return the cells of `index` (n,)."""
         return CellBatch(self.counts[index].float(), self._one_hot[self.codes[index]])
 
-
-def sum_of_bits(values: Tensor) -> int:
-    """Return the sum, modulo 2⁶⁴, of values whose bits are read as whole numbers.
-
-    Unlike a sum of floats it does not depend on the order of additions, which is another on every
-    device. Of all values at once, PyTorch would make a copy of eight bytes each.
-    """
-    whole = values.detach()
-    if values.is_floating_point():
-        whole = whole.view(WHOLE[values.element_size()])
-    parts = whole.split(SLICE) if whole.dim() else [whole]
-    return sum(int(rows.sum(dtype=torch.int64)) for rows in parts) % 2**64
-
-
-def _smallest_type(counts) -> type[np.generic]:
-    values = counts.data if hasattr(counts, "toarray") else np.asarray(counts)
-    if values.dtype.kind == "f" and not (np.mod(values, 1) == 0).all():
-        return np.float32
-    largest, least = (values.max(), values.min()) if values.size else (0, 0)
-    fits = (d for d in (np.uint8, np.int16) if least >= 0 and largest <= np.iinfo(d).max)
-    return next(fits, np.float32)
-
-
-WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Whole numbers of as many bytes as a float."""
 
 Tensors = ImageTensors | CellTensors
 
