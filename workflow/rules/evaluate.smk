@@ -16,7 +16,7 @@ rule evaluate_clustering:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(8000),
+        mem_mb=memory("evaluate_clustering"),
         runtime=growing(60),
     params:
         resolution=EXPERIMENTS.get("cells", {}).get("leiden_resolution"),
@@ -41,7 +41,7 @@ rule evaluate_integration:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(32000),
+        mem_mb=memory("evaluate_integration"),
         runtime=growing(720),
     params:
         bras=config["silhouette_batch"] == "bras",

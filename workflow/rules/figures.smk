@@ -113,7 +113,7 @@ rule mde:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(16000),
+        mem_mb=memory("mde"),
         runtime=growing(240),
     params:
         methods=MDE_METHODS,
@@ -138,7 +138,7 @@ rule figure_mde:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(8000),
+        mem_mb=memory("figure_mde"),
         runtime=growing(30),
     params:
         labels={name: METHODS["cells"][name].label for name in MDE_METHODS},

@@ -17,7 +17,7 @@ rule tune:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(6000),
+        mem_mb=memory("train"),
         runtime=growing(1440),
         gpu=gpus(),
     params:
@@ -44,7 +44,7 @@ rule evaluate_tuning:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(32000),
+        mem_mb=memory("evaluate_integration"),
         runtime=growing(720),
     params:
         bras=config["silhouette_batch"] == "bras",
