@@ -229,21 +229,27 @@ class CountVAE(LatentVariableModel):
         return torch.cat([counts, numbers, even], -1)
 
 
-def check_likelihood(likelihood: str, dispersion: str) -> None:
+def check_likelihood(likelihood: str, dispersion: str, name: str = "likelihood") -> None:
     """Refuse what is no likelihood of counts, or no dispersion of it.
+
+    Parameters
+    ----------
+    likelihood, dispersion : str
+    name : str
+        Of the argument that gave the likelihood.
 
     Raises
     ------
     InputError
         Which is a ValueError.
     """
-    for name, value, known in (
-        ("likelihood", likelihood, get_args(Likelihood)),
+    for argument, value, known in (
+        (name, likelihood, get_args(Likelihood)),
         ("dispersion", dispersion, get_args(Dispersion)),
     ):
         if value not in known:
             *others, last = map(repr, known)
-            raise InputError(f"{name} is {value!r}; it must be {', '.join(others)} or {last}")
+            raise InputError(f"{argument} is {value!r}; it must be {', '.join(others)} or {last}")
     if likelihood == "poisson" and dispersion != "gene":
         raise InputError(
             f"dispersion is {dispersion!r}, but the Poisson distribution has none; leave it out"

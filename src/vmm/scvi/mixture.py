@@ -160,7 +160,7 @@ class MixtureMixin(ClusterMixin):
             of_data = registered_covariates(self.adata_manager)
             cells = random.integers(self.adata.n_obs, size=n_samples)
         if batch is not None:
-            codes = np.full(n_samples, self._batch_names().index(batch))
+            codes: np.ndarray = np.full(n_samples, self._batch_names().index(batch))
         else:
             codes = self.adata_manager.get_from_registry(REGISTRY_KEYS.BATCH_KEY).ravel()[cells]
         if library_size is not None:

@@ -164,7 +164,7 @@ class SCVI(
             raise ValueError("adata or registry must be provided.")
         if prior not in CELL_PRIORS:
             raise ValueError(f"`prior` is {prior!r}; it must be one of {', '.join(CELL_PRIORS)}.")
-        check_likelihood(gene_likelihood, dispersion)
+        check_likelihood(gene_likelihood, dispersion, "gene_likelihood")
         known = CELL_PRIORS[prior].options_for("cells")
         if unknown := [key for key in prior_kwargs or {} if key not in known]:
             raise ValueError(
