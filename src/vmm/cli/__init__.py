@@ -102,6 +102,18 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="column of obs with known cell types, to compare clusters with; training ignores it",
     )
+    for kind, what in (("categorical", "names"), ("continuous", "numbers of the order of 1")):
+        data.add_argument(
+            f"--{kind}-covariate-key",
+            action="append",
+            metavar="COLUMN",
+            help=f"column of obs with {what} to correct for beside the batch; may be given again",
+        )
+    data.add_argument(
+        "--size-factor-key",
+        metavar="COLUMN",
+        help="column of obs with size factors (default: cells are scaled by their counts)",
+    )
     data.add_argument("--layer", help="layer with raw counts (default: X); raw is raw.X")
     data.add_argument(
         "--round",
@@ -118,7 +130,18 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
     data.add_argument("--overwrite", action="store_true", help="write to a folder that has files")
     model = fit.add_argument_group("model")
     model.add_argument("--prior", choices=clustering_priors("cells"), default="vmm")
-    model.add_argument("--likelihood", choices=["zinb", "nb"], default="zinb")
+    model.add_argument("--likelihood", choices=["zinb", "nb", "poisson"], default="zinb")
+    model.add_argument(
+        "--dispersion",
+        choices=["gene", "gene-batch"],
+        default="gene",
+        help="of the counts: one for each gene, or one in each batch (default: gene)",
+    )
+    model.add_argument(
+        "--no-encode-covariates",
+        action="store_true",
+        help="tell batch and covariates to the decoder only",
+    )
     _number(model, "--n-latent", 10, _whole(1), "dimension of the embedding")
     _number(model, "--n-layers", 1, _whole(1), "hidden layers of encoder and decoder")
     _number(model, "--n-hidden", 128, _whole(1), "their size")
