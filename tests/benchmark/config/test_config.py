@@ -197,8 +197,8 @@ MISTAKES = {
     "unknown key": (minimal(trial=3), "unknown key 'trial'; did you mean 'trials'?"),
     "unknown key like none": (
         minimal(queue=3),
-        "unknown key 'queue'; known keys are run, device, precision, cuda_graph, "
-        "sleep_below, trials, trials_at_once, seed, mirror, n_components, silhouette_batch, "
+        "unknown key 'queue'; known keys are run, device, precision, cuda_graph, sleep_below, "
+        "trials, trials_at_once, seed, mirror, n_components, silhouette_batch, evaluation_cells, "
         "inference, datasets, experiments",
     ),
     "unknown key of a data set": (
