@@ -10,9 +10,7 @@ from torch import Tensor
 
 from vmm.data.containers import CellData, ImageData
 from vmm.data.covariates import Covariates
-
-SLICE = 4096
-"""Rows converted at once: bounds memory, changes no result."""
+from vmm.models.counts import put, sum_of_bits, total
 
 
 class CellBatch(NamedTuple):
@@ -70,7 +68,7 @@ class ImageTensors:
 
 
 class CellTensors:
-    """Counts on the device, in the smallest type that holds them.
+    """Counts with what is known of their cells; see :func:`vmm.models.counts.put`.
 
     Parameters
     ----------
@@ -94,14 +92,7 @@ class CellTensors:
         device: str | torch.device = "cpu",
         covariates: Covariates | None = None,
     ):
-        dtype = _smallest_type(counts)
-        # The dense matrix exists only in its final type.
-        dense = torch.empty(counts.shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
-        for start in range(0, counts.shape[0], SLICE):
-            block = counts[start : start + SLICE]
-            block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
-            dense[start : start + SLICE] = torch.from_numpy(block.astype(dtype))
-        self.counts = dense.to(device)
+        self.counts = put(counts, device)
         self.codes = torch.as_tensor(batch, dtype=torch.long, device=device)
         self.n_batches = n_batches
         self._one_hot = torch.eye(n_batches, device=device)
@@ -124,7 +115,7 @@ class CellTensors:
         return self.counts.device
 
     def total(self) -> int:
-        """Return :func:`sum_of_bits` of all counts: tells data sets apart.
+        """Return the sum of bits of all counts: tells data sets apart.
 
         Of covariates, which repeat, it also counts which cell has which.
         """
@@ -133,7 +124,7 @@ class CellTensors:
         order = torch.arange(1, len(self) + 1, device=self.device)
         columns = codes + [values.view(torch.int32) for values in floats]
         weighted = (place * sum_of_bits(order * bits) for place, bits in enumerate(columns, 1))
-        return (sum_of_bits(self.counts) + sum(weighted)) % 2**64
+        return (total(self.counts) + sum(weighted)) % 2**64
 
     def batch(self, index: Tensor) -> CellBatch:
         """Return the cells of `index` (n,)."""
@@ -149,31 +140,6 @@ class CellTensors:
 def _floats(values: np.ndarray, device: str | torch.device) -> Tensor:
     return torch.as_tensor(values, dtype=torch.float32, device=device)
 
-
-def sum_of_bits(values: Tensor) -> int:
-    """Return the sum, modulo 2⁶⁴, of values whose bits are read as whole numbers.
-
-    Unlike a sum of floats it does not depend on the order of additions, which is another on every
-    device. Of all values at once, PyTorch would make a copy of eight bytes each.
-    """
-    whole = values.detach()
-    if values.is_floating_point():
-        whole = whole.view(WHOLE[values.element_size()])
-    parts = whole.split(SLICE) if whole.dim() else [whole]
-    return sum(int(rows.sum(dtype=torch.int64)) for rows in parts) % 2**64
-
-
-def _smallest_type(counts) -> type[np.generic]:
-    values = counts.data if hasattr(counts, "toarray") else np.asarray(counts)
-    if values.dtype.kind == "f" and not (np.mod(values, 1) == 0).all():
-        return np.float32
-    largest, least = (values.max(), values.min()) if values.size else (0, 0)
-    fits = (d for d in (np.uint8, np.int16) if least >= 0 and largest <= np.iinfo(d).max)
-    return next(fits, np.float32)
-
-
-WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Whole numbers of as many bytes as a float."""
 
 Tensors = ImageTensors | CellTensors
 
