@@ -27,7 +27,7 @@ KINDS = ["image", "cells"]
 def make_data(kind: str, n: int = 120) -> tuple[ImageTensors | CellTensors, np.ndarray]:
     """Return three clearly different classes of images or cells, and their labels.
 
-    Cells of the kind "informed" have covariates and size factors.
+    Cells of the kind "informed" have covariates.
     """
     rng = np.random.default_rng(0)
     labels = np.arange(n) % 3
@@ -43,7 +43,6 @@ def make_data(kind: str, n: int = 120) -> tuple[ImageTensors | CellTensors, np.n
     known = Covariates(
         {"donor": (rng.integers(0, 3, n), ["a", "b", "c"])},
         {"age": rng.normal(size=n)},
-        rng.uniform(3, 6, n),
     )
     return CellTensors(counts, batch, 2, covariates=known), labels
 
@@ -55,7 +54,7 @@ def make_model(kind: str, prior: str, seed: int = 0, **options) -> LatentVariabl
     if kind == "image":
         model = ImageVAE(12, P, (16, 8), generator)
     else:
-        told = {"n_categories": (3,), "n_continuous": 1, "size_factors": True}
+        told = {"n_categories": (3,), "n_continuous": 1}
         chosen = told | {"dispersion": "gene-batch"} if kind == "informed" else {}
         model = CountVAE(10, 2, P, 1, 16, "zinb", generator=generator, **chosen)
     rows = torch.randperm(len(data), generator=generator)[:K]

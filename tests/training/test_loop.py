@@ -470,12 +470,12 @@ def test_a_broken_checkpoint_is_not_used(content, tmp_path):
 
 
 def test_a_checkpoint_of_other_covariates_is_not_used(tmp_path):
-    """The same cells, whose size factors have changed places."""
+    """The same cells, whose ages have changed places."""
     checkpoint = tmp_path / "checkpoint.pt"
     with pytest.raises(Killed):
         run("informed", "vmm", checkpoint=checkpoint, checkpoint_seconds=0.0, progress=killer(3))
     data, labels = make_data("informed")
-    data.size_factor = data.size_factor.flip(0)
+    data._continuous[0] = data._continuous[0].flip(0)
     with pytest.warns(UserWarning, match="another training"):
         fit(make_model("informed", "vmm"), data, TRAIN, VALID, SETTINGS, labels, checkpoint)
 
