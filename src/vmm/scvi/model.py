@@ -27,7 +27,6 @@ from vmm.models.records import CellNetworks
 from vmm.models.tensors import CellTensors
 from vmm.numerics.products import Precision, float32_products
 from vmm.numerics.seeds import seed_of
-from vmm.priors.records import priors_of
 from vmm.progress import progress, say
 from vmm.scvi.fields import Manager, fields
 from vmm.scvi.module import Module
@@ -37,6 +36,7 @@ from vmm.scvi.options import (
     LIGHTNING,
     MODEL,
     TRAIN,
+    check_prior,
     device_of,
     part_to_validate,
     plan_rate,
@@ -57,8 +57,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-CELL_PRIORS = priors_of("cells")
-"""What `prior` accepts."""
 HISTORY = {
     "elbo_train": ("train_elbo", -1),
     "elbo_validation": ("valid_elbo", -1),
@@ -155,16 +153,9 @@ class SCVI(
     ):
         if adata is None and registry is None:
             raise ValueError("adata or registry must be provided.")
-        if prior not in CELL_PRIORS:
-            raise ValueError(f"`prior` is {prior!r}; it must be one of {', '.join(CELL_PRIORS)}.")
+        check_prior(prior, prior_kwargs)
         if gene_likelihood not in LIKELIHOODS:
             raise ValueError(f"`gene_likelihood` is {gene_likelihood!r}; it must be zinb or nb.")
-        known = CELL_PRIORS[prior].options_for("cells")
-        if unknown := [key for key in prior_kwargs or {} if key not in known]:
-            raise ValueError(
-                f"`prior_kwargs` has {unknown[0]!r}; the prior {prior!r} takes "
-                f"{', '.join(known) or 'none'}."
-            )
         take(scvi_options, MODEL, "vmm.SCVI", tuple(signature(SCVI).parameters)[:-1])
         n_hidden, n_latent = whole(n_hidden, "n_hidden", 1), whole(n_latent, "n_latent", 1)
         n_layers = whole(n_layers, "n_layers", 1)
