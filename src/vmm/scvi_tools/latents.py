@@ -5,11 +5,12 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from scvi import REGISTRY_KEYS
 from scvi.module._constants import MODULE_KEYS
 from torch import Tensor
 from torch.distributions import Normal
 from torch.nn.functional import linear, one_hot
+
+from scvi import REGISTRY_KEYS
 
 Outputs = dict[str, Any]
 

@@ -5,12 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable, Mapping
 from functools import cache
 from inspect import Parameter, signature
+from types import new_class
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
 import torch
-from scvi.model.base import BaseModelClass
 
 import scvi
 from scvi import REGISTRY_KEYS
@@ -54,7 +54,7 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
     ) -> None:
         """Put the prior that training starts from into the library's module."""
         check_prior(prior, prior_kwargs)
-        if self.module is None or self.adata is None and self.summary_stats is None:
+        if self.module is None:  # the library would make it in training
             raise InputError(f"{type(self).__name__} needs `adata`.")
         if getattr(self.module, "latent_distribution", "normal") != "normal":
             raise NotImplementedError(
@@ -131,7 +131,7 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
         loader = self._make_data_loader(self.adata, indices=rows)
         cells = [self.module.initial_pseudo_inputs(tensors) for tensors in loader]
         with torch.no_grad():
-            self.module.prior.pseudo_inputs.copy_(torch.cat(cells))
+            self.module.prior.get_parameter("pseudo_inputs").copy_(torch.cat(cells))
         self.prior_started_ = True
 
     @classmethod
@@ -144,7 +144,9 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
         if not hasattr(super(), "load_query_data"):
             raise NotImplementedError(f"scvi-tools maps no queries onto {cls.record.name}.")
         model = super().load_query_data(*args, **options)
-        pseudo_inputs = model.module.prior.pseudo_inputs
+        prior = model.module.prior
+        model.module.of_reference = not any(p.requires_grad for p in prior.parameters())
+        pseudo_inputs = prior.pseudo_inputs
         if pseudo_inputs is not None:
             known = model.n_pseudo_input_entries_
             with torch.no_grad():
@@ -268,9 +270,7 @@ NEVER = -1e4
 """Logit of a new batch in the pseudo-inputs of the reference: its softmax is exactly 0."""
 
 
-def with_prior(
-    model: type[BaseModelClass], prior: str = "vmm", record: ModelRecord | None = None
-) -> Any:
+def with_prior(model: Any, prior: str = "vmm", record: ModelRecord | None = None) -> Any:
     """Return a model of scvi-tools whose latent space has one of our priors.
 
     It is a subclass of `model` with all that this has, and its arguments, and besides those of
@@ -309,18 +309,19 @@ def with_prior(
 
 
 @cache  # cells are set up for a class, which must be the same when it is asked for again
-def _class(model: type[BaseModelClass], prior: str, own: ModelRecord) -> type:
+def _class(model: Any, prior: str, record: ModelRecord) -> Any:
     namespace: dict[str, Any] = {
-        "record": own,
+        "record": record,
         "_training_plan_cls": plan_with_prior(model._training_plan_cls),
         "__doc__": f"{model.__name__} of scvi-tools with a prior of vmm; see "
         f":func:`vmm.scvi_tools.with_prior`.\n\n{model.__doc__ or ''}",
         "__init__": _initialiser(model, prior),
-        "markers_by": own.markers,
+        "markers_by": record.markers,
     }
-    if own.markers.method != "differential_expression":
+    if record.markers.method != "differential_expression":
         namespace["differential_expression"] = model.differential_expression
-    return type(model)(f"{model.__name__}WithPrior", (ModelWithPrior, model), namespace)
+    name, bases = f"{model.__name__}WithPrior", (ModelWithPrior, model)
+    return new_class(name, bases, exec_body=lambda body: body.update(namespace))
 
 
 def _record_of(model: type) -> ModelRecord:

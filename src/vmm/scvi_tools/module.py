@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 import torch
 from scvi.module._constants import MODULE_KEYS
 from torch import Tensor, nn
-from torch.distributions import Distribution
 
 from vmm.lazy import resolve
 from vmm.models.base import encode_once
@@ -49,10 +48,14 @@ class PriorModule(Library):
     ----------
     record : ModelRecord
     prior : vmm.priors.base.Prior
+    of_reference : bool
+        Whether the prior is that of a reference that cells are mapped onto, which its KL must not
+        move: pseudo-inputs pass through weights of the reference's batches.
     """
 
     record: ModelRecord
     prior: Prior
+    of_reference = False
     _given: Tensor | None = None
 
     @property
@@ -84,7 +87,8 @@ class PriorModule(Library):
         n_features = pseudo_inputs.shape[-1] - sum(categories)
         features, *logits = pseudo_inputs.split([n_features, *categories], -1)
         covariates = [part.softmax(-1) if part.shape[-1] else None for part in logits]
-        with evaluating(encoder):
+        moved = torch.is_grad_enabled() and not self.of_reference
+        with evaluating(encoder), torch.set_grad_enabled(moved):
             return normal_of(encoder(features, *covariates)[0])
 
     @torch.no_grad()
@@ -157,9 +161,7 @@ class PriorModule(Library):
             z = inference[MODULE_KEYS.Z_KEY]
             q = normal_of(inference[MODULE_KEYS.QZ_KEY])
             log_joint = self.prior.log_prob(z, encode) - losses.dict_sum(losses.reconstruction_loss)
-            terms.append(
-                log_joint - q.log_prob(z) + others(self, tensors, inference, generative)
-            )
+            terms.append(log_joint - q.log_prob(z) + others(self, tensors, inference, generative))
         log_prob = torch.stack(terms).logsumexp(0) - math.log(n_mc_samples)
         return float(log_prob.mean()) if return_mean else log_prob.cpu()
 
@@ -184,18 +186,19 @@ class PriorModule(Library):
 
 def prepare(module: nn.Module, record: ModelRecord) -> PriorModule:
     """Make a module of the library, as it stands, one that takes a prior."""
-    module.__class__ = _prepared(type(module), record)
+    library: Any = type(module)
+    module.__class__ = _prepared(library, record)
     assert isinstance(module, PriorModule)
     return module
 
 
 @cache
-def _prepared(library: type, record: ModelRecord) -> type:
+def _prepared(library: Any, record: ModelRecord) -> type:
     name = f"{library.__name__}WithPrior"
     return type(name, (PriorModule, library), {"record": record, "__doc__": library.__doc__})
 
 
-def normal_of(q: Distribution) -> DiagonalNormal:
+def normal_of(q: Any) -> DiagonalNormal:
     """Return the library's q(z) as one of our distributions."""
     return DiagonalNormal(q.loc, q.scale)
 

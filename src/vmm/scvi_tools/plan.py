@@ -15,7 +15,22 @@ from vmm.models.base import encode_once
 from vmm.training.empirical_bayes import EmpiricalBayes
 
 if TYPE_CHECKING:
-    from lightning.pytorch import LightningModule as Plan
+    from vmm.scvi_tools.module import PriorModule
+
+    class Plan:
+        """What a plan of the library has."""
+
+        module: PriorModule
+        lr: float
+        trainer: Any
+        log: Any
+        configure_optimizers: Any
+        on_train_start: Any
+        training_step: Any
+        on_train_batch_end: Any
+        on_train_epoch_end: Any
+
+        def __init__(self, module: Any, **options: Any) -> None: ...
 else:
     Plan = object  # the library's plan is inherited from beside
 

@@ -1,7 +1,7 @@
 """One record a model of scvi-tools: what must be known of it to give it another prior.
 
-A new model of the library gets one by a record, here or handed to :func:`vmm.scvi_tools.with_prior`.
-Importing this imports nothing.
+A new model of the library gets one by a record, here or handed to
+:func:`vmm.scvi_tools.with_prior`. Importing this imports nothing.
 """
 
 from __future__ import annotations
@@ -21,16 +21,19 @@ class Markers(NamedTuple):
         Of the model.
     probability, effect, share : str
         Columns of its table: how sure the difference is, its size, and the part of the cells in
-        which the feature was found.
+        which the feature was found, "" where it is in all.
+    sign : int
+        Of an effect that is more in the cells than in the others.
     """
 
     method: str = "differential_expression"
     probability: str = "proba_de"
     effect: str = "lfc_mean"
     share: str = "non_zeros_proportion1"
+    sign: int = 1
 
 
-PEAKS = Markers("differential_accessibility", "prob_da", "effect_size", "emp_prob1")
+GENES = Markers()
 
 
 @dataclass(frozen=True)
@@ -72,7 +75,7 @@ class ModelRecord:
     others: str = "vmm.scvi_tools.latents:no_others"
     draw: str = "vmm.scvi_tools.latents:sample"
     forced: tuple[tuple[str, Any], ...] = ()
-    markers: Markers = Markers()
+    markers: Markers = GENES
 
 
 _LIBRARY_SIZE = "vmm.scvi_tools.latents:library_size"
@@ -99,7 +102,7 @@ _RECORDS = (
         about="Counts of fragments in peaks (ATAC).",
         kl="kl_divergence_z",
         others=_LIBRARY_SIZE,
-        markers=PEAKS,
+        markers=Markers("differential_accessibility", share="emp_prob1"),
     ),
     ModelRecord(
         name="TOTALVI",
@@ -116,7 +119,7 @@ _RECORDS = (
         kl="kl_local",
         mean_of_cells=True,
         draw="vmm.scvi_tools.latents:accessible",
-        markers=PEAKS,
+        markers=Markers("differential_accessibility", "prob_da", "effect_size", "emp_prob1", -1),
     ),
     ModelRecord(
         name="CYTOVI",
@@ -124,6 +127,7 @@ _RECORDS = (
         about="Intensities of proteins (cytometry).",
         kl="kl_divergence_z",
         forced=(("prior_mixture", False),),
+        markers=Markers(share=""),
     ),
 )
 
