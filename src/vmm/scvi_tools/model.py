@@ -85,7 +85,7 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
         self,
         max_epochs: int | None = None,
         *,
-        prior_learning_ratio: float = 5.0,
+        prior_learning_ratio: float | None = None,
         plan_kwargs: Mapping[str, Any] | None = None,
         **options: Any,
     ) -> None:
@@ -98,14 +98,16 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
         ----------
         max_epochs : int, optional
             By default the library's.
-        prior_learning_ratio : float
+        prior_learning_ratio : float, optional
             Learning rate of a mixture prior relative to the networks'; larger gives fewer clusters.
+            By default 5, for TOTALVI, whose own rate is four times that of others, 1.
         plan_kwargs : mapping, optional
             Of the library's training plan.
         **options
             Of the library's ``train``.
         """
-        ratio = positive(prior_learning_ratio, "prior_learning_ratio")
+        given = prior_learning_ratio
+        ratio = self.record.prior_learning_ratio if given is None else given
         plan = dict(plan_kwargs or {})
         taken = signature(super().train).parameters
         for name, value in TRAINING.items():
@@ -113,7 +115,7 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
             (plan if in_plan else options).setdefault(name, value)
         if max_epochs is not None:
             options["max_epochs"] = max_epochs
-        plan["prior_learning_ratio"] = ratio
+        plan["prior_learning_ratio"] = positive(ratio, "prior_learning_ratio")
         plan["start_prior"] = None if self.prior_started_ else self._start_prior
         fitted = any(parameter.requires_grad for parameter in self.module.prior.parameters())
         named = self.cluster_order_ is not None

@@ -64,6 +64,8 @@ class ModelRecord:
     forced : tuple of pairs
         Arguments of the model that have to have this value.
     markers : Markers
+    prior_learning_ratio : float
+        Default of ``train``: the greater the library's own rate, the less.
     """
 
     name: str
@@ -76,6 +78,7 @@ class ModelRecord:
     draw: str = "vmm.scvi_tools.latents:sample"
     forced: tuple[tuple[str, Any], ...] = ()
     markers: Markers = GENES
+    prior_learning_ratio: float = 5.0
 
 
 _LIBRARY_SIZE = "vmm.scvi_tools.latents:library_size"
@@ -111,6 +114,7 @@ _RECORDS = (
         kl="kl_div_z",
         encoder="encoder",
         others="vmm.scvi_tools.latents:library_size_and_background",
+        prior_learning_ratio=1.0,
     ),
     ModelRecord(
         name="PEAKVI",
