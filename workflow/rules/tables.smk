@@ -24,6 +24,7 @@ rule table:
         grids=lambda w: grids_of([int(w.number)]),
         labels=lambda w: labels_of_tables([int(w.number)]),
         metrics=lambda w: showing_of(METRICS_OF_TABLE[int(w.number)]),
+        cells=config["evaluation_cells"],
         code=code("table.py"),
     script:
         "../scripts/table.py"
@@ -72,6 +73,7 @@ rule recommendation:
     params:
         grids=grids_of(CELL_TABLES),
         labels=labels_of_tables(CELL_TABLES),
+        cells=config["evaluation_cells"],
         code=code("recommendation.py"),
     script:
         "../scripts/recommendation.py"

@@ -10,5 +10,6 @@ with job(snakemake):
     data, embeddings = snakemake.input.data, folders(snakemake.input.embeddings)
     parts = [evaluate_clustering(folders(snakemake.input.models), data)]
     if embeddings:
-        parts.append(evaluate_leiden(embeddings, data, snakemake.params.resolution))
+        resolution, cells = snakemake.params.resolution, snakemake.params.cells
+        parts.append(evaluate_leiden(embeddings, data, resolution, cells))
     write_rows(concatenate_rows(parts), snakemake.output[0])

@@ -10,5 +10,7 @@ with job(snakemake):
 
     grids = snakemake.params.grids
     rows, jobs = rows_by_table(snakemake.input.rows, grids), jobs_by_table(grids)
-    result = recommend(rows, jobs, descriptions(snakemake.input.descriptions))
+    result = recommend(
+        rows, jobs, descriptions(snakemake.input.descriptions, snakemake.params.cells)
+    )
     write_recommendation(result, Path(snakemake.output[0]).with_suffix(""))

@@ -13,6 +13,6 @@ with job(snakemake):
         number,
         rows_by_table(snakemake.input.rows, grids)[number],
         jobs_by_table(grids)[number],
-        descriptions(snakemake.input.descriptions),
+        descriptions(snakemake.input.descriptions, snakemake.params.cells),
     )
     write_table(table, Path(snakemake.output[0]).with_suffix(""))

@@ -29,6 +29,8 @@ class ModelPart(Whole):
         Short name of the prior.
     n_batches_, n_reference_batches_ : int
         Batches that the model has, and had as the reference of a query (else None).
+    n_categories_, n_reference_categories_ : tuple of int
+        The same of the categories of each covariate.
     """
 
     module: Module
@@ -37,4 +39,6 @@ class ModelPart(Whole):
     best_epoch_: int
     n_batches_: int
     n_reference_batches_: int | None
+    n_categories_: tuple[int, ...]
+    n_reference_categories_: tuple[int, ...]
     _prior: str

@@ -9,6 +9,7 @@ from vmm.benchmark.evaluation.folders import Folders, rows_of
 from vmm.benchmark.metrics.integration import integration_scores
 from vmm.benchmark.metrics.rows import rows_from_scores
 from vmm.data.containers import load
+from vmm.data.stratified import stratified_sample
 from vmm.io import read_arrays, read_json
 
 if TYPE_CHECKING:
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_integration(
-    folders: Folders, data_path: str | Path, bras: bool = False
+    folders: Folders, data_path: str | Path, bras: bool = False, cells: int | None = None
 ) -> pd.DataFrame:
     """Score the embeddings of one cell data set by scIB's metrics, in one process.
 
@@ -29,6 +30,8 @@ def evaluate_integration(
     data_path : path
     bras : bool
         Whether "Silhouette batch" is BRAS instead of the classic silhouette of the paper.
+    cells : int, optional
+        Score a stratified sample of so many cells, the same for all folders, where there are more.
 
     Returns
     -------
@@ -37,12 +40,14 @@ def evaluate_integration(
     """
     data = cast("CellData", load(data_path))
     paths = [Path(folder) for folder in dict.fromkeys(folders)]
+    rows = stratified_sample(cells, data.batch, data.labels)
     embeddings = {
-        str(folder): read_arrays(folder / "latent.npz", "embedding")["embedding"]
+        str(folder): read_arrays(folder / "latent.npz", "embedding")["embedding"][rows]
         for folder in paths
         if read_json(folder / "run.json", "status")["status"] == "ok"
     }
-    scores = integration_scores(embeddings, data.counts, data.batch, data.labels, bras=bras)
+    counts = data.counts if len(rows) == data.n_cells else data.counts[rows]
+    scores = integration_scores(embeddings, counts, data.batch[rows], data.labels[rows], bras=bras)
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
         return rows_from_scores(run["spec"], scores[str(folder)])
