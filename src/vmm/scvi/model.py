@@ -28,7 +28,6 @@ from vmm.models.records import CellNetworks, Dispersion, Likelihood
 from vmm.models.tensors import CellTensors
 from vmm.numerics.products import Precision, float32_products
 from vmm.numerics.seeds import seed_of
-from vmm.priors.records import priors_of
 from vmm.progress import progress, say
 from vmm.scvi.fields import Manager, covariates_like, fields, registered_covariates
 from vmm.scvi.module import Module
@@ -38,6 +37,7 @@ from vmm.scvi.options import (
     LIGHTNING,
     MODEL,
     TRAIN,
+    check_prior,
     device_of,
     part_to_validate,
     plan_rate,
@@ -58,8 +58,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-CELL_PRIORS = priors_of("cells")
-"""What `prior` accepts."""
 HISTORY = {
     "elbo_train": ("train_elbo", -1),
     "elbo_validation": ("valid_elbo", -1),
@@ -162,15 +160,8 @@ class SCVI(
     ):
         if adata is None and registry is None:
             raise ValueError("adata or registry must be provided.")
-        if prior not in CELL_PRIORS:
-            raise ValueError(f"`prior` is {prior!r}; it must be one of {', '.join(CELL_PRIORS)}.")
+        check_prior(prior, prior_kwargs)
         check_likelihood(gene_likelihood, dispersion, "gene_likelihood")
-        known = CELL_PRIORS[prior].options_for("cells")
-        if unknown := [key for key in prior_kwargs or {} if key not in known]:
-            raise ValueError(
-                f"`prior_kwargs` has {unknown[0]!r}; the prior {prior!r} takes "
-                f"{', '.join(known) or 'none'}."
-            )
         take(scvi_options, MODEL, "vmm.SCVI", tuple(signature(SCVI).parameters)[:-1])
         n_hidden, n_latent = whole(n_hidden, "n_hidden", 1), whole(n_latent, "n_latent", 1)
         n_layers = whole(n_layers, "n_layers", 1)
