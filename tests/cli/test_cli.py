@@ -75,6 +75,49 @@ def test_fit_writes_everything(cells, tmp_path, capsys):
     assert "has files; name another --output, or add --overwrite." in capsys.readouterr().err
 
 
+def test_other_seeds(cells, tmp_path):
+    """Columns, figures and words; without the option they go from the folder."""
+    folder = tmp_path / "out"
+    arguments = ["fit", str(cells), "--layer", "counts", "--output", str(folder), *SMALL]
+    arguments += ["--n-top-genes", "40"]
+    assert main([*arguments, "--seeds", "2"]) == 0
+    result = anndata.read_h5ad(folder / "lines_vmm.h5ad").obs
+    each = pd.read_csv(folder / "cells.csv", dtype={"cluster": str, "consensus": str})
+    assert each["stays"].isin([0, 0.5, 1]).all() and each["unsure"].dtype == bool
+    for key in ("stays", "consensus", "unsure"):
+        assert each[key].tolist() == result[f"vmm_{key}"].tolist()
+    table = pd.read_csv(folder / "clusters.csv", dtype={"cluster": str}).set_index("cluster")
+    by_cluster = each.groupby("cluster")["stays"].mean().to_dict()
+    assert table["stays"].to_dict() == pytest.approx(by_cluster)
+    assert table["n_unsure"].sum() == each["unsure"].sum()
+    assert set(table["verdict"]) <= {"stable", "doubtful", "unstable"}
+    seeds = pd.read_csv(folder / "seeds.csv", index_col="seed")
+    assert seeds.index.tolist() == [0, 1, 2] and seeds.loc[1, "ari_with_1"] == 1
+    assert {"consensus.pdf", "stays.png"} <= {path.name for path in (folder / "figures").iterdir()}
+    page = (folder / "report.html").read_text()
+    assert "Which clusters other seeds find too" in page and "--seeds 2" in page
+    assert page.count("data:image/png;base64,") == 4
+
+    assert main([*arguments, "--overwrite"]) == 0
+    assert not (folder / "seeds.csv").exists() and not list(folder.glob("figures/stays.*"))
+    assert "vmm_stays" not in anndata.read_h5ad(folder / "lines_vmm.h5ad").obs
+    assert "other seeds find" not in (folder / "report.html").read_text()
+
+
+def test_other_seeds_interrupted(cells, tmp_path, monkeypatch):
+    """All else is written: the training before is complete."""
+
+    def interrupt(*_, **__):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vmm.scvi.stability.fit_all", interrupt)
+    folder = tmp_path / "out"
+    arguments = ["fit", str(cells), "--layer", "counts", "--output", str(folder), *SMALL]
+    assert main([*arguments, "--n-top-genes", "40", "--seeds", "2"]) == 0
+    assert "The trainings with other seeds were interrupted" in (folder / "report.html").read_text()
+    assert "vmm_cluster" in anndata.read_h5ad(folder / "lines_vmm.h5ad").obs
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -47,6 +47,7 @@ from vmm.scvi.options import (
 )
 from vmm.scvi.plots import PlotMixin
 from vmm.scvi.query import QueryMixin, only_new_batches
+from vmm.scvi.stability import StabilityMixin
 from vmm.scvi.summary import SummaryMixin
 from vmm.scvi.threads import cpu_threads, own_threads
 from vmm.training.embedding import EVALUATION_ROWS
@@ -75,6 +76,7 @@ LIKELIHOODS = ("zinb", "nb")
 class SCVI(
     NewCellsMixin,
     SummaryMixin,
+    StabilityMixin,
     PlotMixin,
     QueryMixin,
     RNASeqMixin,
@@ -183,6 +185,7 @@ class SCVI(
         self.n_reference_batches_ = None  # of a model made by load_query_data
         self.cluster_order_ = None
         self.cluster_names_ = None
+        self.training_settings_ = None
         self._model_summary_string = (
             f"vmm.SCVI model with the following parameters: \nprior: {prior}, n_hidden: {n_hidden},"
             f" n_latent: {n_latent}, n_layers: {n_layers}, gene_likelihood: {gene_likelihood}, "
@@ -200,11 +203,11 @@ class SCVI(
         """
         shape = (max(self._n_components, 1), self.summary_stats.n_vars)
         empty = CellTensors(sp.csr_matrix(shape), np.zeros(shape[0]), self.summary_stats.n_batch)
-        return self._networks(empty, np.arange(shape[0]))
+        return self._networks(empty, np.arange(shape[0]), self._seed)
 
-    def _networks(self, cells: CellTensors, train: np.ndarray) -> CountVAE:
+    def _networks(self, cells: CellTensors, train: np.ndarray, seed: int) -> CountVAE:
         """Return the networks and the prior that training starts from."""
-        generator = torch.Generator().manual_seed(seed_of(self._seed, 0, "network"))
+        generator = torch.Generator().manual_seed(seed_of(seed, 0, "network"))
         networks = CountVAE.for_data(cells, self._sizes, generator)
         start_prior(
             networks,
@@ -212,7 +215,7 @@ class SCVI(
             self._n_components,
             cells,
             train,
-            self._seed,
+            seed,
             dataset="adata",
             **self._prior_kwargs,
         )
@@ -388,12 +391,15 @@ class SCVI(
         if self.is_trained or self.n_reference_batches_ is not None:
             self.to_device(device)
         else:
-            self.module = self._module_cls(self._networks(cells, train))
+            self.module = self._module_cls(self._networks(cells, train, self._seed))
         show = progress("Training", settings.max_epochs) if show_progress else None
         with self._fitted() as networks:
             result = fit(
                 networks, cells, train, valid, settings, progress=show, keep_on_interrupt=True
             )
+        how = asdict(settings)
+        del how["seed"]
+        self.training_settings_ = how | {"validation_size": part}
         self.train_indices, self.validation_indices = train, valid
         self.test_indices = np.array([], dtype=np.int64)
         self._finish(result, before)

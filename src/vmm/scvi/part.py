@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +25,11 @@ class ModelPart(Whole):
     cluster_names_ : list of str, or None
     best_epoch_ : int
         The epoch that training kept, from 1.
-    _prior : str
-        Short name of the prior.
+    training_settings_ : dict or None
+        How it was trained last: of :class:`vmm.training.settings.Settings`, but for the seed, and
+        the part that was validated on.
+    _prior, _seed : str, int
+        Short name of the prior, and the seed.
     n_batches_, n_reference_batches_ : int
         Batches that the model has, and had as the reference of a query (else None).
     """
@@ -37,4 +40,6 @@ class ModelPart(Whole):
     best_epoch_: int
     n_batches_: int
     n_reference_batches_: int | None
+    training_settings_: dict[str, Any] | None
     _prior: str
+    _seed: int
