@@ -37,5 +37,7 @@ def rows_of_parts(metrics):
 
 def leiden_inputs(wildcards):
     """Return the files of the embeddings that Leiden clusters."""
-    jobs = grid.experiment_jobs(config, "cells") if grid.leiden_jobs(config) else []
+    clustered = {(job.dataset, job.method) for job in grid.leiden_jobs(config)}
+    jobs = grid.experiment_jobs(config, "cells")
+    jobs = [job for job in jobs if (job.dataset, job.method) in clustered]
     return files_of(trial_of(jobs, wildcards), LATENT)
