@@ -10,6 +10,14 @@ METRICS_JOBS = {
 }
 
 
+NEWER = EXPERIMENTS.get("cells", {}).get("newer_metrics", False)
+
+
+def newer(wildcards):
+    """Return whether metrics that are newer than the paper are scored on a data set."""
+    return NEWER and kind_of(wildcards.dataset) == "cells"
+
+
 def parted(metrics, jobs=None):
     """Return the jobs in each file of rows; by default, of all jobs that have these metrics."""
     files = {}

@@ -20,8 +20,9 @@ rule evaluate_clustering:
         runtime=growing(60),
     params:
         resolution=EXPERIMENTS.get("cells", {}).get("leiden_resolution"),
-        metrics=scoring_of("clustering"),
-        code=code("evaluate_clustering.py", lambda w: modules_of("clustering")),
+        newer=newer,
+        metrics=lambda w: scoring_of("clustering", newer(w)),
+        code=code("evaluate_clustering.py", lambda w: modules_of("clustering", newer(w))),
     script:
         "../scripts/evaluate_clustering.py"
 
@@ -44,8 +45,9 @@ rule evaluate_integration:
         runtime=growing(720),
     params:
         bras=config["silhouette_batch"] == "bras",
-        metrics=scoring_of("integration"),
-        code=code("evaluate_integration.py", lambda w: modules_of("integration")),
+        newer=newer,
+        metrics=lambda w: scoring_of("integration", newer(w)),
+        code=code("evaluate_integration.py", lambda w: modules_of("integration", newer(w))),
     script:
         "../scripts/evaluate_integration.py"
 

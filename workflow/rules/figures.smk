@@ -163,7 +163,7 @@ rule figure_controls:
         runtime=growing(20),
     params:
         labels=lambda w: labels_of(grid.control_jobs(config, w.dataset)),
-        metrics=showing_of("integration"),
+        metrics=showing_of("integration", NEWER),
         code=code("figure_controls.py"),
     script:
         "../scripts/figure_controls.py"

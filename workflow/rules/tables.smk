@@ -23,7 +23,10 @@ rule table:
     params:
         grids=lambda w: grids_of([int(w.number)]),
         labels=lambda w: labels_of_tables([int(w.number)]),
-        metrics=lambda w: showing_of(METRICS_OF_TABLE[int(w.number)]),
+        newer=lambda w: NEWER and int(w.number) in CELL_TABLES,
+        metrics=lambda w: showing_of(
+            METRICS_OF_TABLE[int(w.number)], NEWER and int(w.number) in CELL_TABLES
+        ),
         code=code("table.py"),
     script:
         "../scripts/table.py"
@@ -89,5 +92,6 @@ rule partial:
     params:
         run=RUN,
         grids=grids_of(TABLES),
+        newer=NEWER,
     script:
         "../scripts/partial.py"

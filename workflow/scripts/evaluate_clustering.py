@@ -8,7 +8,8 @@ with job(snakemake):
     from vmm.benchmark.metrics.rows import concatenate_rows, write_rows
 
     data, embeddings = snakemake.input.data, folders(snakemake.input.embeddings)
-    parts = [evaluate_clustering(folders(snakemake.input.models), data)]
+    newer = snakemake.params.newer
+    parts = [evaluate_clustering(folders(snakemake.input.models), data, newer)]
     if embeddings:
-        parts.append(evaluate_leiden(embeddings, data, snakemake.params.resolution))
+        parts.append(evaluate_leiden(embeddings, data, snakemake.params.resolution, newer))
     write_rows(concatenate_rows(parts), snakemake.output[0])

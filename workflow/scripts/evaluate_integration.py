@@ -8,6 +8,9 @@ with job(snakemake):
     from vmm.benchmark.metrics.rows import write_rows
 
     rows = evaluate_integration(
-        folders(snakemake.input.models), snakemake.input.data, bras=snakemake.params.bras
+        folders(snakemake.input.models),
+        snakemake.input.data,
+        bras=snakemake.params.bras,
+        newer=snakemake.params.newer,
     )
     write_rows(rows, snakemake.output[0])

@@ -16,6 +16,8 @@ from vmm.plots.ranges import Range, ranges_figure
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
+SLACK = 0.01
+"""By how much a mean must be beyond the range to be told."""
 COLUMNS = ["dataset", "metric", "method", "control", "n", "mean", "least", "most", "outside"]
 
 
@@ -32,7 +34,7 @@ def control_scores(rows: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         A row for each data set, metric and method: the mean over trials of its score; `least` and
         `most` of all trials of all controls, principal components without integration among them;
-        and whether the mean is "above" or "below" that, which says that something is odd about the
+        and whether the mean is "above" or "below" that by more than :data:`SLACK`, which says that something is odd about the
         embedding or the metric. Empty for metrics that no control has.
     """
     frame = usable(as_frame(rows))
@@ -40,7 +42,7 @@ def control_scores(rows: pd.DataFrame) -> pd.DataFrame:
     known = {pair: method_of(*pair) for pair in dict.fromkeys(pairs)}
     bounds = {pair: m.control or m.name == NO_INTEGRATION for pair, m in known.items()}
     frame = frame.assign(pair=pairs, control=[bounds[pair] for pair in pairs])
-    metrics = {metric.name for metric in of_family("integration")}
+    metrics = {metric.name for metric in of_family("integration", newer=True)}
     found: list[dict[str, Any]] = []
     for (dataset, metric), part in frame.groupby(["dataset", "metric"], sort=False):
         band = part.loc[part["control"], "value"]
@@ -57,7 +59,7 @@ def control_scores(rows: pd.DataFrame) -> pd.DataFrame:
 
 
 def _beyond(mean: float, least: float, most: float) -> str:
-    return "below" if mean < least else "above" if mean > most else ""
+    return "below" if mean < least - SLACK else "above" if mean > most + SLACK else ""
 
 
 def controls_figure(table: pd.DataFrame, methods: Mapping[str, Method]) -> Figure:
@@ -76,7 +78,7 @@ def controls_figure(table: pd.DataFrame, methods: Mapping[str, Method]) -> Figur
     """
     colours = {m.label: m.colour for m in methods.values() if m.label in set(table["method"])}
     ranges = []
-    for metric in of_family("integration"):
+    for metric in of_family("integration", newer=True):
         part = table[table["metric"] == metric.name]
         if part.empty:
             continue

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vmm.benchmark.evaluation.folders import Folders, rows_of
 from vmm.benchmark.metrics.integration import integration_scores
+from vmm.benchmark.metrics.records import of_family
 from vmm.benchmark.metrics.rows import rows_from_scores
 from vmm.data.containers import load
 from vmm.io import read_arrays, read_json
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_integration(
-    folders: Folders, data_path: str | Path, bras: bool = False
+    folders: Folders, data_path: str | Path, bras: bool = False, newer: bool = False
 ) -> pd.DataFrame:
     """Score the embeddings of one cell data set by scIB's metrics, in one process.
 
@@ -29,6 +30,8 @@ def evaluate_integration(
     data_path : path
     bras : bool
         Whether "Silhouette batch" is BRAS instead of the classic silhouette of the paper.
+    newer : bool
+        Whether to score metrics that are newer than the paper too.
 
     Returns
     -------
@@ -42,9 +45,12 @@ def evaluate_integration(
         for folder in paths
         if read_json(folder / "run.json", "status")["status"] == "ok"
     }
-    scores = integration_scores(embeddings, data.counts, data.batch, data.labels, bras=bras)
+    metrics = of_family("integration", newer)
+    scores = integration_scores(
+        embeddings, data.counts, data.batch, data.labels, bras=bras, metrics=metrics
+    )
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
         return rows_from_scores(run["spec"], scores[str(folder)])
 
-    return rows_of(paths, "integration", score)
+    return rows_of(paths, "integration", score, newer)

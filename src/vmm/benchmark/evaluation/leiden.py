@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from vmm.benchmark.evaluation.folders import Folders, rows_of
 from vmm.benchmark.metrics.clustering import assignment_scores
 from vmm.benchmark.metrics.leiden import leiden_clusters
+from vmm.benchmark.metrics.records import of_family
 from vmm.benchmark.metrics.rows import rows_from_scores
 from vmm.benchmark.setting import LEIDEN
 from vmm.data.containers import load
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
 
 
 def evaluate_leiden(
-    folders: Folders, data_path: str | Path, resolution: float = 1.0
+    folders: Folders, data_path: str | Path, resolution: float = 1.0, newer: bool = False
 ) -> pd.DataFrame:
     """Score Leiden's clusters of the embeddings of one data set.
 
@@ -28,19 +29,22 @@ def evaluate_leiden(
         Models' folders.
     data_path : path
     resolution : float
+    newer : bool
+        Whether to score metrics that are newer than the paper too.
 
     Returns
     -------
     pandas.DataFrame
         Tidy rows with the setting ``leiden``, the metrics of the family ``clustering``.
     """
-    data = load(data_path)
+    data, metrics = load(data_path), of_family("clustering", newer)
+    batch = getattr(data, "batch", None)  # of cells
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
         latent = read_arrays(folder / "latent.npz", "embedding")
         assignment = leiden_clusters(latent["embedding"], resolution)
-        scores = assignment_scores(data.labels, assignment)
+        scores = assignment_scores(data.labels, assignment, metrics, batch)
         return rows_from_scores(run["spec"] | {"setting": str(LEIDEN)}, scores)
 
-    rows = rows_of(folders, "clustering", score)
+    rows = rows_of(folders, "clustering", score, newer)
     return rows.assign(setting=str(LEIDEN))
