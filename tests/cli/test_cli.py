@@ -18,6 +18,7 @@ import vmm
 import vmm.cli.fit
 from vmm.cli import main
 from vmm.cli.words import in_options
+from vmm.scvi.tuning import Tuning
 
 SMALL = ["--max-epochs", "15", "--n-hidden", "16", "--n-latent", "4", "--n-components", "8"]
 SMALL += ["--learning-rate", "3e-3"]
@@ -102,6 +103,31 @@ def test_other_seeds(cells, tmp_path):
     assert not (folder / "seeds.csv").exists() and not list(folder.glob("figures/stays.*"))
     assert "vmm_stays" not in anndata.read_h5ad(folder / "lines_vmm.h5ad").obs
     assert "other seeds find" not in (folder / "report.html").read_text()
+
+
+def test_tuned_without_labels(cells, tmp_path, monkeypatch):
+    """What was chosen is trained with, told, and in the command of the page."""
+    seen = []
+
+    def tune(cls, adata, **given):
+        seen.append(given)
+        table = pd.DataFrame({"batch_size": [64], "prior_learning_ratio": [2.5]})
+        return Tuning(64, 2.5, "Because.", table)
+
+    monkeypatch.setattr(vmm.SCVI, "tune", classmethod(tune))
+    folder = tmp_path / "out"
+    arguments = ["fit", str(cells), "--layer", "counts", "--output", str(folder), *SMALL]
+    assert main([*arguments, "--n-top-genes", "40", "--tune"]) == 0
+    assert seen[0]["n_hidden"] == 16 and seen[0]["max_epochs"] == 15
+    model = vmm.SCVI.load(str(folder / "model"), adata=False)
+    settings = model.training_settings_
+    assert (settings["batch_size"], settings["prior_learning_ratio"]) == (64, 2.5)
+    assert pd.read_csv(folder / "tuning.csv").values.tolist() == [[64, 2.5]]
+    page = (folder / "report.html").read_text()
+    assert "Chosen without labels (tuning.csv). Because." in page
+    assert "--batch-size 64" in page and "--tune" not in page
+    assert main([*arguments, "--n-top-genes", "40", "--overwrite"]) == 0
+    assert not (folder / "tuning.csv").exists()
 
 
 def test_other_seeds_interrupted(cells, tmp_path, monkeypatch):

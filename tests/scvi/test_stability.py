@@ -123,7 +123,9 @@ def test_settings_of_the_training_are_saved(model, pbmc, tmp_path, monkeypatch):
 
 def test_trainings_that_diverge_are_left_out(model, monkeypatch):
     def some(models, *_, **__):
-        return [FitResult("diverged" if i in lost else "ok") for i in range(len(models))]
+        row = {"valid_elbo": 0.0}
+        status = ["diverged" if i in lost else "ok" for i in range(len(models))]
+        return [FitResult(each, [row], 1) for each in status]
 
     monkeypatch.setattr("vmm.scvi.stability.fit_all", some)
     lost = {1}

@@ -33,6 +33,7 @@ Writes to the output folder:
                     obsm["X_vmm"] and obsm["X_vmm_mde"] added
   cells.csv         cluster, second cluster and their probabilities of each cell
   clusters.csv      size, certainty, markers and batches of each cluster
+  tuning.csv        with --tune: what was tried, and why it was chosen or not
   seeds.csv         with --seeds: clusters of each seed, and how well any two agree
   figures/          the figures as PDF, PNG and SVG
   model/            the model, for vmm.SCVI.load
@@ -100,6 +101,11 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
         "learning rate of the prior relative to the networks'; larger gives fewer clusters",
     )  # fmt: skip
     _number(training, "--batch-size", 128, _whole(2), "larger gives more clusters")
+    training.add_argument(
+        "--tune",
+        action="store_true",
+        help="choose both by likelihood and stability over seeds, without labels; takes long",
+    )
     _number(training, "--max-epochs", 10_000, _whole(1), "the most epochs")
     _number(training, "--patience", 100, _whole(1), "stop after so many epochs without progress")
     _number(training, "--seed", 0, _whole(0, 2**32 - 1), "same seed, same result")

@@ -35,6 +35,7 @@ if TYPE_CHECKING:
 
 FIGURES = ("clusters", "batches", "labels", "consensus", "stays", "composition", "training")
 """Names of all figures; each option has its own."""
+TUNING = "tuning.csv"
 NO_LABEL = ("", "nan", "NaN")
 """Texts in a column of labels that say that there is none."""
 
@@ -108,7 +109,7 @@ def fit_file(options: argparse.Namespace) -> int:
             _only_our_warnings(cells)
             cells.note(*result.begin(source, _results(cells, options), options.n_latent))
             _say(f"Training on {cells.adata.n_obs:,} cells × {cells.adata.n_vars:,} genes")
-            model = train(cells.adata, options)
+            model = train(cells, options, folder)
             with _kept(folder, model):
                 if changed := source.changed():
                     cells.alarm(
@@ -239,13 +240,12 @@ def _results(cells: Cells, options: argparse.Namespace) -> pd.DataFrame:
     return table.astype(dict.fromkeys(names, "category"))
 
 
-def train(adata: anndata.AnnData, options: argparse.Namespace) -> SCVI:
-    """Train the model that the options describe."""
+def train(cells: Cells, options: argparse.Namespace, folder: Path) -> SCVI:
+    """Train the model that the options describe, after a search for two of them if asked for."""
     from vmm.scvi import SCVI
 
-    SCVI.setup_anndata(adata, batch_key=options.batch_key, labels_key=options.label_key)
-    model = SCVI(
-        adata,
+    SCVI.setup_anndata(cells.adata, batch_key=options.batch_key, labels_key=options.label_key)
+    networks = dict(
         prior=options.prior,
         n_hidden=options.n_hidden,
         n_latent=options.n_latent,
@@ -255,15 +255,25 @@ def train(adata: anndata.AnnData, options: argparse.Namespace) -> SCVI:
         seed=options.seed,
         threads=options.threads,
     )
-    model.train(
+    how = dict(
         max_epochs=options.max_epochs,
         accelerator=options.device,
-        batch_size=options.batch_size,
         learning_rate=options.learning_rate,
-        prior_learning_ratio=options.prior_learning_ratio,
         early_stopping_patience=options.patience,
         precision=options.precision,
         cuda_graph=options.cuda_graph,
+    )
+    (folder / TUNING).unlink(missing_ok=True)  # of another run
+    if options.tune:
+        found = SCVI.tune(cells.adata, **how, **networks)
+        with atomic(folder / TUNING) as temporary:
+            found.table.to_csv(temporary, index=False)
+        cells.note(f"Chosen without labels ({TUNING}). {found.reason}")
+        for key, value in found.options.items():
+            setattr(options, key, value)
+    model = SCVI(cells.adata, **networks)
+    model.train(
+        batch_size=options.batch_size, prior_learning_ratio=options.prior_learning_ratio, **how
     )
     return model
 

@@ -209,9 +209,9 @@ def _heat(clusters: pd.Categorical, of: np.ndarray, heading: str, text: str) -> 
 def command(options: argparse.Namespace) -> str:
     """Return the command that the options came from, with all defaults, to be pasted.
 
-    It writes to another folder: this one has files now.
+    It writes to another folder: this one has files now. What was tuned is given as it was chosen.
     """
-    left_out = ("path", "command", "version", "overwrite")
+    left_out = ("path", "command", "version", "overwrite", "tune")
     named = {key: value for key, value in vars(options).items() if key not in left_out}
     named["output"] = options.output.rstrip("/") + "_again"
     path = f"./{options.path}" if options.path.startswith("-") else options.path

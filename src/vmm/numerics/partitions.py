@@ -11,6 +11,12 @@ from itertools import combinations
 import numpy as np
 from scipy.sparse import csr_matrix
 
+STABLE, DOUBTFUL = 0.75, 0.6
+"""Mean Jaccard similarities: from the first on a cluster is stable, below the second it is not to
+be trusted (Hennig 2007, and his R package fpc)."""
+SURE = 0.5
+"""A cell is unsure that is in fewer trainings than this part together with its cluster's others."""
+
 
 def jaccard(one: np.ndarray, other: np.ndarray) -> np.ndarray:
     """Return the Jaccard similarity of each cluster of one partition with each of another.

@@ -47,9 +47,9 @@ from vmm.scvi.options import (
 )
 from vmm.scvi.plots import PlotMixin
 from vmm.scvi.query import QueryMixin, only_new_batches
-from vmm.scvi.stability import StabilityMixin
 from vmm.scvi.summary import SummaryMixin
 from vmm.scvi.threads import cpu_threads, own_threads
+from vmm.scvi.tuning import TuningMixin
 from vmm.training.embedding import EVALUATION_ROWS
 from vmm.training.loop import fit
 from vmm.training.settings import FitResult, Settings
@@ -76,7 +76,7 @@ LIKELIHOODS = ("zinb", "nb")
 class SCVI(
     NewCellsMixin,
     SummaryMixin,
-    StabilityMixin,
+    TuningMixin,
     PlotMixin,
     QueryMixin,
     RNASeqMixin,

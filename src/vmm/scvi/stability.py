@@ -11,7 +11,14 @@ import pandas as pd
 from vmm.data.messages import listing
 from vmm.data.splits import random_split
 from vmm.errors import InputError
-from vmm.numerics.partitions import agreement, comes_back, consensus
+from vmm.numerics.partitions import (
+    DOUBTFUL,
+    STABLE,
+    SURE,
+    agreement,
+    comes_back,
+    consensus,
+)
 from vmm.numerics.seeds import seed_of
 from vmm.progress import progress, say
 from vmm.scvi.clusters import same_clusters
@@ -25,11 +32,6 @@ from vmm.training.stacked import fit_all
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-STABLE, DOUBTFUL = 0.75, 0.6
-"""Mean Jaccard similarities: from the first on a cluster is stable, below the second it is not to
-be trusted (Hennig 2007, and his R package fpc)."""
-SURE = 0.5
-"""A cell is unsure that is in fewer trainings than this part together with its cluster's others."""
 VERDICTS = ("stable", "doubtful", "unstable")
 
 
@@ -148,12 +150,20 @@ class StabilityMixin(PlotMixin):
         n_seeds = whole(n_seeds, "n_seeds", 1)
         seeds = [self._seed + i for i in range(1, n_seeds + 1)]
         device = device_of(accelerator, devices)
-        partitions = self._partitions(seeds, self._settings(), device, enable_progress_bar)
-        if not partitions:
+        known = dict(self.training_settings_ or {})
+        how = known.pop("validation_size"), Settings(**known)
+        label = f"Training with {n_seeds} other seeds"
+        if enable_progress_bar:
+            say(label)
+        trained = self._train_seeds(seeds, *how, device, label if enable_progress_bar else None)
+        if not trained:
             raise InputError(
                 f"all {n_seeds} trainings with other seeds met NaN or infinity; lower "
                 "`learning_rate`."
             )
+        if lost := [seed for seed in seeds if seed not in trained]:
+            warn(f"Trainings that met NaN or infinity are left out; their seeds: {listing(lost)}.")
+        partitions = {seed: clusters for seed, (clusters, _) in trained.items()}
         own = self._cluster_probabilities().argmax(1)
         names = [self.cluster_names[rank] for rank in np.unique(own)]
         return describe(own, names, {self._seed: own, **partitions}, self.adata.obs_names)
@@ -172,17 +182,16 @@ class StabilityMixin(PlotMixin):
                 "train it again."
             )
 
-    def _settings(self, **others: Any) -> tuple[Settings, float]:
-        """Return how the model was trained, and the part that it was validated on."""
-        known = dict(self.training_settings_ or {})
-        part = known.pop("validation_size")
-        return Settings(**known | others), part
+    def _train_seeds(
+        self, seeds: list[int], part: float, settings: Settings, device: Any, label: str | None
+    ) -> dict[int, tuple[np.ndarray, float]]:
+        """Train new networks with these seeds at once, shown by a label or not at all.
 
-    def _partitions(
-        self, seeds: list[int], how: tuple[Settings, float], device: Any, show_progress: bool
-    ) -> dict[int, np.ndarray]:
-        """Return the clusters (N,) that trainings with these seeds find, but for diverged ones."""
-        settings, part = how
+        Returns
+        -------
+        dict
+            Clusters (N,) and validation ELBO, by the seeds of those that did not diverge.
+        """
         cells = self._tensors(device)
         splits = [random_split(len(cells), part, 0, seed) for seed in seeds]
         models = [
@@ -190,22 +199,15 @@ class StabilityMixin(PlotMixin):
             for seed, (train, _) in zip(seeds, splits, strict=True)
         ]
         each = [replace(settings, seed=seed_of(seed, 0, "training")) for seed in seeds]
-        shown = None
-        if show_progress:
-            label = f"Training with {len(seeds)} other seeds"
-            say(label)
-            shown = [progress(label, settings.max_epochs)] * len(seeds)
+        shown = None if label is None else [progress(label, settings.max_epochs)] * len(seeds)
         results = fit_all(models, cells, splits, each, progress=shown)
-        found, lost = {}, []
+        found = {}
         for seed, network, result in zip(seeds, models, results, strict=True):
-            if result.status == "diverged":
-                lost.append(str(seed))
-            else:
+            if result.status == "ok":
                 _, probabilities = embed(network, cells, sample=False)
                 assert probabilities is not None  # the prior has clusters
-                found[seed] = probabilities.argmax(1)
-        if lost and found:
-            warn(f"Trainings that met NaN or infinity are left out; their seeds: {listing(lost)}.")
+                elbo = result.history[result.best_epoch - 1]["valid_elbo"]
+                found[seed] = probabilities.argmax(1), elbo
         return found
 
     def plot_stability(
