@@ -51,7 +51,7 @@ def test_the_band_is_that_of_all_trials_of_all_controls():
 
 
 def test_only_means_beyond_the_band_are_outside():
-    """A VMM of 0.995 is beyond 0.99 by too little; no control has KBET; controls bound themselves."""
+    """A VMM of 0.995 is beyond 0.99 by too little; no control has KBET."""
     table = control_scores(rows(SCORES))
     outside = table[table["outside"] != ""]
     normal = METHODS["cells"]["normal"].label

@@ -56,10 +56,34 @@ rule comparison:
         "../scripts/comparison.py"
 
 
+rule stability:
+    input:
+        models=lambda w: files_of(
+            [job for job in grid.clustering_jobs(config) if job.dataset == w.dataset], LATENT
+        ),
+    output:
+        f"{RUN}/tables/stability_{{dataset}}.csv",
+    log:
+        f"{RUN}/logs/stability/{{dataset}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/stability/{{dataset}}.tsv"
+    conda:
+        "../../envs/vmm.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+    params:
+        code=code("stability.py"),
+    script:
+        "../scripts/stability.py"
+
+
 rule recommendation:
     input:
         rows=parts_of(CELL_TABLES),
         descriptions=descriptions_of(CELL_TABLES),
+        stability=stability_of(CELL_TABLES),
     output:
         [f"{RUN}/tables/recommendation.{suffix}" for suffix in ("json", "html")],
     log:

@@ -34,8 +34,8 @@ def control_scores(rows: pd.DataFrame) -> pd.DataFrame:
     pandas.DataFrame
         A row for each data set, metric and method: the mean over trials of its score; `least` and
         `most` of all trials of all controls, principal components without integration among them;
-        and whether the mean is "above" or "below" that by more than :data:`SLACK`, which says that something is odd about the
-        embedding or the metric. Empty for metrics that no control has.
+        and whether the mean is "above" or "below" that by more than :data:`SLACK`: then something
+        is odd about the embedding or the metric. Empty for metrics that no control has.
     """
     frame = usable(as_frame(rows))
     pairs = list(zip(frame["model"], frame["prior"], strict=True))
