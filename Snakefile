@@ -37,6 +37,10 @@ include: "workflow/rules/report.smk"
 report: PAGE / "captions" / "workflow.rst"
 
 
+if workflow.is_main_process and {"-n", "--dry-run", "--dryrun"} & set(sys.argv):
+    show_largest()
+
+
 localrules:
     all,
     partial,

@@ -5,5 +5,5 @@ contenders that one run alternates, and the comparisons made of it; see
 :mod:`benchmarks.harness`. Each module named in :data:`MODULES` has a list ``BENCHMARKS``.
 """
 
-MODULES = ["scvi_epochs", "trials", "image_step", "density", "evaluation", "scale"]
+MODULES = ["scvi_epochs", "trials", "image_step", "density", "evaluation", "scale", "atlas"]
 """Add a module of benchmarks here."""

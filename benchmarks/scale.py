@@ -21,7 +21,7 @@ from vmm.benchmark.spec import Spec
 
 FOLDER = ROOT / "results" / "benchmarks"
 SIZES = (5_000, 20_000, 100_000, 500_000)
-N_GENES, NON_ZERO, N_BATCHES, N_TYPES, BLOCK = 2_000, 0.05, 4, 12, 5_000
+N_GENES, NON_ZERO, N_BATCHES, N_TYPES, BLOCK = 2_000, 0.05, 20, 30, 5_000
 LABELS = {n: f"{n:,} cells".replace(",", " ") for n in SIZES}
 SPEC = replace(spec("vmm"), batch_size=512)
 
@@ -71,23 +71,23 @@ def first_step(lap) -> None:
 
     vmm.training.loop.take_step = one_step
     # One epoch: should training no longer call this function, the benchmark fails, and soon.
-    _train(files, replace(SPEC, max_epochs=1), FOLDER / "start")
+    train(files, replace(SPEC, max_epochs=1), FOLDER / "start")
 
 
 def _epochs(n_cells: int, lap) -> None:
     """Train on so many cells."""
     files = prepared(n_cells)
     lap()
-    _train(files, SPEC, FOLDER / f"model_{n_cells}", lambda row: lap())
+    train(files, SPEC, FOLDER / f"model_{n_cells}", lambda row: lap())
 
 
-def _train(files: tuple[Path, Path], spec: Spec, folder: Path, progress=None) -> None:
+def train(files: tuple[Path, Path], spec: Spec, folder: Path, progress=None) -> None:
     """Do a training job into an empty folder."""
     from vmm.benchmark.jobs import train_trials
 
     data, split = files
     shown = None if progress is None else [progress]
-    train_trials(data, [split], [spec], [_empty(folder)], "cpu", shown)
+    train_trials(data, [split], [spec], [empty(folder)], "cpu", shown)
 
 
 epochs_5000, epochs_20000, epochs_100000, epochs_500000 = (partial(_epochs, n) for n in SIZES)
@@ -97,13 +97,13 @@ def prepare_all(lap) -> None:
     """Prepare the largest set; report the peak of memory in GB."""
     source = h5ad(SIZES[-1])
     prepare(source, FOLDER / "again.npz")
-    lap(_peak())
+    lap(peak())
 
 
 def train_all(lap) -> None:
     """Do a whole training job of one epoch on the largest set; report the peak of memory in GB."""
-    _train(prepared(SIZES[-1]), replace(SPEC, max_epochs=1), FOLDER / "model")
-    lap(_peak())
+    train(prepared(SIZES[-1]), replace(SPEC, max_epochs=1), FOLDER / "model")
+    lap(peak())
 
 
 def prepared(n_cells: int) -> tuple[Path, Path]:
@@ -169,11 +169,13 @@ def main(n_cells: int) -> None:
         np.savez(temporary, train=train, valid=valid)
 
 
-def _peak() -> float:
+def peak() -> float:
+    """Return the peak memory of this process in GB."""
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
 
 
-def _empty(folder: Path) -> Path:
+def empty(folder: Path) -> Path:
+    """Return a folder without anything in it."""
     shutil.rmtree(folder, ignore_errors=True)
     return folder
 

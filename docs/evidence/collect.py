@@ -8,9 +8,12 @@ from __future__ import annotations
 
 import re
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
+from scipy.stats import binomtest
 
 from vmm.benchmark.methods.records import METHODS, method_of
 from vmm.benchmark.metrics.rows import read_rows
@@ -148,9 +151,10 @@ def choices() -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def claims(kind: str, names: tuple[str, ...], metric: str, pairs: list) -> pd.DataFrame:
-    """Return, for each data set and pair of methods, the paired difference in one metric."""
-    lines = []
+def differences(
+    kind: str, names: tuple[str, ...], metric: str, pairs: list
+) -> Iterator[tuple[str, str, str, pd.DataFrame]]:
+    """Yield data set, one method and another, and their values by trial, for each pair."""
     source = "integration" if metric in SCORES["integration"] else "clustering"
     labels = {(m.model, m.prior): m.label for m in METHODS[kind].values()}
     for run, datasets in sources(names):
@@ -164,8 +168,50 @@ def claims(kind: str, names: tuple[str, ...], metric: str, pairs: list) -> pd.Da
             values = part.pivot(index="trial", columns="method", values="value")
             for one, other in pairs:
                 if {one, other} <= set(values.columns):
-                    lines.append(_claim(dataset, values, one, other))
+                    yield str(dataset), one, other, values
+
+
+def claims(kind: str, names: tuple[str, ...], metric: str, pairs: list) -> pd.DataFrame:
+    """Return, for each data set and pair of methods, the paired difference in one metric."""
+    found = differences(kind, names, metric, pairs)
+    return pd.DataFrame([_claim(dataset, values, *pair) for dataset, *pair, values in found])
+
+
+def together(names: tuple[str, ...], metrics: list[str], pairs: list) -> pd.DataFrame:
+    """Return, for each metric and pair of methods, what all data sets together say."""
+    lines = []
+    for metric in metrics:
+        of_pair: dict[str, dict[str, np.ndarray]] = {}
+        for dataset, one, other, values in differences("cells", names, metric, pairs):
+            difference = (values[one] - values[other]).dropna().to_numpy()
+            if len(difference):
+                of_pair.setdefault(f"{one} - {other}", {})[dataset] = difference
+        for pair, sets in of_pair.items():
+            means = [difference.mean() for difference in sets.values()]
+            higher = sum(mean > 0 for mean in means)
+            lines.append(
+                {
+                    "metric": metric,
+                    "pair": pair,
+                    "difference": f"{np.mean(means):+.4f}",
+                    "higher on": f"{higher} of {len(means)}",
+                    "p, signs": f"{binomtest(higher, len(means)).pvalue:.3f}",
+                    "trials": str(sum(map(len, sets.values()))),
+                    "p, flips": f"{flips(list(sets.values())):.4f}",
+                }
+            )
     return pd.DataFrame(lines)
+
+
+def flips(parts: list[np.ndarray], n: int = 100_000) -> float:
+    """Return p of the mean over data sets of mean differences, were each trial's sign a coin's."""
+    rng = np.random.default_rng(0)
+    observed = np.mean([part.mean() for part in parts])
+    drawn = np.zeros(n)
+    for part in parts:
+        signs = rng.choice([-1, 1], (n, len(part)))
+        drawn += (signs * part).mean(axis=1) / len(parts)
+    return (1 + (np.abs(drawn) >= abs(observed) - 1e-12).sum()) / (1 + n)
 
 
 def _claim(dataset: str, values: pd.DataFrame, one: str, other: str) -> dict[str, str]:

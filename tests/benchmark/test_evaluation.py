@@ -6,9 +6,11 @@ from metric_names import CLUSTERING_METRICS
 from scipy.sparse import csr_matrix
 
 from vmm.benchmark.evaluation.clustering import evaluate_clustering
+from vmm.benchmark.evaluation.integration import evaluate_integration
 from vmm.benchmark.evaluation.leiden import evaluate_leiden
 from vmm.benchmark.evaluation.stability import evaluate_stability
 from vmm.data import CellData
+from vmm.data.stratified import stratified_sample
 from vmm.io import write_json
 
 LABELS = np.repeat([0, 1], [30, 20])
@@ -27,7 +29,7 @@ def folder(tmp_path, monkeypatch):
         genes=np.array(["x", "y", "z"]),
         cells=np.arange(50).astype(str),
     )
-    for family in ("clustering", "leiden"):
+    for family in ("clustering", "leiden", "integration"):
         monkeypatch.setattr(f"vmm.benchmark.evaluation.{family}.load", lambda path: cells)
 
     def make(method: str, status: str = "ok", probabilities: bool = True):
@@ -63,6 +65,25 @@ def test_leiden_scores_every_embedding_under_its_own_setting(folder):
     assert found["status"].to_dict() == {"one": "ok", "two": "ok", "three": "diverged"}
     accuracy = rows[(rows["metric"] == "Accuracy") & (rows["model"] == "one")]["status"]
     assert accuracy.item().startswith("n/a: ")
+
+
+@pytest.mark.parametrize("family", ["leiden", "integration"])
+def test_of_many_cells_a_sample_is_scored_the_same_for_all(folder, family, monkeypatch):
+    """What has no part in the sample has no part in the scores."""
+    evaluate = {"leiden": evaluate_leiden, "integration": evaluate_integration}[family]
+    first = folder("one")
+    drawn = stratified_sample(10, np.zeros(50, dtype=int), LABELS)
+    second = folder("two")
+    latent = dict(np.load(second / "latent.npz"))
+    elsewhere = np.setdiff1d(np.arange(50), drawn)
+    latent["embedding"][elsewhere] = np.random.default_rng(1).normal(size=(40, 2))
+    np.savez(second / "latent.npz", **latent)
+    rows = evaluate([first, second], "data.npz", cells=10)
+    values = [rows[rows["model"] == model]["value"].to_numpy() for model in ("one", "two")]
+    np.testing.assert_array_equal(*values)
+    whole = evaluate([first, second], "data.npz", cells=50)
+    values = [whole[whole["model"] == model]["value"].to_numpy() for model in ("one", "two")]
+    assert not np.array_equal(*values, equal_nan=True)
 
 
 def trial(path, model: str, number: int, clusters: str, status: str = "ok"):

@@ -387,3 +387,34 @@ def test_a_training_that_was_cut_is_told_as_such(cells, tmp_path, capsys):
     assert "was cut" not in capsys.readouterr().err
     page = (tmp_path / "done" / "report.html").read_text()
     assert "Training ended by itself after" in page and "was cut" not in page
+
+
+@pytest.mark.parametrize(
+    ("arguments", "sentence"),
+    [
+        (["x.h5ad"], "vmm: the following arguments are required: --output/-o; see vmm fit --help."),
+        (
+            ["x.h5ad", "-o", "out", "--bach-key", "donor"],
+            "vmm: unrecognized arguments: --bach-key donor; did you mean --batch-key?; "
+            "see vmm fit --help.",
+        ),
+        (
+            ["x.h5ad", "-o", "out", "--n-latent", "-3"],
+            "vmm: argument --n-latent: '-3' is not a whole number of at least 1; "
+            "see vmm fit --help.",
+        ),
+    ],
+)
+def test_a_mistaken_option_is_one_sentence(arguments, sentence, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(["fit", *arguments])
+    assert end.value.code == 2
+    assert capsys.readouterr().err == f"{sentence}\n"
+
+
+def test_a_value_like_a_known_one_is_asked_for(capsys):
+    with pytest.raises(SystemExit):
+        main(["fit", "x.h5ad", "-o", "out", "--prior", "vmmm"])
+    told = capsys.readouterr().err
+    assert told.count("\n") == 1
+    assert "did you mean vmm?" in told

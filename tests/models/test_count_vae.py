@@ -12,6 +12,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vmm.data.covariates import Covariates
+from vmm.errors import InputError
 from vmm.models.count_vae import CountVAE
 from vmm.models.tensors import CellBatch, CellTensors
 from vmm.numerics.gaussians import DiagonalNormal
@@ -24,7 +26,12 @@ def make_cells(n: int = N, seed: int = 0) -> CellBatch:
     rng = np.random.default_rng(seed)
     counts = torch.as_tensor(rng.negative_binomial(1.0, 0.1, (n, G)), dtype=torch.float64)
     counts[:, 0] += 1  # no empty cell
-    return CellBatch(counts, F.one_hot(torch.arange(n) % B, B).double())
+    return CellBatch(counts, F.one_hot(torch.arange(n) % B, B).double(), counts.sum(-1))
+
+
+def told(cells: CellBatch, covariates: Tensor) -> CellBatch:
+    """Return the cells with other covariates."""
+    return CellBatch(cells.counts, covariates, cells.library)
 
 
 def make_model(
@@ -148,8 +155,12 @@ def test_initial_weights_are_glorot_uniform():
 
 
 def test_unknown_likelihood():
-    with pytest.raises(ValueError, match="poisson"):
-        CountVAE(G, B, likelihood="poisson")
+    with pytest.raises(InputError, match="likelihood is 'normal'; it must be 'zinb', 'nb' or 'poi"):
+        CountVAE(G, B, likelihood="normal")
+    with pytest.raises(InputError, match="dispersion is 'gene-cell'; it must be 'gene' or 'gene-"):
+        CountVAE(G, B, dispersion="gene-cell")
+    with pytest.raises(InputError, match="'gene-batch', but the Poisson distribution has none"):
+        CountVAE(G, B, likelihood="poisson", dispersion="gene-batch")
 
 
 # ------------------------------------------------------------------------------ forward pass
@@ -175,7 +186,8 @@ def test_what_the_encoder_sees(log_counts, seen):
     model = make_model(n_layers=1, log_counts=log_counts)
     inputs = []
     model.encoder[0].linear.register_forward_pre_hook(lambda _, given: inputs.append(given[0]))
-    batch = CellBatch(torch.full((1, G), 7.0).double(), torch.eye(B)[:1].double())
+    counts = torch.full((1, G), 7.0).double()
+    batch = CellBatch(counts, torch.eye(B)[:1].double(), counts.sum(-1))
     model.posterior(batch)
     model.encode_pseudo_inputs(model.initial_pseudo_inputs(batch))
     for given in inputs:
@@ -212,7 +224,7 @@ def test_the_batch_enters_encoder_and_decoder():
     """Another batch is another column of the first weights, in both networks."""
     model, cells = make_model(n_layers=1), make_cells()
     z = torch.zeros(N, P, dtype=torch.float64)
-    other = CellBatch(cells.counts, cells.covariates.roll(1, 1))
+    other = told(cells, cells.covariates.roll(1, 1))
     assert (model.posterior(cells).mean - model.posterior(other).mean).abs().max() > 1e-3
     library = cells.counts.sum(-1)
     means = [model.decode(z, c.covariates, library)[0] for c in (cells, other)]
@@ -314,7 +326,7 @@ def test_initial_pseudo_inputs_are_cells_with_an_even_batch():
     torch.testing.assert_close(F.softplus(u[:, :G]) - 1, cells.counts, rtol=1e-6, atol=1e-6)
     even = torch.full((K, B), 1 / B, dtype=torch.float64)
     torch.testing.assert_close(u[:, G:].softmax(-1), even)
-    mean, scale = encode_by_hand(model, CellBatch(cells.counts, even))
+    mean, scale = encode_by_hand(model, told(cells, even))
     q = model.encode_pseudo_inputs(u)
     np.testing.assert_allclose(q.mean.numpy(), mean, rtol=1e-6, atol=1e-6)
     np.testing.assert_allclose(q.scale.numpy(), scale, rtol=1e-5, atol=2e-5)
@@ -325,7 +337,7 @@ def test_pseudo_inputs_of_real_counts_in_single_precision():
     """Counts up to 1e5 survive the inverse softplus."""
     model = make_model().float()
     counts = torch.tensor([[0.0, 1, 2, 30, 88, 1000, 1e5]])
-    u = model.initial_pseudo_inputs(CellBatch(counts, torch.eye(B)[:1]))
+    u = model.initial_pseudo_inputs(CellBatch(counts, torch.eye(B)[:1], counts.sum(-1)))
     torch.testing.assert_close(F.softplus(u[:, :G]) - 1, counts, rtol=1e-5, atol=1e-5)
 
 
@@ -336,7 +348,7 @@ def test_trained_pseudo_inputs_are_encoded_by_softplus_and_softmax(log_counts):
     u = torch.as_tensor(np.random.default_rng(5).normal(2, 2, (K, G + B)))
     counts = torch.as_tensor(np.logaddexp(0, u[:, :G].numpy()) - 1)
     covariates = torch.as_tensor(scipy.special.softmax(u[:, G:].numpy(), -1))
-    mean, _ = encode_by_hand(model, CellBatch(counts, covariates))
+    mean, _ = encode_by_hand(model, CellBatch(counts, covariates, counts.sum(-1)))
     np.testing.assert_allclose(model.encode_pseudo_inputs(u).mean.numpy(), mean, rtol=1e-8)
 
 
@@ -381,6 +393,86 @@ def test_extreme_pseudo_inputs_stay_finite(value):
     assert torch.isfinite(model.prior.pseudo_inputs.grad).all()
 
 
+# -------------------------------------------------------------------------------- covariates
+
+
+def make_informed(likelihood="zinb", dispersion="gene-batch", size_factors=True, encoded=True):
+    """Return a model of two categorical covariates and one continuous, and cells that have them."""
+    rng = np.random.default_rng(6)
+    model = CountVAE(
+        G, B, P, 2, H, likelihood, n_categories=(2, 3), n_continuous=1, dispersion=dispersion,
+        size_factors=size_factors, encode_covariates=encoded,
+        generator=torch.Generator().manual_seed(0),
+    ).double()  # fmt: skip
+    for parameter in model.parameters():
+        parameter.data.add_(torch.as_tensor(rng.normal(0, 0.2, tuple(parameter.shape))))
+    cells = make_cells()
+    one_hot = [F.one_hot(torch.arange(N) % n, n) for n in (2, 3)]
+    numbers = torch.as_tensor(rng.normal(size=(N, 1)))
+    covariates = torch.cat([numbers, *one_hot, cells.covariates], -1)
+    library = torch.as_tensor(rng.uniform(0.2, 3, N)) if size_factors else cells.library
+    return model, CellBatch(cells.counts, covariates, library)
+
+
+@torch.no_grad()
+@pytest.mark.parametrize("likelihood", ["zinb", "nb", "poisson"])
+@pytest.mark.parametrize("size_factors", [True, False])
+def test_log_likelihood_with_covariates(likelihood, size_factors):
+    """Size factor × softplus for the mean, and a dispersion of the cell's batch."""
+    dispersion = "gene" if likelihood == "poisson" else "gene-batch"
+    model, cells = make_informed(likelihood, dispersion, size_factors)
+    z = np.random.default_rng(3).normal(size=(N, P))
+    hidden = np.concatenate([z, cells.covariates.numpy()], 1)
+    for layer in model.decoder:
+        hidden = layer_by_hand(layer, hidden, False)
+    output = head_by_hand(model.decoder_head, hidden)
+    raw, logits, x = output[:, :G], output[:, G:], cells.counts.numpy()
+    scale = np.logaddexp(0, raw) if size_factors else scipy.special.softmax(raw, -1)
+    mean = scale * cells.library.numpy()[:, None]
+    if likelihood == "poisson":
+        expected = scipy.stats.poisson.logpmf(x, mean)
+    else:
+        theta = model.log_inverse_dispersion.detach().exp().numpy()[np.arange(N) % B]
+        expected = scipy.stats.nbinom.logpmf(x, theta, theta / (theta + mean))
+    if likelihood == "zinb":
+        kept = scipy.special.log_expit(-logits) + expected
+        either = np.logaddexp(scipy.special.log_expit(logits), kept)
+        expected = np.where(x == 0, either, kept)
+    ours = model.log_likelihood(cells, torch.as_tensor(z))
+    np.testing.assert_allclose(ours.numpy(), expected.sum(1), rtol=1e-6, atol=1e-6)
+
+
+@torch.no_grad()
+def test_pseudo_inputs_have_shares_of_categories_and_free_numbers():
+    model, cells = make_informed()
+    u = model.initial_pseudo_inputs(cells)
+    assert u.shape == (N, G + 1 + 2 + 3 + B)
+    expected = torch.cat([cells.covariates[:, :1], torch.zeros(N, 2 + 3 + B)], -1)
+    assert torch.equal(u[:, G:], expected)
+    u = torch.as_tensor(np.random.default_rng(5).normal(2, 2, (K, G + 1 + 2 + 3 + B)))
+    shares = [scipy.special.softmax(part.numpy(), -1) for part in u[:, G + 1 :].split([2, 3, B], 1)]
+    counts = torch.as_tensor(np.logaddexp(0, u[:, :G].numpy()) - 1)
+    covariates = torch.as_tensor(np.concatenate([u[:, G : G + 1].numpy(), *shares], 1))
+    mean, _ = encode_by_hand(model, CellBatch(counts, covariates, counts.sum(-1)))
+    np.testing.assert_allclose(model.encode_pseudo_inputs(u).mean.numpy(), mean, rtol=1e-8)
+
+
+@torch.no_grad()
+def test_an_encoder_without_covariates():
+    """Neither cells nor pseudo-inputs have any there; the decoder still gets them."""
+    model, cells = make_informed(encoded=False)
+    assert model.encoder[0].linear.in_features == G
+    assert model.decoder[0].linear.in_features == P + 1 + 2 + 3 + B
+    u = model.initial_pseudo_inputs(cells)
+    assert u.shape == (N, G)
+    other = told(cells, cells.covariates.roll(1, 0))
+    q = model.posterior(cells)
+    assert torch.equal(q.mean, model.posterior(other).mean)
+    torch.testing.assert_close(model.encode_pseudo_inputs(u).mean, q.mean, rtol=1e-6, atol=1e-6)
+    means = [model.decode(q.mean, c.covariates, c.library)[0] for c in (cells, other)]
+    assert (means[0] - means[1]).abs().max() > 1e-3
+
+
 # ---------------------------------------------------------------------------- extreme values
 
 
@@ -391,7 +483,7 @@ def test_extreme_cells_stay_finite(likelihood, prior):
     model = make_model(prior, likelihood).float()
     counts = torch.zeros(4, G)
     counts[1, 0], counts[2, 1], counts[3] = 1, 1e6, 1e4
-    cells = CellBatch(counts, torch.eye(B)[torch.tensor([0, 1, 2, 0])])
+    cells = CellBatch(counts, torch.eye(B)[torch.tensor([0, 1, 2, 0])], counts.sum(-1))
     elbo = model.elbo(cells, model.draw_noise(4, None, "cpu"), training=True)
     assert torch.isfinite(elbo).all()
     elbo.sum().backward()
@@ -416,6 +508,47 @@ def test_counts_survive_the_smallest_type_that_holds_them(largest):
         cells = CellTensors(counts, codes, B).batch(index)
         np.testing.assert_array_equal(cells.counts.numpy(), dense[index.numpy()])
         np.testing.assert_array_equal(cells.covariates.numpy(), np.eye(B)[codes[index.numpy()]])
+
+
+def test_covariates_of_a_batch():
+    """Numbers, then categories and batch one-hot; the size factor in place of the library size."""
+    rng = np.random.default_rng(0)
+    counts, codes, sex = rng.poisson(3, (20, G)), np.arange(20) % B, np.arange(20) // 3 % 2
+    age, factor = rng.normal(size=20), rng.uniform(0.5, 2, 20)
+    known = Covariates({"sex": (sex, ["f", "m"])}, {"age": age})
+    cells = CellTensors(counts, codes, B, covariates=known)
+    index = torch.tensor([3, 0, 19])
+    batch = cells.batch(index)
+    rows = index.numpy()
+    expected = np.concatenate([age[rows, None], np.eye(2)[sex[rows]], np.eye(B)[codes[rows]]], 1)
+    np.testing.assert_allclose(batch.covariates.numpy(), expected, rtol=1e-6)
+    np.testing.assert_array_equal(batch.library.numpy(), counts[rows].sum(1))
+    scaled = CellTensors(counts, codes, B, covariates=Covariates(size_factor=factor)).batch(index)
+    np.testing.assert_allclose(scaled.library.numpy(), factor[rows], rtol=1e-6)
+    assert scaled.covariates.shape == (3, B)
+
+
+def test_the_total_tells_covariates_apart():
+    """Also which cell has which: a checkpoint belongs to one of them."""
+    counts, codes = np.ones((4, 2)), np.zeros(4, dtype=int)
+    sex, age = np.array([0, 1, 0, 1]), np.array([1.0, 2.0, 3.0, 4.0])
+
+    def total(**known) -> int:
+        return CellTensors(counts, codes, 1, covariates=Covariates(**known)).total()
+
+    plain = CellTensors(counts, codes, 1).total()
+    names = ["f", "m"]
+    totals = [
+        plain,
+        total(categorical={"sex": (sex, names)}),
+        total(categorical={"sex": (sex[::-1].copy(), names)}),
+        total(continuous={"age": age}),
+        total(continuous={"age": age[::-1].copy()}),
+        total(size_factor=age),
+        total(continuous={"age": age}, size_factor=age),
+    ]
+    assert plain == total() == 8
+    assert len({*totals[:5], totals[6]}) == 6 and all(0 <= value < 2**64 for value in totals)
 
 
 def test_counts_do_not_change_the_model_when_a_tensor_is_reused():

@@ -4,18 +4,22 @@ from __future__ import annotations
 
 import inspect
 from dataclasses import replace
+from typing import ClassVar
 
+import numpy as np
 import pytest
 import torch
 from torch import nn
 
+from vmm.data.covariates import Covariates
 from vmm.models.base import LatentVariableModel
 from vmm.models.count_vae import CountVAE
 from vmm.models.image_vae import ImageVAE
 from vmm.models.networks import linear
 from vmm.models.records import MODELS, CellNetworks, ImageNetworks, ModelRecord
+from vmm.models.tensors import CellTensors
 from vmm.numerics.gaussians import DiagonalNormal
-from vmm.testing.models import NETWORKS, ModelContract
+from vmm.testing.models import NETWORKS, WIDTH, ModelContract
 
 
 class TestRegistered(ModelContract):
@@ -33,6 +37,38 @@ class TestRawCounts(ModelContract):
 
     def networks(self, record: ModelRecord) -> CellNetworks:
         return replace(NETWORKS["cells"], log_counts=False)
+
+
+class TestCovariates(ModelContract):
+    """scVI with all that can be known of cells."""
+
+    chosen: ClassVar = {"dispersion": "gene-batch"}
+    sized = True
+
+    @pytest.fixture
+    def record(self) -> ModelRecord:
+        return MODELS["cells"]
+
+    def networks(self, record: ModelRecord) -> CellNetworks:
+        return replace(NETWORKS["cells"], **self.chosen)
+
+    def tensors(self, record: ModelRecord, n_batches: int = 2) -> CellTensors:
+        random, rows = np.random.default_rng(0), np.arange(30)
+        names = [str(code) for code in range(n_batches)]
+        known = Covariates(
+            {"sex": (rows // 2 % n_batches, names), "donor": (rows // 3 % n_batches, names)},
+            {"age": random.normal(size=30)},
+            random.uniform(0.5, 2, 30) if self.sized else None,
+        )
+        counts = random.poisson(3, (30, WIDTH))
+        return CellTensors(counts, rows % n_batches, n_batches, covariates=known)
+
+
+class TestPoisson(TestCovariates):
+    """And with covariates in the decoder only."""
+
+    chosen: ClassVar = {"likelihood": "poisson", "encode_covariates": False}
+    sized = False
 
 
 # ------------------------------------------------------------------------- somebody else's

@@ -10,7 +10,8 @@ import scipy.sparse
 import torch
 from torch.profiler import profile
 
-from vmm.models.tensors import SLICE, CellTensors, ImageTensors, sum_of_bits
+from vmm.models.counts import SLICE, sum_of_bits
+from vmm.models.tensors import CellTensors, ImageTensors
 
 N, G = 4 * SLICE, 50
 

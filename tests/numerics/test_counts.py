@@ -14,7 +14,7 @@ import scipy.stats
 import torch
 import torch.nn.functional as F
 
-from vmm.numerics.counts import count_log_likelihood
+from vmm.numerics.counts import count_log_likelihood, log_softplus, poisson_log_likelihood
 
 N, G = 40, 25
 
@@ -289,3 +289,55 @@ def test_many_at_once_are_one_by_one(zero_inflated, in_dims):
     expected = torch.autograd.grad((one_by_one * weight).sum(), stacked[1:])
     for ours, theirs in zip(gradients, expected, strict=True):
         torch.testing.assert_close(ours, theirs, rtol=1e-9, atol=1e-10)
+
+
+# ------------------------------------------------------------- a dispersion for each cell
+
+
+@pytest.mark.parametrize("zero_inflated", [False, True])
+def test_a_dispersion_of_each_gene_in_each_cell(zero_inflated):
+    """Values and gradients of each row are those of the row with its own θ; under vmap too."""
+    x, leaves = logs(11, rows=5, genes=4)
+    leaves = [leaves[0], leaves[0].detach().flip(0).mul(0.3).requires_grad_(), *leaves[2:]]
+    leaves = leaves[: 3 if zero_inflated else 2]
+    weight = torch.linspace(-1, 2, 5, dtype=torch.float64)
+    rows = [
+        elementwise(
+            x[i : i + 1], *(leaf[i : i + 1] if n != 1 else leaf[i] for n, leaf in enumerate(leaves))
+        )
+        for i in range(5)
+    ]
+    expected = torch.cat(rows)
+    value = count_log_likelihood(x, *leaves)
+    torch.testing.assert_close(value, expected, rtol=1e-12, atol=1e-12)
+    theirs = torch.autograd.grad(expected @ weight, leaves)
+    for function in (count_log_likelihood, stacked_once):
+        ours = torch.autograd.grad(function(x, *leaves) @ weight, leaves)
+        for own, other in zip(ours, theirs, strict=True):
+            torch.testing.assert_close(own, other, rtol=1e-9, atol=1e-10)
+
+
+def stacked_once(*inputs):
+    """Return the log-likelihood of one set of cells as of a stack."""
+    return torch.func.vmap(count_log_likelihood)(*(value[None] for value in inputs))[0]
+
+
+# ---------------------------------------------------------------------------------- Poisson
+
+
+def test_poisson_is_that_of_scipy():
+    counts, mean, *_ = parameters(12)
+    expected = scipy.stats.poisson.logpmf(counts.numpy(), mean.numpy()).sum(1)
+    ours = poisson_log_likelihood(counts, mean.log())
+    np.testing.assert_allclose(ours.numpy(), expected, rtol=1e-12)
+
+
+def test_log_softplus_where_softplus_is_too_small():
+    x = torch.tensor([-1e4, -200, -20.1, -19.9, -1, 0, 3, 200], requires_grad=True)
+    value = log_softplus(x)
+    exact = x.detach().double()
+    exact = torch.where(exact < -30, exact, F.softplus(exact.clamp_min(-30)).log())
+    torch.testing.assert_close(value.detach().double(), exact, rtol=1e-6, atol=1e-7)
+    (slope,) = torch.autograd.grad(value.sum(), x)
+    assert torch.isfinite(slope).all()
+    torch.testing.assert_close(slope[:4], torch.ones(4), rtol=1e-6, atol=0)

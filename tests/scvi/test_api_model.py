@@ -145,8 +145,6 @@ def test_warnings_and_errors_are_those_of_scvi_tools(pbmc):
     adata.layers["log"] = adata.X.log1p()
     with pytest.warns(UserWarning, match="does not contain unnormalized count data"):
         vmm.SCVI.setup_anndata(adata, layer="log")
-    with pytest.raises(NotImplementedError, match="`size_factor_key` is not supported"):
-        vmm.SCVI.setup_anndata(adata, size_factor_key="n_counts")
     with pytest.raises(ValueError, match="must be one of normal, vampprior, gmm, vmm"):
         vmm.SCVI(adata, prior="no_such_prior")
     untrained = vmm.SCVI(adata, n_components=5)

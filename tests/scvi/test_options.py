@@ -127,8 +127,10 @@ def test_unknown_arguments(untrained, case):
 
 
 def test_arguments_of_the_model(untrained):
-    with pytest.raises(NotImplementedError, match="each gene has one dispersion"):
-        vmm.SCVI(untrained.adata, dispersion="gene-batch")
+    with pytest.raises(NotImplementedError, match="use `prior` for the distribution"):
+        vmm.SCVI(untrained.adata, latent_distribution="ln")
+    with pytest.raises(InputError, match="is 'gene-label'; it must be 'gene' or 'gene-batch'"):
+        vmm.SCVI(untrained.adata, dispersion="gene-label")
     for name in ("n_hidden", "n_latent", "n_layers", "n_components", "threads"):
         with pytest.raises(InputError, match=f"`{name}` is 0; it must be a whole number"):
             vmm.SCVI(untrained.adata, **{name: 0})

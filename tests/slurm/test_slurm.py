@@ -57,8 +57,8 @@ EDITS = [
     # Slurm, which looks every second, and not while it holds what Python and its libraries take.
     (
         "workflow/rules/evaluate.smk",
-        "8000),\n        runtime=growing(60)",
-        "400),\n        runtime=growing(60)",
+        'memory("evaluate_clustering"),\n        runtime=growing(60)',
+        "growing(400),\n        runtime=growing(60)",
     ),
     (
         "workflow/scripts/evaluate_clustering.py",

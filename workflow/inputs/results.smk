@@ -71,3 +71,20 @@ def show_problems(logs):
     last = [f"{path}: {next(filter(None, reversed(lines)), '')}" for path, lines in said.items()]
     advice = "`snakemake partial`, with the same options, shows what there is."
     print("\nNot finished:", *last, advice, sep="\n", file=sys.stderr)
+
+
+def show_largest():
+    """Say in a dry run what the largest job on cells will ask for."""
+    cells = [name for name in config["datasets"] if kind_of(name) == "cells"]
+    asked = []
+    for name in cells:
+        for work in NEEDS:
+            size = size_of(work, f"{RUN}/data/{name}.json", config["datasets"][name])
+            asked.append((memory_mb(work, size), work, name, size))
+    if asked:
+        amount, work, name, size = max(asked)
+        print(
+            f"Largest memory of a job: {amount / 1000:.0f} GB, {work} of {name} "
+            f"({size.cells:,} cells x {size.genes:,} genes).",
+            file=sys.stderr,
+        )

@@ -15,6 +15,7 @@ from vmm.benchmark.job import Job, model_folder
 from vmm.benchmark.methods.records import METHODS, names
 from vmm.benchmark.metrics.records import modules_of, scoring_of, showing_of
 from vmm.benchmark.provenance import code_hash, content_hashes
+from vmm.benchmark.resources import NEEDS, memory_mb, size_of
 from vmm.benchmark.setting import CHOSEN, LEIDEN, OF_IMAGES, TRAINED as TRAINED_SETTINGS, Setting
 from vmm.device import takes_gpu
 from vmm.errors import InputError
@@ -105,6 +106,19 @@ def growing(amount):
 
     def resource(wildcards, attempt):
         return amount * attempt
+
+    return resource
+
+
+def memory(work, of_images=4000):
+    """Return the memory of a job, which grows with its data set and with every attempt."""
+
+    def resource(wildcards, attempt):
+        if kind_of(wildcards.dataset) != "cells":
+            return of_images * attempt
+        description = f"{RUN}/data/{wildcards.dataset}.json"
+        size = size_of(work, description, config["datasets"][wildcards.dataset])
+        return memory_mb(work, size) * attempt
 
     return resource
 

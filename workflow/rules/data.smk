@@ -16,7 +16,7 @@ rule prepare:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(8000),
+        mem_mb=memory("prepare"),
         runtime=growing(120),
     params:
         settings=lambda w: grid.data_settings(config["datasets"][w.dataset]),
@@ -41,7 +41,7 @@ rule split:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(4000),
+        mem_mb=memory("split"),
         runtime=growing(10),
     params:
         seed=config["seed"],

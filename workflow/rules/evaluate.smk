@@ -16,10 +16,11 @@ rule evaluate_clustering:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(8000),
+        mem_mb=memory("evaluate_clustering"),
         runtime=growing(60),
     params:
         resolution=EXPERIMENTS.get("cells", {}).get("leiden_resolution"),
+        cells=config["evaluation_cells"],
         newer=newer,
         metrics=lambda w: scoring_of("clustering", newer(w)),
         code=code("evaluate_clustering.py", lambda w: modules_of("clustering", newer(w))),
@@ -41,10 +42,11 @@ rule evaluate_integration:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(32000),
+        mem_mb=memory("evaluate_integration"),
         runtime=growing(720),
     params:
         bras=config["silhouette_batch"] == "bras",
+        cells=config["evaluation_cells"],
         newer=newer,
         metrics=lambda w: scoring_of("integration", newer(w)),
         code=code("evaluate_integration.py", lambda w: modules_of("integration", newer(w))),

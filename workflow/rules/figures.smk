@@ -100,6 +100,7 @@ rule figure_tuning:
 
 rule mde:
     input:
+        data=f"{RUN}/data/{{dataset}}.npz",
         rows=lambda w: parts("integration", mde_jobs(w)),
         models=lambda w: files_of(mde_jobs(w), LATENT),
     output:
@@ -112,10 +113,11 @@ rule mde:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(16000),
+        mem_mb=memory("mde"),
         runtime=growing(240),
     params:
         methods=MDE_METHODS,
+        cells=config["evaluation_cells"],
         seed=config["seed"],
         code=code("mde.py"),
     script:
@@ -136,7 +138,7 @@ rule figure_mde:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(8000),
+        mem_mb=memory("figure_mde"),
         runtime=growing(30),
     params:
         labels={name: METHODS["cells"][name].label for name in MDE_METHODS},

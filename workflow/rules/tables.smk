@@ -27,6 +27,7 @@ rule table:
         metrics=lambda w: showing_of(
             METRICS_OF_TABLE[int(w.number)], NEWER and int(w.number) in CELL_TABLES
         ),
+        cells=config["evaluation_cells"],
         code=code("table.py"),
     script:
         "../scripts/table.py"
@@ -99,6 +100,7 @@ rule recommendation:
     params:
         grids=grids_of(CELL_TABLES),
         labels=labels_of_tables(CELL_TABLES),
+        cells=config["evaluation_cells"],
         code=code("recommendation.py"),
     script:
         "../scripts/recommendation.py"

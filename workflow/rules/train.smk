@@ -19,7 +19,7 @@ rule train_cells:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(6000),
+        mem_mb=memory("train", of_images=6000),
         runtime=growing(1440),
         gpu=gpus(),
     params:
@@ -53,7 +53,7 @@ rule baselines:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(16000),
+        mem_mb=memory("baselines"),
         runtime=growing(240),
     params:
         methods=BASELINES,

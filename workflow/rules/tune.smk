@@ -17,7 +17,7 @@ rule tune:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(6000),
+        mem_mb=memory("train"),
         runtime=growing(1440),
         gpu=gpus(),
     params:
@@ -44,10 +44,11 @@ rule evaluate_tuning:
         "../../envs/vmm.yaml"
     threads: 1
     resources:
-        mem_mb=growing(32000),
+        mem_mb=memory("evaluate_integration"),
         runtime=growing(720),
     params:
         bras=config["silhouette_batch"] == "bras",
+        cells=config["evaluation_cells"],
         metrics=scoring_of("tuning"),
         code=code("evaluate_tuning.py", lambda w: modules_of("tuning")),
     script:

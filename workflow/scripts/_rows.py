@@ -22,8 +22,9 @@ def jobs_by_table(grids: Mapping) -> dict:
     return {int(number): grid["jobs"] for number, grid in grids.items()}
 
 
-def descriptions(paths: Iterable[str]) -> dict:
-    """Return the descriptions of data sets by their names."""
+def descriptions(paths: Iterable[str], evaluation_cells: int | None) -> dict:
+    """Return the descriptions of data sets by their names, and how many cells were scored."""
     from vmm.io import read_json
 
-    return {Path(path).stem: read_json(path) for path in paths}
+    known = {Path(path).stem: read_json(path) for path in paths}
+    return {name: about | {"evaluation_cells": evaluation_cells} for name, about in known.items()}

@@ -11,5 +11,6 @@ with job(snakemake):
     newer = snakemake.params.newer
     parts = [evaluate_clustering(folders(snakemake.input.models), data, newer)]
     if embeddings:
-        parts.append(evaluate_leiden(embeddings, data, snakemake.params.resolution, newer))
+        resolution, cells = snakemake.params.resolution, snakemake.params.cells
+        parts.append(evaluate_leiden(embeddings, data, resolution, cells, newer))
     write_rows(concatenate_rows(parts), snakemake.output[0])

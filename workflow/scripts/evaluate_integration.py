@@ -11,6 +11,7 @@ with job(snakemake):
         folders(snakemake.input.models),
         snakemake.input.data,
         bras=snakemake.params.bras,
+        cells=snakemake.params.cells,
         newer=snakemake.params.newer,
     )
     write_rows(rows, snakemake.output[0])

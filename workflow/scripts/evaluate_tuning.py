@@ -10,10 +10,9 @@ with job(snakemake):
     from vmm.benchmark.metrics.rows import concatenate_rows, write_rows
     from vmm.io import read_json
 
-    data, bras = snakemake.input.data, snakemake.params.bras
+    data, params = snakemake.input.data, snakemake.params
     folders = [folder for path in snakemake.input.ladders for folder in read_json(path)["folders"]]
-    rows = concatenate_rows(
-        [evaluate_clustering(folders, data), evaluate_integration(folders, data, bras=bras)]
-    )
+    integration = evaluate_integration(folders, data, bras=params.bras, cells=params.cells)
+    rows = concatenate_rows([evaluate_clustering(folders, data), integration])
     needed = [metric.name for metric in scored_by("tuning")]
     write_rows(rows[rows["metric"].isin(needed)], snakemake.output[0])

@@ -12,18 +12,24 @@ with job(snakemake):
 
     data = load(snakemake.input.data)
     labels = snakemake.params.labels
-    parts = {"coordinates": {}, "clusters": {}, "lost": {}}
+    parts = {"coordinates": {}, "clusters": {}, "lost": {}, "drawn": {}}
     for key, values in read_arrays(snakemake.input.layout).items():
         part, method = key.split("/", 1)
         parts[part][labels.get(method, method)] = values
     lost = ", ".join(labels[method] for method in parts["lost"]["methods"].tolist())
-    note = f"No trial of {lost} has a value: all diverged." if lost else ""
+    drawn = parts["drawn"]["cells"]
+    notes = [f"No trial of {lost} has a value: all diverged."] if lost else []
+    if len(drawn) < data.n_cells:
+        notes.append(
+            f"{len(drawn):,} of {data.n_cells:,} cells; each batch and type has its share."
+        )
+    note = " ".join(notes)
     if parts["coordinates"]:
         figure = mde_figure(
             parts["coordinates"],
-            data.batch,
+            data.batch[drawn],
             data.batch_names,
-            data.labels,
+            data.labels[drawn],
             data.label_names,
             parts["clusters"],
             note,

@@ -7,10 +7,14 @@ with job(snakemake):
 
     from vmm.benchmark.best import best_model
     from vmm.benchmark.metrics.rows import gather_rows
+    from vmm.data.containers import load
+    from vmm.data.stratified import stratified_sample
     from vmm.io import atomic, read_arrays
     from vmm.plots.mde import mde_coordinates
 
     rows, models = gather_rows(snakemake.input.rows), folders(snakemake.input.models)
+    data = load(snakemake.input.data)
+    drawn = stratified_sample(snakemake.params.cells, data.batch, data.labels)
     embeddings, clusters, lost = {}, {}, []
     for method in snakemake.params.methods:
         trials = [folder for folder in models if folder.parts[-3] == method]
@@ -19,12 +23,11 @@ with job(snakemake):
             lost.append(method)
             continue
         latent = read_arrays(folder / "latent.npz", "embedding")
-        embeddings[method] = latent["embedding"]
+        embeddings[method] = latent["embedding"][drawn]
         if "cluster_probs" in latent:
-            clusters[f"clusters/{method}"] = latent["cluster_probs"].argmax(1)
+            clusters[f"clusters/{method}"] = latent["cluster_probs"][drawn].argmax(1)
     coordinates = mde_coordinates(embeddings, snakemake.params.seed) if embeddings else {}
     layouts = {f"coordinates/{method}": layout for method, layout in coordinates.items()}
     with atomic(snakemake.output[0]) as temporary:
-        np.savez_compressed(
-            temporary, **layouts, **clusters, **{"lost/methods": np.array(lost, str)}
-        )
+        others = {"lost/methods": np.array(lost, str), "drawn/cells": drawn}
+        np.savez_compressed(temporary, **layouts, **clusters, **others)

@@ -12,7 +12,7 @@ with job(snakemake):
     from vmm.paper.tables import build_table, write_table
 
     run, grids = Path(snakemake.params.run), snakemake.params.grids
-    known = descriptions(whole((run / "data").glob("*.json")))
+    known = descriptions(whole((run / "data").glob("*.json")), snakemake.config["evaluation_cells"])
     jobs = jobs_by_table(grids)
     made = []
     parts = whole(run.glob("metrics/parts/**/*.csv"))

@@ -17,6 +17,6 @@ with job(snakemake):
         read_table(path, ["dataset", "model", "prior", "setting"])
         for path in snakemake.input.stability
     ]
-    stability = pd.concat(tables) if tables else None
-    result = recommend(rows, jobs, descriptions(snakemake.input.descriptions), stability)
+    known = descriptions(snakemake.input.descriptions, snakemake.params.cells)
+    result = recommend(rows, jobs, known, pd.concat(tables) if tables else None)
     write_recommendation(result, Path(snakemake.output[0]).with_suffix(""))

@@ -13,7 +13,7 @@ with job(snakemake):
         number,
         rows_by_table(snakemake.input.rows, grids)[number],
         jobs_by_table(grids)[number],
-        descriptions(snakemake.input.descriptions),
+        descriptions(snakemake.input.descriptions, snakemake.params.cells),
         newer=snakemake.params.newer,
     )
     write_table(table, Path(snakemake.output[0]).with_suffix(""))

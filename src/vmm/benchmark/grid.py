@@ -22,7 +22,8 @@ TUNED_METHOD = "vmm"
 """The method that batch size and ratio are tuned by, and that Figure 1 shows."""
 DATA_KEYS = (
     "kind", "source", "path", "url", "sha256", "matrix", "cells", "batch_key", "label_key",
-    "layer", "n_top_genes", "n_subset",
+    "categorical_covariate_keys", "continuous_covariate_keys", "size_factor_key", "layer",
+    "n_top_genes", "n_subset",
 )  # fmt: skip
 """Keys of a data set that :func:`vmm.data.prepare` reads; the others are the models'."""
 EXPERIMENTS = {

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import argparse
+import difflib
 import re
 import sys
 from collections.abc import Sequence
+from typing import NoReturn
 
 from vmm.cli.citation import CITATION
 from vmm.cli.words import in_options
@@ -40,10 +42,40 @@ Writes to the output folder:
 """
 
 
+class Parser(argparse.ArgumentParser):
+    """Tells a mistake in one sentence, with the option or value that was likely meant."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the sentence and end with status 2."""
+        whose = "vmm fit" if message.startswith("unrecognized") else self.prog
+        print(f"vmm: {message}{_meant(message)}; see {whose} --help.", file=sys.stderr)
+        sys.exit(2)
+
+
+def _meant(message: str) -> str:
+    """Return a question that names what is close to the word that a message refuses, if any."""
+    option = re.match(r"unrecognized arguments: (-[\w-]+)", message)
+    value = re.search(r"invalid choice: '([^']*)' \(choose from (.*)\)", message)
+    if option:
+        word, known = option[1], [name for action in _all_options() for name in action]
+    elif value:
+        word, known = value[1], [name.strip("'") for name in value[2].split(", ")]
+    else:
+        return ""
+    close = difflib.get_close_matches(word, known, 1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _all_options() -> list[Sequence[str]]:
+    fit = argparse.ArgumentParser()
+    _fit_arguments(fit)
+    return [action.option_strings for action in fit._actions]
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     raw = argparse.RawDescriptionHelpFormatter
-    main = argparse.ArgumentParser(
+    main = Parser(
         "vmm",
         description="The VampPrior Mixture Model: integrate and cluster single cells in one model.",
         epilog=EXAMPLES,
@@ -73,6 +105,18 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
         metavar="COLUMN",
         help="column of obs with known cell types, to compare clusters with; training ignores it",
     )
+    for kind, what in (("categorical", "names"), ("continuous", "numbers of the order of 1")):
+        data.add_argument(
+            f"--{kind}-covariate-key",
+            action="append",
+            metavar="COLUMN",
+            help=f"column of obs with {what} to correct for beside the batch; may be given again",
+        )
+    data.add_argument(
+        "--size-factor-key",
+        metavar="COLUMN",
+        help="column of obs with size factors (default: cells are scaled by their counts)",
+    )
     data.add_argument("--layer", help="layer with raw counts (default: X); raw is raw.X")
     data.add_argument(
         "--round",
@@ -89,7 +133,18 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
     data.add_argument("--overwrite", action="store_true", help="write to a folder that has files")
     model = fit.add_argument_group("model")
     model.add_argument("--prior", choices=clustering_priors("cells"), default="vmm")
-    model.add_argument("--likelihood", choices=["zinb", "nb"], default="zinb")
+    model.add_argument("--likelihood", choices=["zinb", "nb", "poisson"], default="zinb")
+    model.add_argument(
+        "--dispersion",
+        choices=["gene", "gene-batch"],
+        default="gene",
+        help="of the counts: one for each gene, or one in each batch (default: gene)",
+    )
+    model.add_argument(
+        "--no-encode-covariates",
+        action="store_true",
+        help="tell batch and covariates to the decoder only",
+    )
     _number(model, "--n-latent", 10, _whole(1), "dimension of the embedding")
     _number(model, "--n-layers", 1, _whole(1), "hidden layers of encoder and decoder")
     _number(model, "--n-hidden", 128, _whole(1), "their size")

@@ -10,7 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -18,7 +18,8 @@ from vmm.cli import stability as seeds
 from vmm.cli.parts import first_line
 from vmm.cli.result import ResultFile, Source
 from vmm.data import checks, select
-from vmm.data.h5ad import read_h5ad
+from vmm.data.covariates import read_covariates, refuse_columns_twice
+from vmm.data.h5ad import named_columns, read_h5ad
 from vmm.data.messages import as_text
 from vmm.data.supplied import supplied
 from vmm.errors import InputError
@@ -100,6 +101,7 @@ def fit_file(options: argparse.Namespace) -> int:
     if _has_files(folder) and not options.overwrite:
         raise InputError(f"{folder} has files; name another --output, or add --overwrite.")
     _check_device(options.device)
+    _check_likelihood(options)
     _say(f"Reading {path}")
     with Source(path) as source:
         cells = read_cells(options)
@@ -182,13 +184,22 @@ def _check_device(name: str) -> None:
     resolve_device("cuda" if name == "gpu" else name, instead="--device cpu")
 
 
+def _check_likelihood(options: argparse.Namespace) -> None:
+    from vmm.models.count_vae import check_likelihood
+
+    check_likelihood(options.likelihood, options.dispersion)
+
+
 def read_cells(options: argparse.Namespace) -> Cells:
     """Read and check a file, and choose its most variable genes."""
     import anndata
     import pandas as pd
 
-    keys = [key for key in (options.batch_key, options.label_key) if key is not None]
-    raw = read_h5ad(options.path, options.layer, keys)
+    covariate_keys = covariate_arguments(options)
+    raw = read_h5ad(options.path, options.layer, named_columns(vars(options)))
+    refuse_columns_twice(
+        {"batch_key": options.batch_key, "label_key": options.label_key, **covariate_keys}, raw.file
+    )
     names, notes = checks.unique_names(list(raw.obs.index), "cell")
     genes, more = checks.unique_names(list(raw.genes), "gene")
     batch, columns, labels = np.zeros(len(names), dtype=np.int64), {}, None
@@ -202,6 +213,12 @@ def read_cells(options: argparse.Namespace) -> Cells:
         if labels.isna().all():
             more.append(f"No cell has a value in the column {options.label_key!r} (--label-key).")
         columns[options.label_key] = labels.fillna("(no label)").to_numpy()
+    known = read_covariates(raw.obs, raw.file, **covariate_keys)
+    for key, (codes, categories) in known.categorical.items():
+        columns[key] = pd.Categorical.from_codes(codes, categories)
+    columns |= known.continuous
+    if known.size_factor is not None:
+        columns[options.size_factor_key] = known.size_factor
     matrix = raw.counts
     if options.round:
         matrix, told = checks.rounded(matrix, raw.where)
@@ -221,6 +238,15 @@ def read_cells(options: argparse.Namespace) -> Cells:
     cells = Cells(adata, index, labels, len(raw.genes))
     cells.note(*notes, *more)
     return cells
+
+
+def covariate_arguments(options: argparse.Namespace) -> dict[str, Any]:
+    """Return the columns of covariates by the arguments that take them."""
+    return {
+        "categorical_covariate_keys": options.categorical_covariate_key,
+        "continuous_covariate_keys": options.continuous_covariate_key,
+        "size_factor_key": options.size_factor_key,
+    }
 
 
 def _labels(column: pd.Series, names: np.ndarray) -> pd.Series:
@@ -244,13 +270,20 @@ def train(cells: Cells, options: argparse.Namespace, folder: Path) -> SCVI:
     """Train the model that the options describe, after a search for two of them if asked for."""
     from vmm.scvi import SCVI
 
-    SCVI.setup_anndata(cells.adata, batch_key=options.batch_key, labels_key=options.label_key)
+    SCVI.setup_anndata(
+        cells.adata,
+        batch_key=options.batch_key,
+        labels_key=options.label_key,
+        **covariate_arguments(options),
+    )
     networks = dict(
         prior=options.prior,
         n_hidden=options.n_hidden,
         n_latent=options.n_latent,
         n_layers=options.n_layers,
         gene_likelihood=options.likelihood,
+        dispersion=options.dispersion,
+        encode_covariates=not options.no_encode_covariates,
         n_components=options.n_components,
         seed=options.seed,
         threads=options.threads,

@@ -220,5 +220,6 @@ def command(options: argparse.Namespace) -> str:
         if isinstance(value, bool):
             words += [option_words(key)] if value else []
         elif value is not None:
-            words.append(option_words(key, str(value)))
+            each = value if isinstance(value, list) else [value]
+            words += [option_words(key, str(one)) for one in each]
     return " ".join(words)

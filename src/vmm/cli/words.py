@@ -21,7 +21,8 @@ def in_options(message: str) -> str:
 
 def option_words(key: str, value: str = "") -> str:
     """Return an option as the shell takes it, with its value if any."""
-    name = f"--{key.replace('_', '-')}"
+    # An option names one column, and is given again for another.
+    name = f"--{re.sub('_keys$', '_key', key).replace('_', '-')}"
     if not value:
         return name
     return f"{name}{'=' if value.startswith('-') else ' '}{shlex.quote(value)}"

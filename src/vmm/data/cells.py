@@ -9,10 +9,14 @@ import numpy as np
 
 from vmm.data import checks, select
 from vmm.data.containers import CellData
+from vmm.data.covariates import read_covariates, refuse_columns_twice
 from vmm.data.messages import listing
 from vmm.data.raw import Config, RawCells
 from vmm.data.source import Source
 from vmm.errors import InputError
+
+COVARIATE_KEYS = ("categorical_covariate_keys", "continuous_covariate_keys", "size_factor_key")
+"""Keys of a data set that name columns of covariates."""
 
 
 @dataclass
@@ -43,6 +47,7 @@ def build(
         batch_key=config.get("batch_key", source.batch_key),
         label_key=label_key,
         n_top_genes=config.get("n_top_genes", source.n_top_genes),
+        **{key: config[key] for key in COVARIATE_KEYS if key in config},
     )
     selected = asdict(selection)
     notes = selected.pop("notes")
@@ -50,7 +55,12 @@ def build(
 
 
 def build_cells(
-    raw: RawCells, name: str, batch_key: str | None, label_key: str, n_top_genes: int | None = None
+    raw: RawCells,
+    name: str,
+    batch_key: str | None,
+    label_key: str,
+    n_top_genes: int | None = None,
+    **covariate_keys: Any,
 ) -> tuple[CellData, Selection]:
     """Check cells, choose genes, drop what has too few counts.
 
@@ -64,6 +74,8 @@ def build_cells(
         Columns with the batches (None: one batch) and the cell types.
     n_top_genes
         Number of highly variable genes; None: all genes.
+    **covariate_keys
+        Columns of covariates, as :func:`vmm.data.covariates.read_covariates` takes them.
 
     Returns
     -------
@@ -89,6 +101,10 @@ def build_cells(
         )
     else:
         batch, batch_names = checks.column(raw.obs, batch_key, "batch_key", raw.file)
+    refuse_columns_twice(
+        {"batch_key": batch_key, "label_key": label_key, **covariate_keys}, raw.file
+    )
+    covariates = read_covariates(raw.obs, raw.file, **covariate_keys)
     cells, cell_notes = checks.unique_names(list(raw.obs.index), "cell")
     genes, gene_notes = checks.unique_names(list(raw.genes), "gene")
     counts = checks.counts(raw.counts, raw.where, cells, genes, raw.hint)
@@ -108,15 +124,24 @@ def build_cells(
     selection.genes_dropped = int((~keep_genes).sum())
     counts = counts[keep_cells][:, keep_genes]
     checks.enough(counts, raw.where)
-    batch, batch_names = _recode(batch[keep_cells], batch_names)
-    labels, label_names = _recode(labels[keep_cells], label_names)
+    batch, batch_names = checks.recoded(batch[keep_cells], batch_names)
+    labels, label_names = checks.recoded(labels[keep_cells], label_names)
+    covariates = covariates.rows(keep_cells)
     checks.several_types(labels, label_names, label_key, raw.file)
     selection.notes += checks.singletons(batch, batch_names, "batch")
     selection.notes += checks.singletons(labels, label_names, "cell type")
     selection.notes += checks.unlabelled(labels)
     counts.sort_indices()
     data = CellData(
-        name, counts, batch, batch_names, labels, label_names, genes[keep_genes], cells[keep_cells]
+        name,
+        counts,
+        batch,
+        batch_names,
+        labels,
+        label_names,
+        genes[keep_genes],
+        cells[keep_cells],
+        covariates,
     )
     return data, selection
 
@@ -126,16 +151,10 @@ def _check_n_top_genes(value: Any) -> None:
         raise InputError(f"`n_top_genes: {value}` must be a whole number of at least 2, or null.")
 
 
-def _recode(codes: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
-    """Drop the names that no longer occur; -1 stays."""
-    present = np.unique(codes[codes >= 0])
-    recoded = np.searchsorted(present, codes)
-    return np.where(codes < 0, -1, recoded).astype(np.int64), [names[code] for code in present]
-
-
 def describe(data: CellData) -> dict[str, Any]:
     """Numbers about cells, counted from the data."""
     totals = np.asarray(data.counts.sum(axis=1)).ravel()
+    covariates = {"covariates": data.covariates.described()} if data.covariates else {}
     return {
         "n_cells": data.n_cells,
         "n_genes": data.n_genes,
@@ -151,6 +170,7 @@ def describe(data: CellData) -> dict[str, Any]:
             "largest": int(data.counts.data.max()),
             "fraction_zero": 1 - data.counts.nnz / (data.n_cells * data.n_genes),
         },
+        **covariates,
     }
 
 

@@ -1,4 +1,4 @@
-"""All checks on what users supply: counts, batches, labels, names.
+"""All checks on what users supply: counts, batches, labels, covariates, names.
 
 Legal, and what follows from it:
 
@@ -272,13 +272,7 @@ def column(
         If the column is missing, has missing values though it must not, or holds floating-point
         numbers.
     """
-    if key not in obs.columns:
-        raise InputError(
-            f"{where} has no column {key!r} for `{option}:`; "
-            f"its columns are {listing(obs.columns)}."
-        )
-    subject = f"column {key!r} of {where} (`{option}:`)"
-    values = one_column(obs, key, subject)
+    values, subject = _named(obs, key, option, where)
     if not may_lack:
         refuse_missing(values, subject)
     missing = is_missing(values)
@@ -303,6 +297,69 @@ def column(
     codes = np.full(len(values), -1, dtype=np.int64)
     codes[~missing] = [code_of[value] for value in values[~missing]]
     return codes, names
+
+
+def number_column(
+    obs: pd.DataFrame, key: str, option: str, where: str, positive: bool = False
+) -> np.ndarray:
+    """Check a column of numbers, and return it, (N,) float32; all else as :func:`column`."""
+    return numbers(*_named(obs, key, option, where), positive)
+
+
+def numbers(values: pd.Series, subject: str, positive: bool = False) -> np.ndarray:
+    """Return numbers (N,) float32 that cells must have, above 0 if they must be `positive`.
+
+    Parameters
+    ----------
+    values
+        A column of the table of cells.
+    subject
+        What to call it in messages.
+
+    Raises
+    ------
+    InputError
+        If a value is missing, infinite, no number, or not above 0.
+    """
+    from pandas.api.types import is_numeric_dtype
+
+    refuse_missing(values, subject)
+    if not is_numeric_dtype(values) or values.dtype.kind == "c":
+        raise InputError(
+            f"{subject} is of type {values.dtype}, not numbers (such as {values.iloc[0]!r}); "
+            "convert it by pandas.to_numeric, or name it as a categorical covariate."
+            if not positive
+            else f"{subject} is of type {values.dtype}, not numbers (such as {values.iloc[0]!r})."
+        )
+    found = values.to_numpy(dtype=np.float32)
+    bad, problem = ~np.isfinite(found), "infinite values"
+    if positive and not bad.any():
+        bad, problem = found <= 0, "values that are not above 0"
+    if bad.any():
+        row = int(np.flatnonzero(bad)[0])
+        raise InputError(
+            f"{subject} has {problem} in {int(bad.sum()):,} cells (first: {found[row]:g} in cell "
+            f"{row}, {str(values.index[row])!r}); correct them or remove these cells."
+        )
+    return found
+
+
+def recoded(codes: np.ndarray, names: list[str]) -> tuple[np.ndarray, list[str]]:
+    """Drop the names that no longer occur; -1 stays."""
+    present = np.unique(codes[codes >= 0])
+    new = np.searchsorted(present, codes)
+    return np.where(codes < 0, -1, new).astype(np.int64), [names[code] for code in present]
+
+
+def _named(obs: pd.DataFrame, key: str, option: str, where: str) -> tuple[pd.Series, str]:
+    """Return the column that `option` names, and what to call it."""
+    if key not in obs.columns:
+        raise InputError(
+            f"{where} has no column {key!r} for `{option}:`; "
+            f"its columns are {listing(obs.columns)}."
+        )
+    subject = f"column {key!r} of {where} (`{option}:`)"
+    return one_column(obs, key, subject), subject
 
 
 def refuse_names_of_cells(names: Sequence[Any], n_cells: int, subject: str) -> None:

@@ -5,13 +5,14 @@ from __future__ import annotations
 import hashlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import scipy.sparse as sp
 
+from vmm.data.covariates import Covariates
 from vmm.errors import InputError
 from vmm.io import UNREADABLE, atomic, read_arrays
 
@@ -37,6 +38,8 @@ class CellData:
         What the codes stand for. Every code occurs at least once.
     genes, cells
         (G,) and (N,) strings, each without repetition.
+    covariates
+        What else is known of the cells.
     """
 
     name: str
@@ -47,6 +50,7 @@ class CellData:
     label_names: list[str]
     genes: np.ndarray
     cells: np.ndarray
+    covariates: Covariates = field(default_factory=Covariates)
 
     kind = "cells"
 
@@ -98,6 +102,7 @@ class CellData:
             "label_names": np.asarray(self.label_names, dtype=str),
             "genes": np.asarray(self.genes, dtype=str),
             "cells": np.asarray(self.cells, dtype=str),
+            **self.covariates.arrays(),
         }
 
     def save(self, path: str | os.PathLike) -> None:
@@ -118,12 +123,14 @@ class CellData:
             label_names=arrays["label_names"].tolist(),
             genes=arrays["genes"],
             cells=arrays["cells"],
+            covariates=Covariates.from_arrays(arrays),
         )
 
     def to_anndata(self) -> anndata.AnnData:
         """Convert to AnnData: ``X`` and ``layers["counts"]`` are the counts (float32 CSR).
 
-        ``obs`` has the categorical columns ``batch`` and ``cell_type``.
+        ``obs`` has the categorical columns ``batch`` and ``cell_type``, and those of the covariates
+        (:meth:`vmm.data.covariates.Covariates.columns`).
         """
         import anndata
         import pandas as pd
@@ -132,6 +139,7 @@ class CellData:
             {
                 "batch": pd.Categorical.from_codes(self.batch, self.batch_names),
                 "cell_type": pd.Categorical.from_codes(self.labels, self.label_names),
+                **self.covariates.columns(),
             },
             index=pd.Index(self.cells.astype(object)),
         )

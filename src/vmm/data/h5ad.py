@@ -25,8 +25,13 @@ SAMPLE = 100_000
 def read(files: Files, config: Config) -> RawCells:
     """Read the user's own ``.h5ad``, the layer that the configuration names."""
     (file,) = files.values()
-    keys = [config[key] for key in ("batch_key", "label_key") if config.get(key) is not None]
-    return read_h5ad(file.path, config.get("layer"), keys)
+    return read_h5ad(file.path, config.get("layer"), named_columns(config))
+
+
+def named_columns(config: Config) -> list[str]:
+    """Return the columns of ``obs`` that a configuration names, by keys that end in "_key(s)"."""
+    named = [value for key, value in config.items() if key.endswith(("_key", "_keys")) and value]
+    return [key for value in named for key in ([value] if isinstance(value, str) else value)]
 
 
 def read_h5ad(

@@ -69,10 +69,11 @@ def highly_variable(
             f"{int((~rows).sum()):,} cells in batches of fewer than {MIN_CELLS_TO_RANK} cells took "
             f"no part in ranking genes."
         )
+        counts, batch = counts[rows], batch[rows]
     by_batch = len(large) > 1
     for span in SPANS:
         try:
-            chosen = _seurat_v3(counts[rows], batch[rows] if by_batch else None, n_top_genes, span)
+            chosen = _seurat_v3(counts, batch if by_batch else None, n_top_genes, span)
         except ValueError as error:  # the local regression is singular
             failure = error
             continue
@@ -98,7 +99,8 @@ def _seurat_v3(
         varying = int((part.max(axis=0) != part.min(axis=0)).sum())
         if varying < MIN_GENES_TO_RANK:
             raise ValueError(f"counts differ between cells in only {varying} genes")
-    adata = anndata.AnnData(X=counts.astype(np.float32))
+    values = counts.data.astype(np.float32)  # with the indices of counts, not copies of them
+    adata = anndata.AnnData(X=sp.csr_matrix((values, counts.indices, counts.indptr), counts.shape))
     if batch is not None:
         adata.obs["batch"] = pd.Categorical(batch)
     with warnings.catch_warnings():

@@ -5,7 +5,8 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Literal
 
-Likelihood = Literal["zinb", "nb"]
+Likelihood = Literal["zinb", "nb", "poisson"]
+Dispersion = Literal["gene", "gene-batch"]
 
 
 @dataclass(frozen=True)
@@ -32,9 +33,13 @@ class CellNetworks:
     ----------
     n_latent, n_layers, n_hidden : int
         Dimension p of the latent space, number of hidden layers and their width.
-    likelihood : {"zinb", "nb"}
+    likelihood : {"zinb", "nb", "poisson"}
     log_counts : bool
         Whether the encoder sees log1p of the counts, or the counts as they are.
+    dispersion : {"gene", "gene-batch"}
+        Whether each gene has one dispersion, or one in each batch.
+    encode_covariates : bool
+        Whether the encoder is told batch and covariates, as the decoder is.
     """
 
     n_latent: int
@@ -42,6 +47,8 @@ class CellNetworks:
     n_hidden: int
     likelihood: Likelihood
     log_counts: bool = True
+    dispersion: Dispersion = "gene"
+    encode_covariates: bool = True
 
 
 Networks = ImageNetworks | CellNetworks

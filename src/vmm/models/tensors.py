@@ -9,9 +9,8 @@ import torch
 from torch import Tensor
 
 from vmm.data.containers import CellData, ImageData
-
-SLICE = 4096
-"""Rows converted at once: bounds memory, changes no result."""
+from vmm.data.covariates import Covariates
+from vmm.models.counts import put, sum_of_bits, total
 
 
 class CellBatch(NamedTuple):
@@ -21,12 +20,16 @@ class CellBatch(NamedTuple):
     ----------
     counts : torch.Tensor, shape (n, G)
         Counts as floats; only pseudo-inputs have fractional ones.
-    covariates : torch.Tensor, shape (n, B)
-        One-hot batch.
+    covariates : torch.Tensor, shape (n, C)
+        Continuous covariates, then each categorical one one-hot, then the one-hot batch: most data
+        have the last only.
+    library : torch.Tensor, shape (n,)
+        What the expected counts are scaled by: the sum of the counts, or the size factor.
     """
 
     counts: Tensor
     covariates: Tensor
+    library: Tensor
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -65,7 +68,7 @@ class ImageTensors:
 
 
 class CellTensors:
-    """Counts on the device, in the smallest type that holds them.
+    """Counts with what is known of their cells; see :func:`vmm.models.counts.put`.
 
     Parameters
     ----------
@@ -77,22 +80,31 @@ class CellTensors:
     n_batches : int
         Number B of batches.
     device : str or torch.device
+    covariates : Covariates
+        What else is known of the cells.
     """
 
     def __init__(
-        self, counts, batch: np.ndarray, n_batches: int, device: str | torch.device = "cpu"
+        self,
+        counts,
+        batch: np.ndarray,
+        n_batches: int,
+        device: str | torch.device = "cpu",
+        covariates: Covariates | None = None,
     ):
-        dtype = _smallest_type(counts)
-        # The dense matrix exists only in its final type.
-        dense = torch.empty(counts.shape, dtype=torch.from_numpy(np.empty(0, dtype)).dtype)
-        for start in range(0, counts.shape[0], SLICE):
-            block = counts[start : start + SLICE]
-            block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
-            dense[start : start + SLICE] = torch.from_numpy(block.astype(dtype))
-        self.counts = dense.to(device)
+        self.counts = put(counts, device)
         self.codes = torch.as_tensor(batch, dtype=torch.long, device=device)
         self.n_batches = n_batches
         self._one_hot = torch.eye(n_batches, device=device)
+        known = covariates or Covariates()
+        self.n_categories, self.n_continuous = known.n_categories, len(known.continuous)
+        self._continuous = [_floats(values, device) for values in known.continuous.values()]
+        self._categories = [
+            (torch.as_tensor(codes, dtype=torch.long, device=device), torch.eye(n, device=device))
+            for (codes, _), n in zip(known.categorical.values(), self.n_categories, strict=True)
+        ]
+        factor = known.size_factor
+        self.size_factor = None if factor is None else _floats(factor, device)
 
     def __len__(self) -> int:
         return len(self.counts)
@@ -103,38 +115,31 @@ class CellTensors:
         return self.counts.device
 
     def total(self) -> int:
-        """Return :func:`sum_of_bits` of all counts: tells data sets apart."""
-        return sum_of_bits(self.counts)
+        """Return the sum of bits of all counts: tells data sets apart.
+
+        Of covariates, which repeat, it also counts which cell has which.
+        """
+        codes = [codes for codes, _ in self._categories]
+        floats = self._continuous + ([] if self.size_factor is None else [self.size_factor])
+        order = torch.arange(1, len(self) + 1, device=self.device)
+        columns = codes + [values.view(torch.int32) for values in floats]
+        weighted = (place * sum_of_bits(order * bits) for place, bits in enumerate(columns, 1))
+        return (total(self.counts) + sum(weighted)) % 2**64
 
     def batch(self, index: Tensor) -> CellBatch:
         """Return the cells of `index` (n,)."""
-        return CellBatch(self.counts[index].float(), self._one_hot[self.codes[index]])
+        counts, covariates = self.counts[index].float(), self._one_hot[self.codes[index]]
+        if self._continuous or self._categories:
+            numbers = [values[index].unsqueeze(-1) for values in self._continuous]
+            categories = [one_hot[codes[index]] for codes, one_hot in self._categories]
+            covariates = torch.cat([*numbers, *categories, covariates], -1)
+        library = counts.sum(-1) if self.size_factor is None else self.size_factor[index]
+        return CellBatch(counts, covariates, library)
 
 
-def sum_of_bits(values: Tensor) -> int:
-    """Return the sum, modulo 2⁶⁴, of values whose bits are read as whole numbers.
+def _floats(values: np.ndarray, device: str | torch.device) -> Tensor:
+    return torch.as_tensor(values, dtype=torch.float32, device=device)
 
-    Unlike a sum of floats it does not depend on the order of additions, which is another on every
-    device. Of all values at once, PyTorch would make a copy of eight bytes each.
-    """
-    whole = values.detach()
-    if values.is_floating_point():
-        whole = whole.view(WHOLE[values.element_size()])
-    parts = whole.split(SLICE) if whole.dim() else [whole]
-    return sum(int(rows.sum(dtype=torch.int64)) for rows in parts) % 2**64
-
-
-def _smallest_type(counts) -> type[np.generic]:
-    values = counts.data if hasattr(counts, "toarray") else np.asarray(counts)
-    if values.dtype.kind == "f" and not (np.mod(values, 1) == 0).all():
-        return np.float32
-    largest, least = (values.max(), values.min()) if values.size else (0, 0)
-    fits = (d for d in (np.uint8, np.int16) if least >= 0 and largest <= np.iinfo(d).max)
-    return next(fits, np.float32)
-
-
-WHOLE = {2: torch.int16, 4: torch.int32, 8: torch.int64}
-"""Whole numbers of as many bytes as a float."""
 
 Tensors = ImageTensors | CellTensors
 
@@ -142,5 +147,5 @@ Tensors = ImageTensors | CellTensors
 def to_tensors(data: CellData | ImageData, device: str | torch.device) -> Tensors:
     """Put a prepared data set on the device."""
     if isinstance(data, CellData):
-        return CellTensors(data.counts, data.batch, data.n_batches, device)
+        return CellTensors(data.counts, data.batch, data.n_batches, device, data.covariates)
     return ImageTensors(data.x, device)

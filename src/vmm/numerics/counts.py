@@ -34,8 +34,8 @@ def count_log_likelihood(
         Counts; they get no gradient.
     log_mean : torch.Tensor, shape (n, G)
         log μ.
-    log_inverse_dispersion : torch.Tensor, shape (G,)
-        log θ.
+    log_inverse_dispersion : torch.Tensor, shape (G,) or (n, G)
+        log θ of the genes, or of each gene in each cell.
     dropout_logits : torch.Tensor, shape (n, G), optional
         Of the probability that a count is 0 whatever its mean.
 
@@ -43,8 +43,36 @@ def count_log_likelihood(
     -------
     torch.Tensor, shape (n,)
     """
-    log_theta = log_inverse_dispersion.unsqueeze(-2)
+    log_theta = log_inverse_dispersion
+    if log_theta.dim() < x.dim():
+        log_theta = log_theta.unsqueeze(-2)
     return _CountLogLikelihood.apply(x, log_mean, log_theta, dropout_logits)[0]
+
+
+def poisson_log_likelihood(x: Tensor, log_mean: Tensor) -> Tensor:
+    """Sum over genes of the Poisson log-probability, from log μ.
+
+    Parameters
+    ----------
+    x : torch.Tensor, shape (n, G)
+        Counts.
+    log_mean : torch.Tensor, shape (n, G)
+        log μ.
+
+    Returns
+    -------
+    torch.Tensor, shape (n,)
+    """
+    return (x * log_mean - log_mean.exp() - torch.lgamma(x + 1)).sum(-1)
+
+
+def log_softplus(x: Tensor) -> Tensor:
+    """Return log softplus(x), also where softplus(x) is too small for a float."""
+    return torch.where(x < FAR, x, F.softplus(x.clamp_min(FAR)).log())
+
+
+FAR = -20.0
+"""Below it log softplus(x) is x, to the last bits of a float."""
 
 
 class _CountLogLikelihood(torch.autograd.Function):
@@ -54,8 +82,8 @@ class _CountLogLikelihood(torch.autograd.Function):
     nb = C + x d − (x + θ) softplus(d); the zero-inflated one, with logits l, is
     softplus(nb − l) − softplus(−l) at x = 0 and nb − l − softplus(−l) elsewhere.
 
-    Shapes are (..., n, G), of log θ (..., 1, G): under `torch.func.vmap` the mapped dimension is
-    one more in front.
+    Shapes are (..., n, G), of log θ (..., 1, G) or (..., n, G): under `torch.func.vmap` the mapped
+    dimension is one more in front.
     """
 
     @staticmethod
@@ -66,7 +94,9 @@ class _CountLogLikelihood(torch.autograd.Function):
         negative = None if logits is None else -logits
         terms = _terms_of_zeros(theta, soft, share, negative)
         replace = _replace_found if x.device.type == "cpu" else _replace_everywhere
-        gammas = torch.lgamma(theta), torch.digamma(theta)
+        # Those of each gene once; those of each gene in each cell only where there are counts.
+        of_genes = theta.shape[-2] == 1
+        gammas = (torch.lgamma(theta), torch.digamma(theta)) if of_genes else (None, None)
         terms = replace(terms, x, theta, *gammas, log_odds, soft, share, negative)
         log_prob, by_mean, by_theta, weight = terms
         if negative is None:
@@ -77,6 +107,7 @@ class _CountLogLikelihood(torch.autograd.Function):
     @staticmethod
     def setup_context(ctx, inputs, output):
         _, *derivatives = output
+        ctx.of_genes = inputs[2].shape[-2] == 1
         ctx.set_materialize_grads(False)  # or zeros would be made for each derivative
         ctx.mark_non_differentiable(*(value for value in derivatives if value is not None))
         ctx.save_for_backward(*derivatives)
@@ -88,7 +119,8 @@ class _CountLogLikelihood(torch.autograd.Function):
         by_mean, by_theta, by_logits = ctx.saved_tensors
         column = grad.unsqueeze(-1)
         grad_logits = None if by_logits is None else column * by_logits
-        return None, column * by_mean, column.mT @ by_theta, grad_logits
+        grad_theta = column.mT @ by_theta if ctx.of_genes else column * by_theta
+        return None, column * by_mean, grad_theta, grad_logits
 
     @staticmethod
     def vmap(info, in_dims, *inputs):
@@ -112,8 +144,10 @@ def _terms_of_zeros(theta, soft, share, negative):
 def _terms_of_counts(count, theta, lgamma, digamma, log_odds, soft, share, negative):
     """Return the same for x > 0, where all derivatives of nb have weight 1.
 
-    `lgamma` and `digamma` are those of θ.
+    `lgamma` and `digamma` are those of θ, computed here if they are None.
     """
+    if lgamma is None:
+        lgamma, digamma = torch.lgamma(theta), torch.digamma(theta)
     total = count + theta
     coefficient = torch.lgamma(total) - lgamma - torch.lgamma(count + 1)
     log_prob = coefficient + count * (log_odds - soft) - theta * soft

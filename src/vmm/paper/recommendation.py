@@ -14,7 +14,7 @@ from vmm.benchmark.metrics.significance import THRESHOLD
 from vmm.io import write_json
 from vmm.numerics.partitions import STABLE
 from vmm.paper.labels import dataset_label
-from vmm.paper.tables.build import Jobs, build_table, isolated_sentence
+from vmm.paper.tables.build import Jobs, build_table, isolated_sentence, sample_sentence
 from vmm.paper.tables.html import template
 from vmm.paper.tables.write import write_text
 
@@ -318,8 +318,9 @@ def _meaning(part: str, judged: Mapping[str, Any], description: Mapping[str, Any
             f"The score is the agreement of the clusters with the {types}, 1 if they "
             "coincide; too many clusters cost agreement."
         )
-    isolated = isolated_sentence(description)
-    tail = f" {isolated}" if isolated else ""
+    sampled = sample_sentence(description)
+    more = (isolated_sentence(description), sampled[:1].upper() + sampled[1:])
+    tail = "".join(f" {sentence}" for sentence in more if sentence)
     if judged["score"] == "Total":
         return (
             "The score weighs the mixing of batches (0.4) and the preservation of the "

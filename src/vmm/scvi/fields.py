@@ -1,4 +1,4 @@
-"""Where the model finds counts and batches in an AnnData object, and what it refuses there."""
+"""Where the model finds counts and covariates in an AnnData object, and what it refuses there."""
 
 from __future__ import annotations
 
@@ -9,11 +9,24 @@ import numpy as np
 import pandas as pd
 import scipy.sparse as sp
 from scvi.data import AnnDataManager
-from scvi.data.fields import CategoricalObsField, LayerField
+from scvi.data.fields import (
+    CategoricalJointObsField,
+    CategoricalObsField,
+    LayerField,
+    NumericalJointObsField,
+    NumericalObsField,
+)
 from scvi.data.fields._base_field import BaseAnnDataField
 
 from scvi import REGISTRY_KEYS
-from vmm.data.checks import NOT_COUNTS, one_column, refuse_missing, refuse_names_of_cells
+from vmm.data.checks import (
+    NOT_COUNTS,
+    numbers,
+    one_column,
+    refuse_missing,
+    refuse_names_of_cells,
+)
+from vmm.data.covariates import Covariates
 from vmm.data.messages import listing
 from vmm.errors import InputError
 from vmm.scvi.names import gene_positions, warn
@@ -32,7 +45,7 @@ class Manager(AnnDataManager):
     """Gives out sparse arrays as matrices, which the data loader of scvi-tools asks for."""
 
     def get_from_registry(self, registry_key: str) -> np.ndarray | pd.DataFrame:
-        """Return the registered counts or batches."""
+        """Return the registered counts, batches or covariates."""
         data = super().get_from_registry(registry_key)
         return sp.csr_matrix(data) if isinstance(data, sp.sparray) else data
 
@@ -124,21 +137,13 @@ class BatchField(CategoricalObsField):
         super().validate_field(adata)
         if self.is_default:
             return
-        values = one_column(adata.obs, self._original_attr_key, self._subject)
-        refuse_missing(values, self._subject)
-        distinct = values.unique().tolist()
-        if len({isinstance(value, str) for value in distinct}) > 1:
-            raise InputError(
-                f"{self._subject} has both text and other values ({listing(distinct, 5)}); make "
-                "them all text."
-            )
+        names_in(adata.obs, self._original_attr_key, self._subject)
 
     def register_field(self, adata: AnnData) -> dict:
         """Register the batches of the cells that a model is made for."""
         if not self.is_default:
-            self.validate_field(adata)
-            names = adata.obs[self._original_attr_key].unique()
-            refuse_names_of_cells(names.tolist(), adata.n_obs, self._subject)
+            names = names_in(adata.obs, self._original_attr_key, self._subject)
+            refuse_names_of_cells(names, adata.n_obs, self._subject)
         return super().register_field(adata)
 
     def transfer_field(
@@ -152,31 +157,170 @@ class BatchField(CategoricalObsField):
         if not self.is_default:
             self.validate_field(adata_target)
             known = list(state_registry[self.CATEGORICAL_MAPPING_KEY])
-            there = adata_target.obs[self._original_attr_key].unique().tolist()
-            new = [value for value in there if value not in known]
-            alike = [value for value in new if str(value) in set(map(str, known))]
-            if alike:
-                raise InputError(
-                    f"{self._subject} has {alike[0]!r}, of type {type(alike[0]).__name__}, where "
-                    f"the model has {type(known[0]).__name__}; convert the column."
-                )
-            if new and not extend_categories:
-                raise InputError(
-                    f"Category {new[0]} not found in source registry: the model knows no batch of "
-                    f"that name in {self._subject}, but {listing(known)}; map cells of new batches "
-                    "by `vmm.SCVI.load_query_data`."
-                )
+            there = names_in(adata_target.obs, self._original_attr_key, self._subject)
+            refuse_unknown(there, known, self._subject, "batch", extend_categories)
         return super().transfer_field(
             state_registry, adata_target, extend_categories=extend_categories, **kwargs
         )
 
 
-def fields(layer: str | None, batch_key: str | None) -> list[BaseAnnDataField]:
+class CategoricalField(CategoricalJointObsField):
+    """The columns of categorical covariates, each as that of batches."""
+
+    def _subject(self, key: str) -> str:
+        return f"column {key!r} of adata.obs (`categorical_covariate_keys`)"
+
+    def validate_field(self, adata: AnnData) -> None:
+        """Refuse a column that is missing, stands there twice, or does not name each category."""
+        super().validate_field(adata)
+        for key in self.attr_keys:
+            names_in(adata.obs, key, self._subject(key))
+
+    def register_field(self, adata: AnnData) -> dict:
+        """Register the categories of the cells that a model is made for."""
+        self.validate_field(adata)
+        for key in self.attr_keys:
+            names = names_in(adata.obs, key, self._subject(key))
+            refuse_names_of_cells(names, adata.n_obs, self._subject(key))
+        return super().register_field(adata)
+
+    def transfer_field(
+        self,
+        state_registry: dict,
+        adata_target: AnnData,
+        extend_categories: bool = False,
+        **kwargs,
+    ) -> dict:
+        """Take the categories of new cells for the model's, by name."""
+        self.validate_field(adata_target)
+        for key in self.attr_keys:
+            known = list(state_registry[self.MAPPINGS_KEY][key])
+            there = names_in(adata_target.obs, key, self._subject(key))
+            refuse_unknown(there, known, self._subject(key), "category", extend_categories)
+        return super().transfer_field(
+            state_registry, adata_target, extend_categories=extend_categories, **kwargs
+        )
+
+
+class ContinuousField(NumericalJointObsField):
+    """The columns of continuous covariates."""
+
+    def validate_field(self, adata: AnnData) -> None:
+        """Refuse a column that is missing, or has missing values or others than numbers."""
+        super().validate_field(adata)
+        for key in self.attr_keys:
+            subject = f"column {key!r} of adata.obs (`continuous_covariate_keys`)"
+            numbers(one_column(adata.obs, key, subject), subject)
+
+    def _combine_fields(self, adata: AnnData) -> None:
+        adata.obsm[self.attr_key] = adata.obs[self.attr_keys].astype(np.float32)
+
+
+class SizeFactorField(NumericalObsField):
+    """The column of size factors."""
+
+    def validate_field(self, adata: AnnData) -> None:
+        """Refuse a column that is missing, or has other values than numbers above 0."""
+        super().validate_field(adata)
+        subject = f"column {self.attr_key!r} of adata.obs (`size_factor_key`)"
+        numbers(one_column(adata.obs, self.attr_key, subject), subject, positive=True)
+
+
+def fields(
+    layer: str | None,
+    batch_key: str | None,
+    size_factor_key: str | None = None,
+    categorical_covariate_keys: list[str] | None = None,
+    continuous_covariate_keys: list[str] | None = None,
+) -> list[BaseAnnDataField]:
     """Return what is registered of an AnnData object."""
-    return [
+    found: list[BaseAnnDataField] = [
         CountsField(REGISTRY_KEYS.X_KEY, layer, is_count_data=True),
         BatchField(REGISTRY_KEYS.BATCH_KEY, batch_key),
     ]
+    if size_factor_key:
+        found.append(SizeFactorField(REGISTRY_KEYS.SIZE_FACTOR_KEY, size_factor_key))
+    if categorical_covariate_keys:
+        found.append(CategoricalField(REGISTRY_KEYS.CAT_COVS_KEY, categorical_covariate_keys))
+    if continuous_covariate_keys:
+        found.append(ContinuousField(REGISTRY_KEYS.CONT_COVS_KEY, continuous_covariate_keys))
+    return found
+
+
+def registered_covariates(manager: AnnDataManager) -> Covariates:
+    """Return the covariates of registered cells."""
+
+    def columns(key: str) -> np.ndarray:
+        return np.asarray(manager.get_from_registry(key)).T
+
+    categories, numbers, has_factor = covariate_names(manager.registry)
+    categorical, continuous, factor = {}, {}, None
+    if categories:
+        codes = zip(categories.items(), columns(REGISTRY_KEYS.CAT_COVS_KEY), strict=True)
+        categorical = {key: (column, names) for (key, names), column in codes}
+    if numbers:
+        values = columns(REGISTRY_KEYS.CONT_COVS_KEY).astype(np.float32)
+        continuous = dict(zip(numbers, values, strict=True))
+    if has_factor:
+        factor = columns(REGISTRY_KEYS.SIZE_FACTOR_KEY).ravel().astype(np.float32)
+    return Covariates(categorical, continuous, factor)
+
+
+def covariate_names(registry: dict) -> tuple[dict[str, list[Any]], list[str], bool]:
+    """Return the categories of each categorical covariate, the continuous ones, and if sizes."""
+
+    def state(key: str, part: str, nothing: Any) -> Any:
+        field = registry["field_registries"].get(key, {})
+        return field.get("state_registry", {}).get(part, nothing)
+
+    mappings = state(REGISTRY_KEYS.CAT_COVS_KEY, "mappings", {})
+    columns = state(REGISTRY_KEYS.CONT_COVS_KEY, "columns", [])
+    has_factor = registry["setup_args"].get("size_factor_key") is not None
+    return {key: list(names) for key, names in mappings.items()}, list(columns), has_factor
+
+
+def covariates_like(registry: dict, n: int) -> Covariates:
+    """Return covariates of `n` cells that are of no account, but as many as those registered."""
+    categories, numbers, has_factor = covariate_names(registry)
+    ones = np.ones(n, dtype=np.float32)
+    return Covariates(
+        {key: (np.zeros(n, dtype=np.int64), names) for key, names in categories.items()},
+        dict.fromkeys(numbers, ones),
+        ones if has_factor else None,
+    )
+
+
+def names_in(obs: pd.DataFrame, key: str, subject: str) -> list[Any]:
+    """Return the values that occur in a column, which must name something in every cell."""
+    values = one_column(obs, key, subject)
+    refuse_missing(values, subject)
+    distinct = values.unique().tolist()
+    if len({isinstance(value, str) for value in distinct}) > 1:
+        raise InputError(
+            f"{subject} has both text and other values ({listing(distinct, 5)}); make them all "
+            "text."
+        )
+    return distinct
+
+
+def refuse_unknown(
+    there: list[Any], known: list[Any], subject: str, what: str, extend: bool
+) -> None:
+    """Refuse values that differ from known ones in type only and, unless `extend`, unknown ones."""
+    new = [value for value in there if value not in known]
+    alike = [value for value in new if str(value) in set(map(str, known))]
+    if alike:
+        raise InputError(
+            f"{subject} has {alike[0]!r}, of type {type(alike[0]).__name__}, where the model has "
+            f"{type(known[0]).__name__}; convert the column."
+        )
+    if new and not extend:
+        several = "batches" if what == "batch" else "categories"
+        raise InputError(
+            f"Category {new[0]} not found in source registry: the model knows no {what} of that "
+            f"name in {subject}, but {listing(known)}; map cells of new {several} by "
+            "`vmm.SCVI.load_query_data`."
+        )
 
 
 Fault = tuple[str, str, tuple[int, int, float], int]

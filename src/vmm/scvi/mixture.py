@@ -7,14 +7,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 import torch
-import torch.nn.functional as F
 
 from scvi import REGISTRY_KEYS
+from vmm.data.covariates import Covariates
+from vmm.data.messages import listing
+from vmm.errors import InputError
 from vmm.numerics.seeds import global_seed
 from vmm.priors.records import PRIORS
 from vmm.scvi.clusters import ClusterMixin
+from vmm.scvi.fields import covariate_names, registered_covariates
+from vmm.scvi.options import number, positive
 
 if TYPE_CHECKING:
+    from collections.abc import Mapping
+
     from anndata import AnnData
 
 
@@ -57,6 +63,7 @@ class MixtureMixin(ClusterMixin):
         batch: str | None = None,
         library_size: float | None = None,
         seed: int = 0,
+        covariates: Mapping[str, Any] | None = None,
     ) -> AnnData:
         """Sample cells that the model imagines in a cluster: z from its component, counts from z.
 
@@ -68,13 +75,17 @@ class MixtureMixin(ClusterMixin):
         batch : str, optional
             Batch that the cells are decoded in; by default each that of a random cell of the data.
         library_size : float, optional
-            Counts of each cell; by default those of a random cell of the data.
+            Counts of each cell, or its size factor if the model has size factors; by default those
+            of a random cell of the data.
         seed : int
+        covariates : mapping, optional
+            Values of covariates, by the names of their columns, that the cells are decoded with;
+            by default those of the same random cell.
 
         Returns
         -------
         anndata.AnnData, n_samples × G
-            ``X``: sampled counts; ``obsm["X_vmm"]``: z; ``obs``: cluster and batch.
+            ``X``: sampled counts; ``obsm["X_vmm"]``: z; ``obs``: cluster, batch and covariates.
         """
         import anndata
         from scipy.sparse import csr_matrix
@@ -84,20 +95,27 @@ class MixtureMixin(ClusterMixin):
             raise ValueError(f"There is no cluster named {cluster!r}.")
         order = np.asarray(self.cluster_order_)
         random = np.random.default_rng(seed)
-        codes, libraries = self._batches_and_libraries(n_samples, batch, library_size, random)
+        codes, libraries, told = self._given_or_random(
+            n_samples, batch, library_size, covariates or {}, random
+        )
         networks, device = self.module.networks, self.module.device
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((n_samples, networks.latent_dim), generator=generator).to(device)
         place = int(order[self.cluster_names.index(cluster)])
         component = torch.full((n_samples,), place, device=device)
         z = networks.prior.sample_component(component, noise, networks.encode_pseudo_inputs)
-        covariates = F.one_hot(torch.as_tensor(codes, device=device), networks.n_batches).float()
+        categories, columns, _ = covariate_names(self.registry)
+        known = self.module.covariates(
+            torch.as_tensor(codes, device=device)[:, None],
+            *(_table([told[key] for key in keys], device) for keys in (columns, categories)),
+        )
         library = torch.as_tensor(libraries, dtype=torch.float32, device=device).log()
         with global_seed(seed):  # distributions draw from it
-            counts = self.module.count_distribution(z, covariates, library).sample()
+            counts = self.module.count_distribution(z, known, library).sample()
         names = np.asarray(self._batch_names())
+        told |= {key: np.asarray(own)[told[key]] for key, own in categories.items()}
         obs = pd.DataFrame(
-            {"cluster": cluster, "batch": names[codes]},
+            {**told, "cluster": cluster, "batch": names[codes]},
             index=[f"sample_{i}" for i in range(n_samples)],
         )
         return anndata.AnnData(
@@ -111,28 +129,62 @@ class MixtureMixin(ClusterMixin):
         """Return the batches that the model knows."""
         return list(self.get_state_registry(REGISTRY_KEYS.BATCH_KEY).categorical_mapping)
 
-    def _batches_and_libraries(
+    def _given_or_random(
         self,
         n_samples: int,
         batch: str | None,
         library_size: float | None,
+        covariates: Mapping[str, Any],
         random: np.random.Generator,
-    ) -> tuple[np.ndarray, np.ndarray]:
-        """Return codes and library sizes (n,): as asked for, else of random cells of the data."""
-        if self.adata is None and (batch is None or library_size is None):
-            raise ValueError("The model has no AnnData; give `batch` and `library_size`.")
-        if batch is not None:
-            known = self._batch_names()
-            if batch not in known:
-                raise ValueError(f'"{batch}" not a valid batch category.')
-            codes = np.full(n_samples, known.index(batch))
-        if library_size is not None:
-            libraries = np.full(n_samples, float(library_size))
-        if batch is None or library_size is None:
+    ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
+        """Return codes of batches, library sizes, and codes or numbers of each covariate, all (n,).
+
+        As asked for, else of random cells of the data.
+        """
+        categories, columns, sized = covariate_names(self.registry)
+        keys = [*categories, *columns]
+        if unknown := [key for key in covariates if key not in keys]:
+            raise InputError(
+                f"`covariates` has {unknown[0]!r}; the model's covariates are {listing(keys)}."
+            )
+        if batch is not None and batch not in self._batch_names():
+            raise ValueError(f'"{batch}" not a valid batch category.')
+        lacking = [key for key in keys if key not in covariates]
+        of_data, cells = Covariates(), np.empty(0)
+        if batch is None or library_size is None or lacking:
+            if self.adata is None:
+                also = f", and `covariates` for {listing(lacking)}" if lacking else ""
+                raise ValueError(
+                    f"The model has no AnnData; give `batch` and `library_size`{also}."
+                )
+            of_data = registered_covariates(self.adata_manager)
             cells = random.integers(self.adata.n_obs, size=n_samples)
-        if batch is None:
+        if batch is not None:
+            codes: np.ndarray = np.full(n_samples, self._batch_names().index(batch))
+        else:
             codes = self.adata_manager.get_from_registry(REGISTRY_KEYS.BATCH_KEY).ravel()[cells]
-        if library_size is None:
+        if library_size is not None:
+            libraries = np.full(n_samples, positive(library_size, "library_size"))
+        else:
             counts = self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)
-            libraries = np.asarray(counts.sum(1)).ravel()[cells]
-        return codes.astype(np.int64), np.maximum(libraries, 1)
+            factor = of_data.size_factor
+            sizes = np.asarray(counts.sum(1)).ravel() if factor is None else factor
+            libraries = sizes[cells]
+        told = {key: codes[cells] for key, (codes, _) in of_data.categorical.items()}
+        told |= {key: values[cells] for key, values in of_data.continuous.items()}
+        for key, value in covariates.items():
+            if key in columns:
+                told[key] = np.full(n_samples, number(value, key), dtype=np.float32)
+            elif value in categories[key]:
+                told[key] = np.full(n_samples, categories[key].index(value))
+            else:
+                raise InputError(
+                    f"`covariates` has {key}={value!r}; the model knows {listing(categories[key])}."
+                )
+        libraries = libraries if sized else np.maximum(libraries, 1)
+        return codes.astype(np.int64), libraries, told
+
+
+def _table(columns: list[np.ndarray], device: torch.device) -> torch.Tensor | None:
+    """Return columns (n,) as a table, or None if there are none."""
+    return torch.as_tensor(np.stack(columns, 1), device=device) if columns else None

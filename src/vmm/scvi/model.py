@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import asdict, dataclass
 from inspect import signature
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -17,19 +17,20 @@ from scvi.model.base import BaseModelClass, RNASeqMixin, VAEMixin
 import scvi
 from scvi import REGISTRY_KEYS
 from vmm.data.checks import one_column
+from vmm.data.covariates import refuse_columns_twice
 from vmm.data.splits import random_split
 from vmm.device import described
 from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel
 from vmm.models.build import start_prior
-from vmm.models.count_vae import CountVAE
-from vmm.models.records import CellNetworks
+from vmm.models.count_vae import CountVAE, check_likelihood
+from vmm.models.records import CellNetworks, Dispersion, Likelihood
 from vmm.models.tensors import CellTensors
 from vmm.numerics.products import Precision, float32_products
 from vmm.numerics.seeds import seed_of
 from vmm.priors.records import priors_of
 from vmm.progress import progress, say
-from vmm.scvi.fields import Manager, fields
+from vmm.scvi.fields import Manager, covariates_like, fields, registered_covariates
 from vmm.scvi.module import Module
 from vmm.scvi.names import make_names_unique, require_anndata, warn
 from vmm.scvi.new_cells import NewCellsMixin
@@ -46,7 +47,7 @@ from vmm.scvi.options import (
     whole,
 )
 from vmm.scvi.plots import PlotMixin
-from vmm.scvi.query import QueryMixin, only_new_batches
+from vmm.scvi.query import QueryMixin, only_new_columns
 from vmm.scvi.summary import SummaryMixin
 from vmm.scvi.threads import cpu_threads, own_threads
 from vmm.scvi.tuning import TuningMixin
@@ -69,7 +70,6 @@ HISTORY = {
 """Names in ``model.history``, our names of them, and the sign: scvi-tools records losses."""
 MAX_EPOCHS, BATCH_SIZE, LEARNING_RATE = 10_000, 128, 4e-4
 """Defaults of training: the paper's."""
-LIKELIHOODS = ("zinb", "nb")
 
 
 @own_threads
@@ -86,7 +86,7 @@ class SCVI(
     """scVI that integrates and clusters in one model.
 
     The prior of the latent space is a mixture whose number of clusters is found in training [1]_;
-    networks, likelihood and batches are those of scVI [2]_.
+    networks, likelihood, batches and covariates are those of scVI [2]_.
 
     Parameters
     ----------
@@ -99,7 +99,7 @@ class SCVI(
     n_hidden, n_latent, n_layers : int
         Size of the hidden layers, dimension p of the latent space, number of hidden layers of
         encoder and decoder.
-    gene_likelihood : {"zinb", "nb"}
+    gene_likelihood : {"zinb", "nb", "poisson"}
     n_components : int
         Number K of mixture components: the most clusters that there can be. Of those with
         pseudo-inputs, at most the number of training cells.
@@ -114,6 +114,11 @@ class SCVI(
         CPU threads of everything that the model computes, whatever other libraries or the
         environment set for the process; put back afterwards. Results are the same to the bit for
         the same number on the same machine. One is fastest for most networks of this size.
+    dispersion : {"gene", "gene-batch"}
+        Whether each gene has one dispersion, or one in each batch.
+    encode_covariates : bool
+        Whether the encoder is told batch and covariates, as in the paper; scvi-tools' default is
+        False. The decoder always is. Pseudo-inputs have what the encoder is told.
     **scvi_options
         Other arguments of ``scvi.model.SCVI``: refused unless they ask for what is done anyway.
 
@@ -147,20 +152,21 @@ class SCVI(
         n_hidden: int = 128,
         n_latent: int = 10,
         n_layers: int = 1,
-        gene_likelihood: Literal["zinb", "nb"] = "zinb",
+        gene_likelihood: Likelihood = "zinb",
         n_components: int = 100,
         seed: int | None = None,
         log_variational: bool = True,
         prior_kwargs: dict[str, Any] | None = None,
         threads: int = 1,
+        dispersion: Dispersion = "gene",
+        encode_covariates: bool = True,
         **scvi_options: Any,
     ):
         if adata is None and registry is None:
             raise ValueError("adata or registry must be provided.")
         if prior not in CELL_PRIORS:
             raise ValueError(f"`prior` is {prior!r}; it must be one of {', '.join(CELL_PRIORS)}.")
-        if gene_likelihood not in LIKELIHOODS:
-            raise ValueError(f"`gene_likelihood` is {gene_likelihood!r}; it must be zinb or nb.")
+        check_likelihood(gene_likelihood, dispersion, "gene_likelihood")
         known = CELL_PRIORS[prior].options_for("cells")
         if unknown := [key for key in prior_kwargs or {} if key not in known]:
             raise ValueError(
@@ -179,10 +185,20 @@ class SCVI(
         self._prior, self._n_components, self._seed = prior, n_components, seed
         self._prior_kwargs = dict(prior_kwargs or {})
         self.threads = whole(threads, "threads", 1)
-        self._sizes = CellNetworks(n_latent, n_layers, n_hidden, gene_likelihood, log_variational)
+        self._sizes = CellNetworks(
+            n_latent,
+            n_layers,
+            n_hidden,
+            gene_likelihood,
+            log_variational,
+            dispersion,
+            bool(encode_covariates),
+        )
         self.module = self._module_cls(self._placeholder())
         self.n_batches_ = int(self.summary_stats.n_batch)
-        self.n_reference_batches_ = None  # of a model made by load_query_data
+        self.n_categories_ = self.module.networks.n_categories
+        # Of a model made by load_query_data:
+        self.n_reference_batches_, self.n_reference_categories_ = None, ()
         self.cluster_order_ = None
         self.cluster_names_ = None
         self.training_settings_ = None
@@ -190,6 +206,7 @@ class SCVI(
             f"vmm.SCVI model with the following parameters: \nprior: {prior}, n_hidden: {n_hidden},"
             f" n_latent: {n_latent}, n_layers: {n_layers}, gene_likelihood: {gene_likelihood}, "
             f"n_components: {n_components}, log_variational: {log_variational}, "
+            f"dispersion: {dispersion}, encode_covariates: {encode_covariates}, "
             f"prior_kwargs: {self._prior_kwargs}, seed: {seed}, threads: {threads}."
         )
         scvi_options = {}  # they ask for what is done anyway
@@ -202,7 +219,9 @@ class SCVI(
         those of a saved model have to be loaded without any.
         """
         shape = (max(self._n_components, 1), self.summary_stats.n_vars)
-        empty = CellTensors(sp.csr_matrix(shape), np.zeros(shape[0]), self.summary_stats.n_batch)
+        known = covariates_like(self.registry, shape[0])
+        n_batches = self.summary_stats.n_batch
+        empty = CellTensors(sp.csr_matrix(shape), np.zeros(shape[0]), n_batches, covariates=known)
         return self._networks(empty, np.arange(shape[0]), self._seed)
 
     def _networks(self, cells: CellTensors, train: np.ndarray, seed: int) -> CountVAE:
@@ -233,7 +252,7 @@ class SCVI(
         continuous_covariate_keys: list[str] | None = None,
         **kwargs,
     ) -> None:
-        """Tell the model where counts, batches and labels are.
+        """Tell the model where counts, batches, labels and covariates are.
 
         Repeated names of genes and cells get a suffix, in `adata` itself, with a warning.
 
@@ -249,30 +268,34 @@ class SCVI(
         labels_key : str, optional
             Column of ``obs`` with known cell types. Training never sees them; summaries and plots
             compare clusters with them. Cells may be without.
-        size_factor_key, categorical_covariate_keys, continuous_covariate_keys
-            Not supported; refused.
+        size_factor_key : str, optional
+            Column of ``obs`` with size factors, numbers above 0 that the expected counts of a cell
+            are scaled by. By default cells are scaled by the sum of their counts.
+        categorical_covariate_keys : list of str, optional
+            Columns of ``obs`` with names that the model corrects for, as for batches.
+        continuous_covariate_keys : list of str, optional
+            Columns of ``obs`` with numbers that the model corrects for. They are taken as they
+            are; it learns best from numbers of the order of 1.
         **kwargs
             Of scvi-tools' ``AnnDataManager.register_fields``.
 
         Raises
         ------
         InputError
-            If counts are missing, infinite, negative or no numbers, or cells have no batch. Values
-            that are not whole numbers are taken, with a warning.
+            If counts are missing, infinite, negative or no numbers, or cells have no batch or no
+            value of a covariate. Counts that are not whole numbers are taken, with a warning.
         """
         setup_method_args = cls._get_setup_method_args(**locals())
         require_anndata(adata)
-        unsupported = {
+        covariates: dict[str, Any] = {
             "size_factor_key": size_factor_key,
             "categorical_covariate_keys": categorical_covariate_keys,
             "continuous_covariate_keys": continuous_covariate_keys,
         }
-        for key, value in unsupported.items():
-            if value:
-                raise NotImplementedError(
-                    f"`{key}` is not supported by {cls.__name__}: batches are its only covariate. "
-                    "Combine several in one column for `batch_key`."
-                )
+        for name, given in list(covariates.items())[1:]:
+            if isinstance(given, str):
+                raise InputError(f"`{name}` is {given!r}; it must be a list, such as [{given!r}].")
+        refuse_columns_twice({"batch_key": batch_key, **covariates}, "adata.obs", colon="")
         if kwargs and "source_registry" not in kwargs:
             ours = tuple(signature(cls.setup_anndata).parameters)[:-1]
             take(kwargs, {}, "vmm.SCVI.setup_anndata", ours)
@@ -283,7 +306,9 @@ class SCVI(
             one_column(adata.obs, labels_key, f"column {labels_key!r} of adata.obs (`labels_key`)")
         if not adata.is_view:  # the manager refuses a view
             make_names_unique(adata)
-        manager = Manager(fields=fields(layer, batch_key), setup_method_args=setup_method_args)
+        manager = Manager(
+            fields=fields(layer, batch_key, **covariates), setup_method_args=setup_method_args
+        )
         manager.register_fields(adata, **kwargs)
         cls.register_manager(manager)
 
@@ -414,24 +439,25 @@ class SCVI(
         return Before(self.history_, best, self.validation_indices, clusters)
 
     def _fitted(self) -> AbstractContextManager[LatentVariableModel]:
-        """Return what is trained: all networks, or those of a query for its new batches only."""
+        """Return what is trained: all networks, or those of a query for what is new in it only."""
         if self.n_reference_batches_ is None:
             return nullcontext(self.module.networks)
-        n_new = self.n_batches_ - self.n_reference_batches_
-        if not n_new:
+        known = (*self.n_reference_categories_, self.n_reference_batches_)
+        if known == (*self.n_categories_, self.n_batches_):
             raise ValueError(
-                "The query has no batch that the reference does not know: there is nothing to "
-                "train, use the model as it is."
+                "The query has no batch that the reference does not know, and no new category: "
+                "there is nothing to train, use the model as it is."
             )
-        return only_new_batches(self.module.networks, n_new)
+        return only_new_columns(self.module.networks, known)
 
     def _tensors(self, device: torch.device) -> CellTensors:
-        """Return the registered counts and batches on the device."""
+        """Return the registered counts, batches and covariates on the device."""
         counts = self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)
         counts = counts.to_memory() if hasattr(counts, "to_memory") else counts
         counts = counts.to_numpy() if isinstance(counts, pd.DataFrame) else counts
-        codes = self.adata_manager.get_from_registry(REGISTRY_KEYS.BATCH_KEY)
-        return CellTensors(counts, codes.ravel(), self.summary_stats.n_batch, device)
+        codes = self.adata_manager.get_from_registry(REGISTRY_KEYS.BATCH_KEY).ravel()
+        known = registered_covariates(self.adata_manager)
+        return CellTensors(counts, codes, self.summary_stats.n_batch, device, known)
 
     def _finish(self, result: FitResult, before: Before | None) -> None:
         """Record what came of the training, and say what the user must know."""
@@ -493,6 +519,34 @@ class SCVI(
                 "weights='uniform', or a model with prior='normal'."
             )
         return super().get_importance_weights(*args, **kwargs)
+
+    def get_likelihood_parameters(self, *args, **kwargs) -> dict[str, np.ndarray]:
+        """Return the parameters of p(x|z), as scvi-tools does, of which Poisson has its mean only.
+
+        Raises
+        ------
+        NotImplementedError
+            For the Poisson likelihood, of which scvi-tools does not know how to.
+        """
+        self._refuse_poisson('its mean is `get_normalized_expression(library_size="latent")`')
+        return super().get_likelihood_parameters(*args, **kwargs)
+
+    def get_feature_correlation_matrix(self, *args, **kwargs) -> pd.DataFrame:
+        """Correlate genes in denoised samples, as scvi-tools does.
+
+        Raises
+        ------
+        NotImplementedError
+            For the Poisson likelihood: the samples are drawn with its dispersion.
+        """
+        self._refuse_poisson('correlate `get_normalized_expression()`, or use "nb"')
+        return super().get_feature_correlation_matrix(*args, **kwargs)
+
+    def _refuse_poisson(self, instead: str) -> None:
+        if self.module.gene_likelihood == "poisson":
+            raise NotImplementedError(
+                f'gene_likelihood="poisson" has no dispersion, which this needs; {instead}.'
+            )
 
 
 @dataclass

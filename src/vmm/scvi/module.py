@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from scvi.distributions import NegativeBinomial, ZeroInflatedNegativeBinomial
+from scvi.distributions import NegativeBinomial, Poisson, ZeroInflatedNegativeBinomial
 from scvi.module._constants import MODULE_KEYS
 from scvi.module.base import BaseModuleClass, LossOutput, auto_move_data
 from torch import Tensor
@@ -41,7 +41,7 @@ class Module(BaseModuleClass):
 
     @property
     def gene_likelihood(self) -> str:
-        """The likelihood, "zinb" or "nb"."""
+        """The likelihood, "zinb", "nb" or "poisson"."""
         return self.networks.likelihood
 
     @property
@@ -52,42 +52,68 @@ class Module(BaseModuleClass):
     @auto_move_data
     def batch(self, tensors: TensorDict) -> CellBatch:
         """Return a minibatch of scvi-tools as one of ours."""
-        codes = tensors[REGISTRY_KEYS.BATCH_KEY].long().squeeze(-1)
-        return CellBatch(
-            tensors[REGISTRY_KEYS.X_KEY].float(),
-            F.one_hot(codes, self.networks.n_batches).float(),
+        counts = tensors[REGISTRY_KEYS.X_KEY].float()
+        library = counts.sum(-1)
+        if self.networks.size_factors:
+            library = tensors[REGISTRY_KEYS.SIZE_FACTOR_KEY].float().squeeze(-1)
+        covariates = self.covariates(
+            tensors[REGISTRY_KEYS.BATCH_KEY],
+            tensors.get(REGISTRY_KEYS.CONT_COVS_KEY),
+            tensors.get(REGISTRY_KEYS.CAT_COVS_KEY),
         )
+        return CellBatch(counts, covariates, library)
 
-    def _get_inference_input(self, tensors: TensorDict, **kwargs) -> TensorDict:
-        return {
-            MODULE_KEYS.X_KEY: tensors[REGISTRY_KEYS.X_KEY],
-            MODULE_KEYS.BATCH_INDEX_KEY: tensors[REGISTRY_KEYS.BATCH_KEY],
-        }
+    def covariates(
+        self, batch_index: Tensor, cont_covs: Tensor | None = None, cat_covs: Tensor | None = None
+    ) -> Tensor:
+        """Return what networks are told of cells (n, C), from codes and numbers of scvi-tools."""
+        networks = self.networks
+        columns = () if cat_covs is None else cat_covs.long().unbind(-1)
+        sizes = [*networks.n_categories, networks.n_batches]
+        codes = [*columns, batch_index.long().squeeze(-1)]
+        parts = [F.one_hot(code, n).float() for code, n in zip(codes, sizes, strict=True)]
+        return torch.cat(parts if cont_covs is None else [cont_covs.float(), *parts], -1)
+
+    def _get_inference_input(self, tensors: TensorDict, **kwargs) -> dict[str, Tensor | None]:
+        return {MODULE_KEYS.X_KEY: tensors[REGISTRY_KEYS.X_KEY], **_known(tensors)}
 
     def _get_generative_input(
         self, tensors: TensorDict, inference_outputs: dict[str, Any], **kwargs
-    ) -> TensorDict:
+    ) -> dict[str, Tensor | None]:
         return {
             MODULE_KEYS.Z_KEY: inference_outputs[MODULE_KEYS.Z_KEY],
             MODULE_KEYS.LIBRARY_KEY: inference_outputs[MODULE_KEYS.LIBRARY_KEY],
-            MODULE_KEYS.BATCH_INDEX_KEY: tensors[REGISTRY_KEYS.BATCH_KEY],
+            MODULE_KEYS.SIZE_FACTOR_KEY: tensors.get(REGISTRY_KEYS.SIZE_FACTOR_KEY),
+            **_known(tensors),
         }
 
     @auto_move_data
-    def inference(self, x: Tensor, batch_index: Tensor, n_samples: int = 1) -> dict[str, Any]:
+    def inference(
+        self,
+        x: Tensor,
+        batch_index: Tensor,
+        cont_covs: Tensor | None = None,
+        cat_covs: Tensor | None = None,
+        n_samples: int = 1,
+    ) -> dict[str, Any]:
         """Return q(z|x), samples of it, and the log library size.
 
         Parameters
         ----------
         x : torch.Tensor, shape (n, G)
         batch_index : torch.Tensor, shape (n, 1)
+        cont_covs : torch.Tensor, shape (n, R), optional
+        cat_covs : torch.Tensor, shape (n, S), optional
+            Codes.
         n_samples : int
             S samples of z: shape (S, n, p); (n, p) for one.
         """
-        batch = self.batch({REGISTRY_KEYS.X_KEY: x, REGISTRY_KEYS.BATCH_KEY: batch_index})
-        q = self.networks.posterior(batch)
+        counts = x.float()
+        library = counts.sum(-1)
+        covariates = self.covariates(batch_index, cont_covs, cat_covs)
+        q = self.networks.posterior(CellBatch(counts, covariates, library))
         qz = Normal(q.mean, q.scale, validate_args=False)
-        library = batch.counts.sum(-1, keepdim=True).clamp_min(1).log()
+        library = library.unsqueeze(-1).clamp_min(1).log()
         if n_samples > 1:
             library = library.expand(n_samples, *library.shape)
         return {
@@ -99,7 +125,14 @@ class Module(BaseModuleClass):
 
     @auto_move_data
     def generative(
-        self, z: Tensor, library: Tensor, batch_index: Tensor, transform_batch: int | None = None
+        self,
+        z: Tensor,
+        library: Tensor,
+        batch_index: Tensor,
+        cont_covs: Tensor | None = None,
+        cat_covs: Tensor | None = None,
+        size_factor: Tensor | None = None,
+        transform_batch: int | None = None,
     ) -> dict[str, Any]:
         """Return the distribution of the counts given z.
 
@@ -109,26 +142,35 @@ class Module(BaseModuleClass):
         library : torch.Tensor, shape (..., n, 1)
             Log library size.
         batch_index : torch.Tensor, shape (n, 1)
+        cont_covs, cat_covs
+            As for :meth:`inference`.
+        size_factor : torch.Tensor, shape (n, 1), optional
+            Of a model that has them, in place of the library size.
         transform_batch : int, optional
             Batch to decode all cells in, instead of their own.
         """
         if transform_batch is not None:
             batch_index = torch.full_like(batch_index, transform_batch)
-        codes = batch_index.long().squeeze(-1)
-        covariates = F.one_hot(codes, self.networks.n_batches).float()
+        covariates = self.covariates(batch_index, cont_covs, cat_covs)
+        if size_factor is not None:
+            library = size_factor.float().log()
         return {MODULE_KEYS.PX_KEY: self.count_distribution(z, covariates, library.squeeze(-1))}
 
     def count_distribution(
         self, z: Tensor, covariates: Tensor, log_library: Tensor
-    ) -> NegativeBinomial:
-        """Return p(x|z, s), shape (..., n, G), for one-hot batches (n, B)."""
-        flat = z.reshape(-1, z.shape[-1])
-        covariates = covariates.expand(*z.shape[:-1], -1).reshape(len(flat), -1)
-        log_mean, dropout = self.networks.decode(flat, covariates, flat.new_ones(len(flat)))
+    ) -> NegativeBinomial | Poisson:
+        """Return p(x|z, s), shape (..., n, G), for covariates (n, C) and log library sizes (n,)."""
+        flat, networks = z.reshape(-1, z.shape[-1]), self.networks
+        flat_covariates = covariates.expand(*z.shape[:-1], -1).reshape(len(flat), -1)
+        log_mean, dropout = networks.decode(flat, flat_covariates, flat.new_ones(len(flat)))
         scale = log_mean.exp().reshape(*z.shape[:-1], -1)
+        mean = scale * log_library.exp().unsqueeze(-1)
+        if networks.likelihood == "poisson":
+            return Poisson(mean, scale=scale, validate_args=False)
+        theta = networks.log_theta(covariates).exp()
         common = {
-            "mu": scale * log_library.exp().unsqueeze(-1),
-            "theta": self.networks.log_inverse_dispersion.exp(),
+            "mu": mean,
+            "theta": theta if theta.dim() == 1 else theta.expand_as(scale),
             "scale": scale,
             "validate_args": False,
         }
@@ -164,10 +206,8 @@ class Module(BaseModuleClass):
         """Return log p(x|z), shape (..., n), for `z` of shape (..., n, p)."""
         flat = z.reshape(-1, z.shape[-1])
         n_samples = len(flat) // len(batch)
-        counts, covariates = (part.repeat(n_samples, 1) for part in batch)
-        return self.networks.log_likelihood(CellBatch(counts, covariates), flat).reshape(
-            z.shape[:-1]
-        )
+        parts = (part.repeat(n_samples, *[1] * (part.dim() - 1)) for part in batch)
+        return self.networks.log_likelihood(CellBatch(*parts), flat).reshape(z.shape[:-1])
 
     @torch.inference_mode()
     def sample(
@@ -211,3 +251,12 @@ class Module(BaseModuleClass):
             terms.append((log_joint - q.log_prob(z)).logsumexp(0))
         log_prob = torch.stack(terms).logsumexp(0) - math.log(n_mc_samples)
         return float(log_prob.mean()) if return_mean else log_prob.cpu()
+
+
+def _known(tensors: TensorDict) -> dict[str, Tensor | None]:
+    """Return the arguments that tell batch and covariates of cells."""
+    return {
+        MODULE_KEYS.BATCH_INDEX_KEY: tensors[REGISTRY_KEYS.BATCH_KEY],
+        MODULE_KEYS.CONT_COVS_KEY: tensors.get(REGISTRY_KEYS.CONT_COVS_KEY),
+        MODULE_KEYS.CAT_COVS_KEY: tensors.get(REGISTRY_KEYS.CAT_COVS_KEY),
+    }

@@ -89,15 +89,13 @@ DATA: Table = {
     "shuffle": ((True,), "batches are drawn at random"),
 }
 MODEL: Table = {
-    "dispersion": (("gene",), "each gene has one dispersion"),
     "latent_distribution": (("normal",), "use `prior` for the distribution of the latent space"),
     "use_observed_lib_size": ((True,), "library sizes are those of the cells"),
     "dropout_rate": ((0.1,), "the dropout rate is 0.1, as in the paper"),
     "use_layer_norm": (("none",), "networks have batch normalisation"),
     "use_batch_norm": (("both",), "networks have batch normalisation"),
     "n_labels": SHOWN,
-    "encode_covariates": ((True,), "the encoder gets the batch"),
-    "deeply_inject_covariates": ((False,), "the batch enters the first layers"),
+    "deeply_inject_covariates": ((False,), "batch and covariates enter the first layers"),
 }
 
 

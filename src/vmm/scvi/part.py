@@ -32,6 +32,8 @@ class ModelPart(Whole):
         Short name of the prior, and the seed.
     n_batches_, n_reference_batches_ : int
         Batches that the model has, and had as the reference of a query (else None).
+    n_categories_, n_reference_categories_ : tuple of int
+        The same of the categories of each covariate.
     """
 
     module: Module
@@ -40,6 +42,8 @@ class ModelPart(Whole):
     best_epoch_: int
     n_batches_: int
     n_reference_batches_: int | None
+    n_categories_: tuple[int, ...]
+    n_reference_categories_: tuple[int, ...]
     training_settings_: dict[str, Any] | None
     _prior: str
     _seed: int

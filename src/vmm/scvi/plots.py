@@ -29,8 +29,9 @@ class PlotMixin(ClusterMixin):
     ) -> Figure:
         """Draw the cells, coloured by cluster, by a column of ``adata.obs`` or by a gene.
 
-        Numbers get a colour bar. Names, booleans, and the columns that were registered as batches
-        and labels, get a legend with numbers of cells. Cells without a value are grey.
+        Numbers get a colour bar. Names, booleans, and the columns that were registered as batches,
+        labels and categorical covariates, get a legend with numbers of cells. Cells without a value
+        are grey.
 
         Parameters
         ----------
@@ -70,7 +71,8 @@ class PlotMixin(ClusterMixin):
             return self.predict()
         if color not in obs:
             return _of_gene(self.adata, color, layer)
-        named = color in (self.get_setup_arg("batch_key"), self.get_setup_arg("labels_key"))
+        keys = (self.get_setup_arg("batch_key"), self.get_setup_arg("labels_key"))
+        named = color in (*keys, *(self.get_setup_arg("categorical_covariate_keys") or ()))
         column = one_column(obs, color, f"column {color!r} of adata.obs")
         is_number = pd.api.types.is_numeric_dtype(column) and not named
         if is_number and not pd.api.types.is_bool_dtype(column):

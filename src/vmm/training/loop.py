@@ -17,8 +17,9 @@ from torch import Tensor
 
 from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel, Noise
+from vmm.models.counts import sum_of_bits
 from vmm.models.networks import matrix_products
-from vmm.models.tensors import Tensors, sum_of_bits
+from vmm.models.tensors import Tensors
 from vmm.numerics.products import Precision, float32_products
 from vmm.training.checkpoint import resume, save_checkpoint
 from vmm.training.cuda_graph import captured

@@ -8,7 +8,7 @@ import scipy.sparse
 
 from vmm.benchmark.baselines.controls import JITTER, perfect, random, shuffled
 from vmm.benchmark.baselines.harmony import harmony
-from vmm.benchmark.baselines.pca import pca, principal_components
+from vmm.benchmark.baselines.pca import pca, principal_components, scaled_from_zero
 from vmm.benchmark.baselines.scanorama import scanorama
 from vmm.benchmark.methods.records import METHODS, names
 from vmm.data import CellData
@@ -70,6 +70,24 @@ def test_principal_components_by_hand():
     expected = components_by_hand(data)[:, :10]
     sign = np.sign((ours[:, :10] * expected).sum(0))
     np.testing.assert_allclose(ours[:, :10] * sign, expected, rtol=1e-2, atol=1e-2)
+
+
+def test_the_sparse_scaled_matrix_differs_from_the_dense_one_by_a_constant_a_gene():
+    rng = np.random.default_rng(0)
+    values = rng.poisson(0.3, (400, 6)).astype(np.float32)
+    values[:, 1] = 0
+    values[7, 1] = 3  # (x - mean) / sd is 20 here, cut at 10
+    values[:, 2] = rng.normal(5, 0.1, 400)
+    values[7, 2] = 0  # and -17 here, cut at -10
+    values[:, 3] = 0
+    scaled = (values - values.mean(0)) / np.where(values.any(0), values.std(0, ddof=1), 1)
+    assert scaled.max() > 15
+    assert scaled.min() < -15
+    dense = np.clip(scaled, -10, 10)
+    sparse = scaled_from_zero(scipy.sparse.csr_matrix(values))
+    assert sparse.nnz == np.count_nonzero(values)
+    difference = dense - sparse.toarray()
+    np.testing.assert_allclose(difference, np.broadcast_to(difference[0], (400, 6)), atol=1e-5)
 
 
 def test_at_most_fifty_components():

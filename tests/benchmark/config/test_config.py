@@ -199,8 +199,8 @@ MISTAKES = {
     "unknown key like none": (
         minimal(queue=3),
         "unknown key 'queue'; known keys are run, device, precision, cuda_graph, trials, "
-        "trials_at_once, seed, mirror, n_components, silhouette_batch, inference, "
-        "datasets, experiments",
+        "trials_at_once, seed, mirror, n_components, silhouette_batch, evaluation_cells, "
+        "inference, datasets, experiments",
     ),
     "unknown key of a data set": (
         of({"n_lat": 3}, "digits"),

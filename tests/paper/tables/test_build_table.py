@@ -252,3 +252,15 @@ def test_a_note_says_what_isolated_labels_tell_where_a_type_has_one_cell(case):
         assert table.notes == ([sentence] if sentence else [])
     clustering, jobs = case(3, {("my_cells", "vmm", "NMI (unmerged)"): [0.5, 0.6]})
     assert build_table(3, clustering, jobs, {"my_cells": description}).notes == []
+
+
+@pytest.mark.parametrize("number", [3, 4])
+def test_a_note_says_of_how_many_cells_the_scores_are(case, number):
+    metric = {3: "NMI (unmerged)", 4: "Total"}[number]
+    rows, jobs = case(number, {("my_cells", "vmm", metric): [0.5, 0.6]})
+    for scored, note in ((None, False), (5000, False), (4999, True)):
+        about = {"n_cells": 5000, "evaluation_cells": scored}
+        notes = build_table(number, rows, jobs, {"my_cells": about}).notes
+        assert len(notes) == note
+    assert notes[0].startswith("my_cells: scores of embeddings, and of Leiden's clusters, are of ")
+    assert "4,999 of the 5,000 cells" in notes[0]

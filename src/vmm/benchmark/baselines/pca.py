@@ -3,27 +3,59 @@
 from __future__ import annotations
 
 import numpy as np
+import scipy.sparse as sp
 
 from vmm.data.containers import CellData
 
 N_COMPONENTS = 50
+MAX_VALUE = 10
+"""Scaled values are cut here, on both sides."""
 
 
 def principal_components(data: CellData) -> np.ndarray:
     """Return the principal components of scaled log-normalised counts, (N, ≤ 50) float32.
 
     Scanpy's usual recipe: counts scaled to 10 000 a cell, log1p, each gene scaled to unit variance
-    and clipped at 10, PCA.
+    and clipped at 10, PCA. The scaled matrix is dense, since a zero becomes -mean / sd of its gene;
+    what is made here is its difference from the value of a zero in the same gene. That has the same
+    principal components, for it is the same but for a constant a gene, and is as sparse as counts.
     """
     import scanpy as sc
+    from anndata import AnnData
 
-    adata = data.to_anndata()
+    adata = AnnData(data.counts.astype(np.float32))
     sc.pp.normalize_total(adata, target_sum=1e4)
     sc.pp.log1p(adata)
-    sc.pp.scale(adata, max_value=10)
+    adata.X = scaled_from_zero(adata.X)
     n_components = min(N_COMPONENTS, min(adata.shape) - 1)
-    sc.pp.pca(adata, n_comps=n_components, random_state=0)
+    sc.pp.pca(adata, n_comps=n_components, svd_solver="arpack", random_state=0)
     return np.ascontiguousarray(adata.obsm["X_pca"], dtype=np.float32)
+
+
+def scaled_from_zero(values: sp.csr_matrix) -> sp.csr_matrix:
+    """Scale each gene, (x - mean) / sd clipped at ± 10, less what a zero comes to.
+
+    Parameters
+    ----------
+    values : (N, G) sparse matrix of float32
+        Overwritten.
+
+    Returns
+    -------
+    (N, G) sparse matrix of float32
+        Zero where `values` is. The sd is the sample's, and 1 of a gene that does not vary.
+    """
+    from sklearn.utils.sparsefuncs import mean_variance_axis
+
+    n = values.shape[0]
+    mean, variance = mean_variance_axis(values.astype(np.float64), axis=0)
+    sd = np.sqrt(variance * (n / max(1, n - 1)))
+    sd[sd == 0] = 1
+    of_zero = np.maximum(-mean / sd, -MAX_VALUE)
+    genes = values.indices
+    scaled = (values.data - mean[genes]) / sd[genes]
+    values.data = (np.clip(scaled, -MAX_VALUE, MAX_VALUE) - of_zero[genes]).astype(np.float32)
+    return values
 
 
 def pca(components: np.ndarray, data: CellData, seed: int = 0) -> np.ndarray:

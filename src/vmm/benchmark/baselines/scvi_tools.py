@@ -13,6 +13,7 @@ import numpy as np
 from vmm.benchmark.spec import Spec
 from vmm.benchmark.trained import Trained
 from vmm.data.containers import CellData
+from vmm.data.covariates import SIZE_FACTOR, column_of
 from vmm.models.records import CellNetworks
 from vmm.numerics.seeds import seed_of
 from vmm.training.settings import FitResult, Row
@@ -60,7 +61,14 @@ def _train_one(
     scvi.settings.seed = seed_of(spec.seed, spec.job.trial, "training")
     scvi.settings.verbosity = 30
     adata = data.to_anndata()
-    scvi.model.SCVI.setup_anndata(adata, batch_key="batch")
+    known = data.covariates
+    scvi.model.SCVI.setup_anndata(
+        adata,
+        batch_key="batch",
+        size_factor_key=SIZE_FACTOR if known.size_factor is not None else None,
+        categorical_covariate_keys=[*map(column_of, known.categorical)] or None,
+        continuous_covariate_keys=[*map(column_of, known.continuous)] or None,
+    )
     networks, batch_size = spec.networks, spec.batch_size
     assert isinstance(networks, CellNetworks) and batch_size is not None
     model = scvi.model.SCVI(
@@ -69,6 +77,7 @@ def _train_one(
         n_latent=networks.n_latent,
         n_layers=networks.n_layers,
         gene_likelihood=networks.likelihood,
+        dispersion=networks.dispersion,
         log_variational=networks.log_counts,
         **(spec.options or {}),
     )

@@ -82,9 +82,27 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
             f"datasets.{name}.batch_key and label_key both name {keys[0]!r}; batches must be "
             "something else than cell types"
         )
+    for problem in _columns_twice(dataset):
+        yield f"datasets.{name}.{problem}"
+    if dataset.get("likelihood") == "poisson" and dataset["dispersion"] != "gene":
+        yield (
+            f"datasets.{name}.dispersion is {dataset['dispersion']!r}, but the Poisson "
+            "distribution has none; leave it out"
+        )
     for key in ("matrix", "cells"):
         if dataset.get(key) and not (built_in and built_in.user_supplied):
             yield f"datasets.{name}.{key} is for split_seq only; your own data go by path or url"
+
+
+def _columns_twice(dataset: dict[str, Any]) -> Iterator[str]:
+    """Say which columns are a covariate and something else."""
+    single = [key for key in ("batch_key", "label_key", "size_factor_key") if dataset.get(key)]
+    owners = {dataset[key]: key for key in single}
+    for key in ("categorical_covariate_keys", "continuous_covariate_keys"):
+        for column in dataset.get(key) or ():
+            if column in owners:
+                yield f"{key} names {column!r}, as {owners[column]} does; a column can be one only"
+            owners.setdefault(column, key)
 
 
 def _unfit_datasets(config: dict[str, Any], experiment: str, names: list[str]) -> Iterator[str]:

@@ -10,6 +10,7 @@ from vmm.benchmark.metrics.integration import integration_scores
 from vmm.benchmark.metrics.records import of_family
 from vmm.benchmark.metrics.rows import rows_from_scores
 from vmm.data.containers import load
+from vmm.data.stratified import stratified_sample
 from vmm.io import read_arrays, read_json
 
 if TYPE_CHECKING:
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def evaluate_integration(
-    folders: Folders, data_path: str | Path, bras: bool = False, newer: bool = False
+    folders: Folders,
+    data_path: str | Path,
+    bras: bool = False,
+    cells: int | None = None,
+    newer: bool = False,
 ) -> pd.DataFrame:
     """Score the embeddings of one cell data set by scIB's metrics, in one process.
 
@@ -30,6 +35,8 @@ def evaluate_integration(
     data_path : path
     bras : bool
         Whether "Silhouette batch" is BRAS instead of the classic silhouette of the paper.
+    cells : int, optional
+        Score a stratified sample of so many cells, the same for all folders, where there are more.
     newer : bool
         Whether to score metrics that are newer than the paper too.
 
@@ -40,14 +47,16 @@ def evaluate_integration(
     """
     data = cast("CellData", load(data_path))
     paths = [Path(folder) for folder in dict.fromkeys(folders)]
+    rows = stratified_sample(cells, data.batch, data.labels)
     embeddings = {
-        str(folder): read_arrays(folder / "latent.npz", "embedding")["embedding"]
+        str(folder): read_arrays(folder / "latent.npz", "embedding")["embedding"][rows]
         for folder in paths
         if read_json(folder / "run.json", "status")["status"] == "ok"
     }
+    counts = data.counts if len(rows) == data.n_cells else data.counts[rows]
     metrics = of_family("integration", newer)
     scores = integration_scores(
-        embeddings, data.counts, data.batch, data.labels, bras=bras, metrics=metrics
+        embeddings, counts, data.batch[rows], data.labels[rows], bras=bras, metrics=metrics
     )
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 from vmm.benchmark.evaluation.folders import Folders, rows_of
 from vmm.benchmark.metrics.clustering import assignment_scores
@@ -12,14 +12,21 @@ from vmm.benchmark.metrics.records import of_family
 from vmm.benchmark.metrics.rows import rows_from_scores
 from vmm.benchmark.setting import LEIDEN
 from vmm.data.containers import load
+from vmm.data.stratified import stratified_sample
 from vmm.io import read_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from vmm.data.containers import CellData
+
 
 def evaluate_leiden(
-    folders: Folders, data_path: str | Path, resolution: float = 1.0, newer: bool = False
+    folders: Folders,
+    data_path: str | Path,
+    resolution: float = 1.0,
+    cells: int | None = None,
+    newer: bool = False,
 ) -> pd.DataFrame:
     """Score Leiden's clusters of the embeddings of one data set.
 
@@ -29,6 +36,8 @@ def evaluate_leiden(
         Models' folders.
     data_path : path
     resolution : float
+    cells : int, optional
+        Cluster and score a stratified sample of so many cells where there are more.
     newer : bool
         Whether to score metrics that are newer than the paper too.
 
@@ -37,13 +46,14 @@ def evaluate_leiden(
     pandas.DataFrame
         Tidy rows with the setting ``leiden``, the metrics of the family ``clustering``.
     """
-    data, metrics = load(data_path), of_family("clustering", newer)
-    batch = getattr(data, "batch", None)  # of cells
+    data = cast("CellData", load(data_path))
+    scored = stratified_sample(cells, data.batch, data.labels)
+    labels, batch, metrics = data.labels[scored], data.batch[scored], of_family("clustering", newer)
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
         latent = read_arrays(folder / "latent.npz", "embedding")
-        assignment = leiden_clusters(latent["embedding"], resolution)
-        scores = assignment_scores(data.labels, assignment, metrics, batch)
+        assignment = leiden_clusters(latent["embedding"][scored], resolution)
+        scores = assignment_scores(labels, assignment, metrics, batch)
         return rows_from_scores(run["spec"] | {"setting": str(LEIDEN)}, scores)
 
     rows = rows_of(folders, "clustering", score, newer)

@@ -3,7 +3,8 @@
 The ten metrics and three aggregates of Luecken et al. (2022), *Nature Methods* 19, 41-50, unscaled,
 as ``scib_metrics.benchmark.Benchmarker`` computes them, with these choices:
 
-- Nearest neighbours are exact everywhere (`neighbours`), and *KBET* is computed here (`kbet`).
+- Nearest neighbours are exact up to 100 000 cells (`neighbours`), and *KBET* is computed here
+  (`kbet`).
 - *Silhouette batch* is the classic batch silhouette, as in the paper. Newer releases of the library
   put BRAS in its place; `bras=True` does so too (the metric keeps its name).
 - *PCR comparison* is against the raw counts, as in the paper (its section 5).
@@ -29,7 +30,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from vmm.benchmark.metrics.neighbours import exact_neighbours
+from vmm.benchmark.metrics.neighbours import nearest_neighbours
 from vmm.benchmark.metrics.records import AGGREGATE, Metric, of_family
 from vmm.benchmark.metrics.scoring import (
     NO_LABELS,
@@ -118,7 +119,7 @@ class Embedding(_Once):
         return self if rows.all() else Embedding(self.array[rows], self.n_jobs)
 
     def neighbours(self, n: int) -> Any:
-        """Return the exact `n` nearest neighbours of each cell, itself among them.
+        """Return the `n` nearest neighbours of each cell, itself among them.
 
         Returns
         -------
@@ -221,7 +222,7 @@ def _obstacle(metric: Metric, cells: Cells) -> str:
 
 
 def _nearest(embedding: Embedding, n: int) -> Any:
-    return exact_neighbours(embedding.array, n, embedding.n_jobs)
+    return nearest_neighbours(embedding.array, n, embedding.n_jobs)
 
 
 def _read_only(codes: np.ndarray) -> np.ndarray:

@@ -1,4 +1,4 @@
-"""Exact nearest neighbours, in the form that scib-metrics takes."""
+"""Nearest neighbours, in the form that scib-metrics takes."""
 
 from __future__ import annotations
 
@@ -6,13 +6,39 @@ from typing import Any
 
 import numpy as np
 
+EXACT_UP_TO = 100_000
+"""Cells from which on neighbours are approximate: exact ones take time with their square."""
+
+
+def nearest_neighbours(array: np.ndarray, n_neighbors: int, n_jobs: int = 1) -> Any:
+    """Return the nearest neighbours of each row, itself among them; the same at every call.
+
+    Exact up to :data:`EXACT_UP_TO` cells. From there on as scib-metrics finds them, by descent
+    along neighbours of neighbours (Dong, Moses and Li, 2011; PyNNDescent), whose compilation costs
+    a minute in each process.
+
+    Parameters
+    ----------
+    array : (N, p) array
+    n_neighbors : int
+        There are at most N of them.
+    n_jobs : int
+
+    Returns
+    -------
+    scib_metrics.nearest_neighbors.NeighborsResults
+    """
+    if len(array) <= EXACT_UP_TO:
+        return exact_neighbours(array, n_neighbors, n_jobs)
+    from scib_metrics.nearest_neighbors import pynndescent
+
+    return pynndescent(array, n_neighbors, random_state=0, n_jobs=n_jobs)
+
 
 def exact_neighbours(array: np.ndarray, n_neighbors: int, n_jobs: int = 1, **_: Any) -> Any:
     """Return the exact nearest neighbours of each row, itself among them.
 
-    Faster than the library's approximate search up to some 1e5 cells, whose compilation alone
-    costs a minute in each process, and reproducible. Can be given to
-    ``Benchmarker.prepare(neighbor_computer=...)``.
+    Can be given to ``Benchmarker.prepare(neighbor_computer=...)``.
 
     Parameters
     ----------

@@ -186,10 +186,28 @@ def build_table(
         for dataset in grid["dataset"].unique():
             if sentence := isolated_sentence(descriptions.get(dataset, {})):
                 notes.append(f"{dataset_label(dataset)}: {sentence}")
+    if spec.kind == "cells":
+        for dataset in grid["dataset"].unique():
+            if sentence := sample_sentence(descriptions.get(dataset, {})):
+                notes.append(f"{dataset_label(dataset)}: {sentence}")
     if trials.max() == 1:
         notes.append("With one trial no test is possible: bold marks the best value only.")
     return Table(
         spec, _caption(spec, trials), blocks, footnotes, notes, pd.concat(tests, ignore_index=True)
+    )
+
+
+def sample_sentence(description: Mapping[str, Any]) -> str:
+    """Return of how many cells the scores are that compare cells with one another, if not of all.
+
+    Those of the models' own clusters are always of all cells.
+    """
+    n, scored = description.get("n_cells", 0), description.get("evaluation_cells")
+    if scored is None or scored >= n:
+        return ""
+    return (
+        f"scores of embeddings, and of Leiden's clusters, are of {scored:,} of the {n:,} cells, "
+        "the same for all methods; each batch and cell type has its share of them."
     )
 
 

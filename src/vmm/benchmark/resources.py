@@ -1,0 +1,108 @@
+"""What memory jobs on cells ask for: it grows with the cells and genes of their data set."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from os import PathLike
+from pathlib import Path
+from typing import Any, NamedTuple
+
+from vmm.io import read_json
+
+ROOM = 1.5
+"""What is asked for, as a multiple of what was measured."""
+
+
+class Size(NamedTuple):
+    """Cells and genes of a data set."""
+
+    cells: int
+    genes: int
+
+
+class Need(NamedTuple):
+    """What a job took where it was measured (``make bench``, ``atlas_*``).
+
+    Attributes
+    ----------
+    gb : float
+        Of libraries, compiled programs and what does not grow.
+    per_count : float
+        Bytes for each cell × gene, where 5 % of the counts are not zero.
+    per_cell : float
+        Bytes for each cell.
+    """
+
+    gb: float
+    per_count: float
+    per_cell: float = 0.0
+
+
+UNKNOWN, UNPREPARED = Size(50_000, 2_000), Size(50_000, 30_000)
+"""Taken for a data set that is not here yet: after its genes were selected, and before."""
+
+NEEDS = {
+    "prepare": Need(0.4, 1.5),
+    "split": Need(0.4, 0.5),
+    "train": Need(0.6, 3.5),
+    "baselines": Need(0.6, 2.0, 2_500),
+    "evaluate_clustering": Need(1.0, 0.5, 1_000),
+    "evaluate_integration": Need(2.5, 0.5, 1_000),
+    "mde": Need(1.0, 0.5, 1_000),
+    "figure_mde": Need(1.0, 0.5),
+}
+
+
+def memory_mb(work: str, size: Size) -> int:
+    """Return the memory that a job should ask for, in MB.
+
+    Parameters
+    ----------
+    work : str
+        A key of :data:`NEEDS`.
+    size : Size
+    """
+    need = NEEDS[work]
+    grown = need.per_count * size.cells * size.genes + need.per_cell * size.cells
+    return round(ROOM * (1000 * need.gb + grown / 1e6))
+
+
+def size_of(work: str, description: str | PathLike, settings: Mapping[str, Any]) -> Size:
+    """Return the size of a set of cells: as prepared, else of the user's file, else a guess.
+
+    Preparing reads all genes, the rest has those that were selected.
+
+    Parameters
+    ----------
+    work : str
+        A key of :data:`NEEDS`.
+    description : path
+        ``data/<data set>.json``, which need not be there yet.
+    settings : mapping
+        The data set's part of the configuration.
+    """
+    shape = _shape_in(settings.get("path"), settings.get("layer"))
+    if work == "prepare":
+        return shape or UNPREPARED
+    if Path(description).is_file():
+        known = read_json(description)
+        return Size(known["n_cells"], known["n_genes"])
+    if shape is None:
+        return UNKNOWN
+    return Size(shape.cells, min(shape.genes, settings.get("n_top_genes") or shape.genes))
+
+
+def _shape_in(path: str | None, layer: str | None) -> Size | None:
+    """Return cells and genes of an .h5ad without reading its counts; None if it has no such."""
+    import h5py
+
+    if path is None or not Path(path).is_file() or not h5py.is_hdf5(path):
+        return None
+    try:
+        with h5py.File(path, "r", locking=False) as file:
+            places = [f"layers/{layer}", "raw/X"] if layer else ["X"]
+            found = next(file[place] for place in places if place in file)
+            shape = found.attrs.get("shape", getattr(found, "shape", None))
+            return Size(int(shape[0]), int(shape[1]))
+    except (OSError, StopIteration, TypeError, IndexError, KeyError):
+        return None

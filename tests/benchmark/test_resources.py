@@ -1,0 +1,54 @@
+"""Memory follows from cells × genes: of the prepared data, of the user's file, or a guess."""
+
+import anndata
+import numpy as np
+import pytest
+from scipy.sparse import csr_matrix
+
+from vmm.benchmark.resources import NEEDS, ROOM, UNKNOWN, UNPREPARED, Size, memory_mb, size_of
+from vmm.io import write_json
+
+
+@pytest.fixture
+def file(tmp_path):
+    counts = csr_matrix(np.ones((30, 12), dtype=np.float32))
+    adata = anndata.AnnData(X=np.ones((30, 12), dtype=np.float32), layers={"counts": counts})
+    adata.raw = adata
+    path = tmp_path / "my.h5ad"
+    adata[:, :9].write_h5ad(path)
+    return path
+
+
+@pytest.mark.parametrize(
+    ("layer", "genes"), [(None, 9), ("counts", 9), ("raw", 12)], ids=["dense X", "layer", "raw"]
+)
+def test_the_size_of_a_users_file_is_read_from_its_header(file, tmp_path, layer, genes):
+    settings = {"path": str(file), "layer": layer}
+    absent = tmp_path / "no.json"
+    assert size_of("prepare", absent, settings) == (30, genes)
+    assert size_of("train", absent, settings) == (30, genes)
+    assert size_of("train", absent, settings | {"n_top_genes": 5}) == (30, 5)
+    assert size_of("prepare", absent, settings | {"n_top_genes": 5}) == (30, genes)
+
+
+def test_what_was_prepared_counts_more_than_the_file(file, tmp_path):
+    description = tmp_path / "my.json"
+    write_json(description, {"n_cells": 28, "n_genes": 7})
+    assert size_of("train", description, {"path": str(file)}) == (28, 7)
+    assert size_of("prepare", description, {"path": str(file)}) == (30, 9)
+
+
+def test_of_data_that_are_not_here_a_size_is_guessed(tmp_path):
+    (tmp_path / "broken.h5ad").write_bytes(b"no file of AnnData")
+    for settings in ({}, {"path": None}, {"path": str(tmp_path / "broken.h5ad")}):
+        assert size_of("train", tmp_path / "no.json", settings) == UNKNOWN
+        assert size_of("prepare", tmp_path / "no.json", settings) == UNPREPARED
+
+
+def test_memory_grows_with_cells_times_genes():
+    small, large = Size(1_000, 10), Size(1_000_000, 2_000)
+    for work, need in NEEDS.items():
+        base = 1000 * ROOM * need.gb
+        assert base <= memory_mb(work, small) < 1.1 * base
+        grown = need.per_count * 2_000 + need.per_cell
+        assert memory_mb(work, large) == pytest.approx(base + ROOM * grown, abs=1)
