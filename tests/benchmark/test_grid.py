@@ -101,6 +101,22 @@ def test_rows_of_the_papers_tables(paper):
     }
 
 
+def test_controls_are_scored_and_stand_in_no_table():
+    given = {"pbmc68k": {"batch_size": 8, "prior_learning_ratio": 1}}
+    config = small(given, cells={"methods": ["vmm"], "baselines": ["pca"]})
+    controls = {"perfect", "shuffled", "random"}
+    assert {job.method for job in grid.baseline_jobs(config)} == {"pca", *controls}
+    assert {job.method for job in grid.control_jobs(config, "pbmc68k")} == {"vmm", "pca", *controls}
+    assert grid.control_jobs(config, "pbmc4k") == []
+    shown = [job for number in (3, 4) for job in grid.table_jobs(config, number)]
+    assert {job.method for job in shown} == {"vmm", "pca"}
+    assert {job.method for job in grid.leiden_jobs(config)} == {"vmm", "pca"}
+
+
+def test_the_paper_has_no_controls(paper):
+    assert not any(grid.control_jobs(paper, dataset) for dataset in CELLS)
+
+
 def test_leiden_left_out():
     given = {"pbmc68k": {"batch_size": 8, "prior_learning_ratio": 1}}
     config = small(given, cells={"leiden_resolution": None, "methods": ["normal", "vmm"]})

@@ -103,6 +103,14 @@ def test_at_once_is_one_by_one(kind, prior, double):
 
 
 @pytest.mark.parametrize("prior", PRIORS)
+def test_at_once_is_one_by_one_with_covariates(prior, double):
+    """Of two epochs: Adam makes steps of the rounding of biases before batch normalisation."""
+    settings = replace(SETTINGS, max_epochs=2)
+    ours, others = (train("informed", prior, settings) for train in (at_once, one_by_one))
+    assert_alike(ours, others, rtol=1e-9)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_single_precision(kind, prior):
     """With a large epsilon: else Adam's steps do not shrink with gradients that are rounding."""

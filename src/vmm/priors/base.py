@@ -13,17 +13,18 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from vmm.numerics.gaussians import Normal
+from vmm.numerics.gaussians import Normal, as_normal
 
-Encode = Callable[[Tensor], Normal]
-"""Maps K pseudo-inputs (K, D) to their K posteriors q(·; g(u))."""
+Encode = Callable[[Tensor], Any]
+"""Maps K pseudo-inputs (K, D) to their K posteriors q(·; g(u)): normal distributions of
+:mod:`vmm.numerics.gaussians`, or of PyTorch."""
 
 
-def needed(encode: Encode | None) -> Encode:
-    """Return `encode`, without which pseudo-inputs say nothing of z."""
+def encoded(encode: Encode | None, pseudo_inputs: Tensor) -> Normal:
+    """Return the posteriors of pseudo-inputs, which without `encode` say nothing of z."""
     if encode is None:
         raise TypeError("a prior made of pseudo-inputs needs `encode`")
-    return encode
+    return as_normal(encode(pseudo_inputs))
 
 
 class Pretraining(NamedTuple):
@@ -94,9 +95,12 @@ class Prior(nn.Module):
         """Return log p(z), shape (N,), for `z` of shape (N, p)."""
         raise NotImplementedError(f"{type(self).__name__} lacks log_prob")
 
-    def kl(self, q: Normal, z: Tensor, encode: Encode | None = None) -> Tensor:
-        """Estimate KL(q ‖ p) by −H(q) − log p(z) from one sample `z` ~ `q`, shape (N,)."""
-        return -q.entropy() - self.log_prob(z, encode)
+    def kl(self, q: Any, z: Tensor, encode: Encode | None = None) -> Tensor:
+        """Estimate KL(q ‖ p) by −H(q) − log p(z) from one sample `z` ~ `q`, shape (N,).
+
+        Both `q` and what `encode` returns may be PyTorch's normal distributions.
+        """
+        return -as_normal(q).entropy() - self.log_prob(z, encode)
 
     # Components
 

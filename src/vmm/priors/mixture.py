@@ -23,7 +23,7 @@ from vmm.numerics.gaussians import (
     whitened_log_prob,
     widened_log_prob,
 )
-from vmm.priors.base import Encode, Prior, needed
+from vmm.priors.base import Encode, Prior, encoded
 from vmm.priors.hyperpriors import (
     ConcentrationPrior,
     WishartScale,
@@ -285,4 +285,4 @@ class VampPriorMixture(MixturePrior):
 
     def centres(self, encode: Encode | None) -> Normal:
         """Return q(μ_j; u_j) = g(u_j) of the K centres."""
-        return needed(encode)(self.pseudo_inputs)
+        return encoded(encode, self.pseudo_inputs)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -28,7 +28,6 @@ from vmm.models.records import CellNetworks, Dispersion, Likelihood
 from vmm.models.tensors import CellTensors
 from vmm.numerics.products import Precision, float32_products
 from vmm.numerics.seeds import seed_of
-from vmm.priors.records import priors_of
 from vmm.progress import progress, say
 from vmm.scvi.fields import Manager, covariates_like, fields, registered_covariates
 from vmm.scvi.module import Module
@@ -38,6 +37,7 @@ from vmm.scvi.options import (
     LIGHTNING,
     MODEL,
     TRAIN,
+    check_prior,
     device_of,
     number,
     part_to_validate,
@@ -51,6 +51,7 @@ from vmm.scvi.plots import PlotMixin
 from vmm.scvi.query import QueryMixin, only_new_columns
 from vmm.scvi.summary import SummaryMixin
 from vmm.scvi.threads import cpu_threads, own_threads
+from vmm.scvi.tuning import TuningMixin
 from vmm.training.embedding import EVALUATION_ROWS
 from vmm.training.loop import fit
 from vmm.training.settings import FitResult, Settings
@@ -59,8 +60,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-CELL_PRIORS = priors_of("cells")
-"""What `prior` accepts."""
 HISTORY = {
     "elbo_train": ("train_elbo", -1),
     "elbo_validation": ("valid_elbo", -1),
@@ -76,6 +75,7 @@ MAX_EPOCHS, BATCH_SIZE, LEARNING_RATE = 10_000, 128, 4e-4
 class SCVI(
     NewCellsMixin,
     SummaryMixin,
+    TuningMixin,
     PlotMixin,
     QueryMixin,
     RNASeqMixin,
@@ -163,15 +163,8 @@ class SCVI(
     ):
         if adata is None and registry is None:
             raise ValueError("adata or registry must be provided.")
-        if prior not in CELL_PRIORS:
-            raise ValueError(f"`prior` is {prior!r}; it must be one of {', '.join(CELL_PRIORS)}.")
+        check_prior(prior, prior_kwargs)
         check_likelihood(gene_likelihood, dispersion, "gene_likelihood")
-        known = CELL_PRIORS[prior].options_for("cells")
-        if unknown := [key for key in prior_kwargs or {} if key not in known]:
-            raise ValueError(
-                f"`prior_kwargs` has {unknown[0]!r}; the prior {prior!r} takes "
-                f"{', '.join(known) or 'none'}."
-            )
         take(scvi_options, MODEL, "vmm.SCVI", tuple(signature(SCVI).parameters)[:-1])
         n_hidden, n_latent = whole(n_hidden, "n_hidden", 1), whole(n_latent, "n_latent", 1)
         n_layers = whole(n_layers, "n_layers", 1)
@@ -200,6 +193,7 @@ class SCVI(
         self.n_reference_batches_, self.n_reference_categories_ = None, ()
         self.cluster_order_ = None
         self.cluster_names_ = None
+        self.training_settings_ = None
         self._model_summary_string = (
             f"vmm.SCVI model with the following parameters: \nprior: {prior}, n_hidden: {n_hidden},"
             f" n_latent: {n_latent}, n_layers: {n_layers}, gene_likelihood: {gene_likelihood}, "
@@ -220,11 +214,11 @@ class SCVI(
         known = covariates_like(self.registry, shape[0])
         n_batches = self.summary_stats.n_batch
         empty = CellTensors(sp.csr_matrix(shape), np.zeros(shape[0]), n_batches, covariates=known)
-        return self._networks(empty, np.arange(shape[0]))
+        return self._networks(empty, np.arange(shape[0]), self._seed)
 
-    def _networks(self, cells: CellTensors, train: np.ndarray) -> CountVAE:
+    def _networks(self, cells: CellTensors, train: np.ndarray, seed: int) -> CountVAE:
         """Return the networks and the prior that training starts from."""
-        generator = torch.Generator().manual_seed(seed_of(self._seed, 0, "network"))
+        generator = torch.Generator().manual_seed(seed_of(seed, 0, "network"))
         networks = CountVAE.for_data(cells, self._sizes, generator)
         start_prior(
             networks,
@@ -232,7 +226,7 @@ class SCVI(
             self._n_components,
             cells,
             train,
-            self._seed,
+            seed,
             dataset="adata",
             **self._prior_kwargs,
         )
@@ -420,12 +414,15 @@ class SCVI(
         if self.is_trained or self.n_reference_batches_ is not None:
             self.to_device(device)
         else:
-            self.module = self._module_cls(self._networks(cells, train))
+            self.module = self._module_cls(self._networks(cells, train, self._seed))
         show = progress("Training", settings.max_epochs) if show_progress else None
         with self._fitted() as networks:
             result = fit(
                 networks, cells, train, valid, settings, progress=show, keep_on_interrupt=True
             )
+        how = asdict(settings)
+        del how["seed"]
+        self.training_settings_ = how | {"validation_size": part}
         self.train_indices, self.validation_indices = train, valid
         self.test_indices = np.array([], dtype=np.int64)
         self._finish(result, before)
