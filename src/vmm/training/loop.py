@@ -451,11 +451,12 @@ def _switches(model: LatentVariableModel) -> dict[str, Any]:
     return own | {f"{name}.fitted": p.requires_grad for name, p in model.named_parameters()}
 
 
+@torch.no_grad()
 def largest(model: LatentVariableModel) -> Tensor:
     """Return the largest absolute value of a model's tensors; it is not finite if one is not."""
     tensors = (*model.parameters(), *model.buffers())
     values = [value for value in tensors if value.is_floating_point()]
-    return torch.nn.utils.get_total_norm(values, math.inf, foreach=True)
+    return torch.stack(torch._foreach_norm(values, math.inf)).amax()
 
 
 def _copy(state: dict[str, Tensor], to: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
