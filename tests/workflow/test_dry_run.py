@@ -25,11 +25,11 @@ def models(done) -> Counter:
 
 @pytest.mark.parametrize("name", ["config.yaml", "published_code.yaml"])
 def test_the_paper(name, project):
-    """180 models of images, 160 of cells, 60 ladders of tuning."""
+    """180 models of images, 160 of cells, ten to a job; 60 ladders of tuning, five to a job."""
     done = project.snakemake("--dry-run", "--cores", "2", configfile=f"config/{name}")
     assert done.status == 0, done.text
     jobs = done.job_counts
-    assert models(done) == {"images": 180, "cells": 160, "tuning": 60}
+    assert models(done) == {"images": 18, "cells": 16, "tuning": 12}
     assert jobs["baselines"] == 4, "each embeds one data set for all trials"
     assert (jobs["prepare"], jobs["split"], jobs["choose"]) == (6, 60, 4)
     assert (jobs["evaluate_clustering"], jobs["evaluate_integration"]) == (60, 40)
@@ -40,7 +40,8 @@ def test_the_paper(name, project):
 
 
 def test_the_paper_is_the_default(project):
-    done = project.snakemake("-n", "--cores", "2")
+    """Each model in a job of its own, where that is asked for."""
+    done = project.snakemake("-n", "--cores", "2", "--config", "trials_at_once=false")
     assert done.status == 0, done.text
     assert models(done) == {"images": 180, "cells": 160, "tuning": 60}
     assert "results/paper/" in done.text
