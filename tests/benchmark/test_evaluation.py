@@ -8,6 +8,7 @@ from scipy.sparse import csr_matrix
 from vmm.benchmark.evaluation.clustering import evaluate_clustering
 from vmm.benchmark.evaluation.integration import evaluate_integration
 from vmm.benchmark.evaluation.leiden import evaluate_leiden
+from vmm.benchmark.evaluation.stability import evaluate_stability
 from vmm.data import CellData
 from vmm.data.stratified import stratified_sample
 from vmm.io import write_json
@@ -83,3 +84,36 @@ def test_of_many_cells_a_sample_is_scored_the_same_for_all(folder, family, monke
     whole = evaluate([first, second], "data.npz", cells=50)
     values = [whole[whole["model"] == model]["value"].to_numpy() for model in ("one", "two")]
     assert not np.array_equal(*values, equal_nan=True)
+
+
+def trial(path, model: str, number: int, clusters: str, status: str = "ok"):
+    """Write the folder of a trial with these clusters, a digit a cell."""
+    folder = path / f"{model}_{number}"
+    folder.mkdir()
+    probs = np.eye(10)[[int(digit) for digit in clusters]]
+    np.savez(folder / "latent.npz", embedding=np.zeros((len(clusters), 2)), cluster_probs=probs)
+    spec = {"dataset": "cells", "model": model, "prior": "p", "setting": "chosen", "trial": number}
+    write_json(folder / "run.json", {"status": status, "spec": spec})
+    return folder
+
+
+def test_clusters_of_trials_are_compared(tmp_path):
+    """Two trials are the same by other names, the third splits their larger cluster."""
+    folders = [
+        trial(tmp_path, "one", 0, "0000001111"),
+        trial(tmp_path, "one", 1, "7777772222"),
+        trial(tmp_path, "one", 2, "0001113333"),
+        trial(tmp_path, "one", 3, "0123456789", "diverged"),
+        trial(tmp_path, "two", 0, "0000000000"),
+    ]
+    rows = evaluate_stability(folders).to_dict("records")
+    assert [(row["model"], row["n_trials"]) for row in rows] == [("one", 3)], "two has one trial"
+    row = rows[0]
+    # Pairs together: 21 of 45 in the first two, 12 in the third, all of which are among the 21.
+    split = (12 - 21 * 12 / 45) / ((21 + 12) / 2 - 21 * 12 / 45)
+    assert (row["ari"], row["ari_least"], row["ari_most"]) == pytest.approx((split, split, 1))
+    assert row["n_clusters"] == pytest.approx(7 / 3)
+    # The larger is like those of the others by 1 and 1/2, its halves are by 1/2: 2, 2 and 1 stay.
+    assert row["n_stable"] == pytest.approx(5 / 3)
+    assert row["in_stable"] == pytest.approx((1 + 1 + 0.4) / 3)
+    assert row["unsure"] == 0

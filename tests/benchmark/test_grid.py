@@ -13,6 +13,7 @@ from vmm.benchmark.config import complete, load
 from vmm.benchmark.grid import Ladder
 from vmm.benchmark.job import Job
 from vmm.benchmark.methods.records import METHODS
+from vmm.benchmark.ours import training_settings
 from vmm.benchmark.setting import CHOSEN, Setting
 from vmm.benchmark.spec import PriorSpec, Spec
 from vmm.models.records import CellNetworks, ImageNetworks
@@ -98,6 +99,22 @@ def test_rows_of_the_papers_tables(paper):
         "setting": "chosen",
         "trial": 0,
     }
+
+
+def test_controls_are_scored_and_stand_in_no_table():
+    given = {"pbmc68k": {"batch_size": 8, "prior_learning_ratio": 1}}
+    config = small(given, cells={"methods": ["vmm"], "baselines": ["pca"]})
+    controls = {"perfect", "shuffled", "random"}
+    assert {job.method for job in grid.baseline_jobs(config)} == {"pca", *controls}
+    assert {job.method for job in grid.control_jobs(config, "pbmc68k")} == {"vmm", "pca", *controls}
+    assert grid.control_jobs(config, "pbmc4k") == []
+    shown = [job for number in (3, 4) for job in grid.table_jobs(config, number)]
+    assert {job.method for job in shown} == {"vmm", "pca"}
+    assert {job.method for job in grid.leiden_jobs(config)} == {"vmm", "pca"}
+
+
+def test_the_paper_has_no_controls(paper):
+    assert not any(grid.control_jobs(paper, dataset) for dataset in CELLS)
 
 
 def test_leiden_left_out():
@@ -238,6 +255,18 @@ def test_specification_of_an_image_model():
         "wishart_scale": "paper",
         "dirichlet_process": True,
     }
+
+
+def test_who_may_sleep():
+    """A training that no component sleeps in is specified as before there was a choice."""
+    setting = Setting(16, stop="nmi")
+    for below in (0, 0.1):
+        config = small({"digits": {}}, image_clustering={}) | {"sleep_below": below}
+        for method in ("vade", "vampprior", "gmm", "vmm"):
+            plain = grid.spec(Job("images", "digits", method, setting, 0), config).plain()
+            wanted = below if below and method in ("gmm", "vmm") else None
+            assert plain.get("sleep_below") == wanted
+    assert training_settings(Spec.of(plain)).sleep_below == 0.1
 
 
 def test_specification_of_a_cell_model():

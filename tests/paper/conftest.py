@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping
 
 import pandas as pd
 import pytest
+from figure_checks import fits
 
 from vmm.benchmark.methods.records import METHODS
 from vmm.benchmark.metrics.rows import validate_rows
 from vmm.paper.tables.specs import TABLES
 
+__all__ = ["fits"]
 CELLS_SETTING = "chosen"
 
 

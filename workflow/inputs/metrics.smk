@@ -10,6 +10,14 @@ METRICS_JOBS = {
 }
 
 
+NEWER = EXPERIMENTS.get("cells", {}).get("newer_metrics", False)
+
+
+def newer(wildcards):
+    """Return whether metrics that are newer than the paper are scored on a data set."""
+    return NEWER and kind_of(wildcards.dataset) == "cells"
+
+
 def parted(metrics, jobs=None):
     """Return the jobs in each file of rows; by default, of all jobs that have these metrics."""
     files = {}
@@ -37,5 +45,7 @@ def rows_of_parts(metrics):
 
 def leiden_inputs(wildcards):
     """Return the files of the embeddings that Leiden clusters."""
-    jobs = grid.experiment_jobs(config, "cells") if grid.leiden_jobs(config) else []
+    clustered = {(job.dataset, job.method) for job in grid.leiden_jobs(config)}
+    jobs = grid.experiment_jobs(config, "cells")
+    jobs = [job for job in jobs if (job.dataset, job.method) in clustered]
     return files_of(trial_of(jobs, wildcards), LATENT)

@@ -22,6 +22,8 @@ def results():
         files += figure(f"tuning_{dataset}")
     for dataset in EXPERIMENTS.get("cells", {}).get("datasets", []):
         files += figure(f"mde_{dataset}")
+        if grid.control_jobs(config, dataset):
+            files += [*figure(f"controls_{dataset}"), f"{RUN}/tables/controls_{dataset}.csv"]
     return list(dict.fromkeys(files))
 
 

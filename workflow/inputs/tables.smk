@@ -35,6 +35,14 @@ def descriptions_of(tables):
     return [f"{RUN}/data/{name}.json" for name in names]
 
 
+def stability_of(tables):
+    """Return the files that say how far the clusters of trials agree, where there are several."""
+    if 3 not in tables or len(TRIALS) < 2:
+        return []
+    own = dict.fromkeys(job.dataset for job in TABLE_JOBS[3] if job.setting == CHOSEN)
+    return [f"{RUN}/tables/stability_{name}.csv" for name in own]
+
+
 def labels_of(jobs):
     """Return what people read for the data sets and methods of jobs.
 

@@ -3,7 +3,9 @@
 PLACE = model_folder("{dataset}", "{method}", "{setting}", "{trial}")
 MODEL = f"{RUN}/{PLACE}"
 BASELINE = MODEL.replace("{setting}", str(CHOSEN))
-BASELINES = EXPERIMENTS.get("cells", {}).get("baselines", names("cells", trains=False))
+BASELINES = [
+    name for key in ("baselines", "controls") for name in EXPERIMENTS.get("cells", {}).get(key, [])
+] or names("cells", trains=False)
 
 AT_ONCE = config["trials_at_once"]
 TRIAL = "trials" if AT_ONCE else "trial_{trial}"  # in names of logs

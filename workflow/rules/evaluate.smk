@@ -21,8 +21,9 @@ rule evaluate_clustering:
     params:
         resolution=EXPERIMENTS.get("cells", {}).get("leiden_resolution"),
         cells=config["evaluation_cells"],
-        metrics=scoring_of("clustering"),
-        code=code("evaluate_clustering.py", lambda w: modules_of("clustering")),
+        newer=newer,
+        metrics=lambda w: scoring_of("clustering", newer(w)),
+        code=code("evaluate_clustering.py", lambda w: modules_of("clustering", newer(w))),
     script:
         "../scripts/evaluate_clustering.py"
 
@@ -46,8 +47,9 @@ rule evaluate_integration:
     params:
         bras=config["silhouette_batch"] == "bras",
         cells=config["evaluation_cells"],
-        metrics=scoring_of("integration"),
-        code=code("evaluate_integration.py", lambda w: modules_of("integration")),
+        newer=newer,
+        metrics=lambda w: scoring_of("integration", newer(w)),
+        code=code("evaluate_integration.py", lambda w: modules_of("integration", newer(w))),
     script:
         "../scripts/evaluate_integration.py"
 

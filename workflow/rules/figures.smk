@@ -145,3 +145,27 @@ rule figure_mde:
         code=code("figure_mde.py"),
     script:
         "../scripts/figure_mde.py"
+
+
+rule figure_controls:
+    input:
+        lambda w: parts("integration", grid.control_jobs(config, w.dataset)),
+    output:
+        shown("controls_{dataset}", "controls", "scores between controls", "{dataset}"),
+        table=f"{RUN}/tables/controls_{{dataset}}.csv",
+    log:
+        f"{RUN}/logs/figure_controls/{{dataset}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/figure_controls/{{dataset}}.tsv"
+    conda:
+        "../../envs/vmm.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(4000),
+        runtime=growing(20),
+    params:
+        labels=lambda w: labels_of(grid.control_jobs(config, w.dataset)),
+        metrics=showing_of("integration", NEWER),
+        code=code("figure_controls.py"),
+    script:
+        "../scripts/figure_controls.py"

@@ -23,7 +23,10 @@ rule table:
     params:
         grids=lambda w: grids_of([int(w.number)]),
         labels=lambda w: labels_of_tables([int(w.number)]),
-        metrics=lambda w: showing_of(METRICS_OF_TABLE[int(w.number)]),
+        newer=lambda w: NEWER and int(w.number) in CELL_TABLES,
+        metrics=lambda w: showing_of(
+            METRICS_OF_TABLE[int(w.number)], NEWER and int(w.number) in CELL_TABLES
+        ),
         cells=config["evaluation_cells"],
         code=code("table.py"),
     script:
@@ -54,10 +57,34 @@ rule comparison:
         "../scripts/comparison.py"
 
 
+rule stability:
+    input:
+        models=lambda w: files_of(
+            [job for job in grid.clustering_jobs(config) if job.dataset == w.dataset], LATENT
+        ),
+    output:
+        f"{RUN}/tables/stability_{{dataset}}.csv",
+    log:
+        f"{RUN}/logs/stability/{{dataset}}.log",
+    benchmark:
+        f"{RUN}/benchmarks/stability/{{dataset}}.tsv"
+    conda:
+        "../../envs/vmm.yaml"
+    threads: 1
+    resources:
+        mem_mb=growing(8000),
+        runtime=growing(60),
+    params:
+        code=code("stability.py"),
+    script:
+        "../scripts/stability.py"
+
+
 rule recommendation:
     input:
         rows=parts_of(CELL_TABLES),
         descriptions=descriptions_of(CELL_TABLES),
+        stability=stability_of(CELL_TABLES),
     output:
         [f"{RUN}/tables/recommendation.{suffix}" for suffix in ("json", "html")],
     log:
@@ -91,5 +118,6 @@ rule partial:
     params:
         run=RUN,
         grids=grids_of(TABLES),
+        newer=NEWER,
     script:
         "../scripts/partial.py"

@@ -8,8 +8,9 @@ with job(snakemake):
     from vmm.benchmark.metrics.rows import concatenate_rows, write_rows
 
     data, embeddings = snakemake.input.data, folders(snakemake.input.embeddings)
-    parts = [evaluate_clustering(folders(snakemake.input.models), data)]
+    newer = snakemake.params.newer
+    parts = [evaluate_clustering(folders(snakemake.input.models), data, newer)]
     if embeddings:
         resolution, cells = snakemake.params.resolution, snakemake.params.cells
-        parts.append(evaluate_leiden(embeddings, data, resolution, cells))
+        parts.append(evaluate_leiden(embeddings, data, resolution, cells, newer))
     write_rows(concatenate_rows(parts), snakemake.output[0])

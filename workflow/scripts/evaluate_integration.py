@@ -12,5 +12,6 @@ with job(snakemake):
         snakemake.input.data,
         bras=snakemake.params.bras,
         cells=snakemake.params.cells,
+        newer=snakemake.params.newer,
     )
     write_rows(rows, snakemake.output[0])

@@ -17,7 +17,8 @@ with job(snakemake):
     made = []
     parts = whole(run.glob("metrics/parts/**/*.csv"))
     for number, rows in rows_by_table(parts, grids).items():
-        table = build_table(number, rows, jobs[number], known, partial=True)
+        newer = snakemake.params.newer
+        table = build_table(number, rows, jobs[number], known, partial=True, newer=newer)
         made += write_table(table, run / "partial" / f"table{number}")
     page = build_report(run, snakemake.config, environment(), partial=True)
     write_report(page, run / "partial.html")

@@ -14,5 +14,6 @@ with job(snakemake):
         rows_by_table(snakemake.input.rows, grids)[number],
         jobs_by_table(grids)[number],
         descriptions(snakemake.input.descriptions, snakemake.params.cells),
+        newer=snakemake.params.newer,
     )
     write_table(table, Path(snakemake.output[0]).with_suffix(""))

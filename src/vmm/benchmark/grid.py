@@ -59,7 +59,7 @@ def experiment_jobs(config: Config, experiment: str) -> list[Job]:
     config : mapping
         Complete configuration.
     experiment : {"batch_size", "elbo_surgery", "image_clustering", "cells"}
-        The jobs of ``cells`` include its baselines.
+        The jobs of ``cells`` include its baselines and controls.
     """
     if experiment not in config["experiments"]:
         return []
@@ -77,7 +77,8 @@ def _variants(config: Config, experiment: str, dataset: str) -> list[tuple[str, 
     if experiment == "batch_size":
         return [(TUNED_METHOD, Setting(size, stop="nmi")) for size in settings["batch_sizes"]]
     if experiment == "cells":
-        return [(method, CHOSEN) for method in settings["methods"] + settings["baselines"]]
+        names = settings["methods"] + settings["baselines"] + settings["controls"]
+        return [(method, CHOSEN) for method in names]
     stop: Stop = "elbo" if experiment == "elbo_surgery" else "nmi"
     setting = Setting(config["datasets"][dataset]["batch_size"], stop=stop)
     return [(method, setting) for method in settings["methods"]]
@@ -114,7 +115,8 @@ def leiden_jobs(config: Config) -> list[Job]:
     cells = config["experiments"].get("cells", {})
     if cells.get("leiden_resolution") is None:
         return []
-    return [replace(job, setting=LEIDEN) for job in experiment_jobs(config, "cells")]
+    compared = [job for job in experiment_jobs(config, "cells") if not job.record.control]
+    return [replace(job, setting=LEIDEN) for job in compared]
 
 
 def table_jobs(config: Config, number: int) -> list[Job]:
@@ -124,7 +126,14 @@ def table_jobs(config: Config, number: int) -> list[Job]:
         return own + leiden_jobs(config)
     experiments = {1: "elbo_surgery", 2: "image_clustering", 4: "cells"}
     jobs = experiment_jobs(config, experiments[number])
-    return [job for job in jobs if number != 2 or job.record.clusters]
+    return [j for j in jobs if (number != 2 or j.record.clusters) and not j.record.control]
+
+
+def control_jobs(config: Config, dataset: str) -> list[Job]:
+    """Return the embeddings of a data set that are shown beside controls, and these; or none."""
+    if not config["experiments"].get("cells", {}).get("controls"):
+        return []
+    return [job for job in experiment_jobs(config, "cells") if job.dataset == dataset]
 
 
 def sample_jobs(config: Config) -> list[Job]:
@@ -253,6 +262,7 @@ def _ours(method: Method, job: Job, config: Config) -> dict[str, Any]:
             balanced_pseudo_inputs=balanced,
         ),
         "prior_learning_ratio": ratio if record.empirical_bayes else None,
+        "sleep_below": (config["sleep_below"] or None) if record.empirical_bayes else None,
     }
 
 

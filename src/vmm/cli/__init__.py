@@ -19,6 +19,7 @@ EXAMPLES = """\
 examples:
   vmm fit my.h5ad --batch-key donor --output out/
   vmm fit my.h5ad --batch-key donor --label-key cell_type --layer counts --output out/
+  vmm fit my.h5ad --batch-key donor --seeds 10 --output out/
   vmm fit atlas.h5ad --batch-key sample --n-latent 30 --n-layers 2 --likelihood nb \\
       --learning-rate 1e-3 --output out/
   vmm cite
@@ -34,6 +35,8 @@ Writes to the output folder:
                     obsm["X_vmm"] and obsm["X_vmm_mde"] added
   cells.csv         cluster, second cluster and their probabilities of each cell
   clusters.csv      size, certainty, markers and batches of each cluster
+  tuning.csv        with --tune: what was tried, and why it was chosen or not
+  seeds.csv         with --seeds: clusters of each seed, and how well any two agree
   figures/          the figures as PDF, PNG and SVG
   model/            the model, for vmm.SCVI.load
 """
@@ -153,9 +156,18 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
         "learning rate of the prior relative to the networks'; larger gives fewer clusters",
     )  # fmt: skip
     _number(training, "--batch-size", 128, _whole(2), "larger gives more clusters")
+    training.add_argument(
+        "--tune",
+        action="store_true",
+        help="choose both by likelihood and stability over seeds, without labels; takes long",
+    )
     _number(training, "--max-epochs", 10_000, _whole(1), "the most epochs")
     _number(training, "--patience", 100, _whole(1), "stop after so many epochs without progress")
     _number(training, "--seed", 0, _whole(0, 2**32 - 1), "same seed, same result")
+    _number(
+        training, "--seeds", 0, _whole(0, 1000),
+        "train anew with N other seeds, all at once, and say which clusters come back",
+    )  # fmt: skip
     training.add_argument(
         "--device", choices=["auto", "cpu", "gpu"], default="auto", help="default: a GPU if any"
     )
@@ -168,6 +180,10 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
     training.add_argument(
         "--cuda-graph", action="store_true", help="replay a recorded training step on a GPU"
     )
+    _number(
+        training, "--sleep-below", 0.0, _part,
+        "leave out components that have less than this part of one cell: faster late in a training",
+    )  # fmt: skip
     _number(
         training, "--threads", 1, _whole(1, 1024), "CPU threads; networks this small gain little"
     )
@@ -203,6 +219,16 @@ def _positive(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def _part(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
     return value
 
 

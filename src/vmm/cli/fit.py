@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vmm.cli import stability as seeds
 from vmm.cli.parts import first_line
 from vmm.cli.result import ResultFile, Source
 from vmm.data import checks, select
@@ -31,9 +32,11 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
     from vmm.scvi import SCVI
+    from vmm.scvi.stability import ClusterStability
 
-FIGURES = ("clusters", "batches", "labels", "composition", "training")
+FIGURES = ("clusters", "batches", "labels", "consensus", "stays", "composition", "training")
 """Names of all figures; each option has its own."""
+TUNING = "tuning.csv"
 NO_LABEL = ("", "nan", "NaN")
 """Texts in a column of labels that say that there is none."""
 
@@ -106,9 +109,9 @@ def fit_file(options: argparse.Namespace) -> int:
         _check_components(cells.adata.n_obs, path, options)
         with _folder(folder), ResultFile(folder / name) as result, warnings.catch_warnings():
             _only_our_warnings(cells)
-            cells.note(*result.begin(source, _results(cells), options.n_latent))
+            cells.note(*result.begin(source, _results(cells, options), options.n_latent))
             _say(f"Training on {cells.adata.n_obs:,} cells × {cells.adata.n_vars:,} genes")
-            model = train(cells.adata, options)
+            model = train(cells, options, folder)
             with _kept(folder, model):
                 if changed := source.changed():
                     cells.alarm(
@@ -253,29 +256,27 @@ def _labels(column: pd.Series, names: np.ndarray) -> pd.Series:
     return values.map(as_text, na_action="ignore").set_axis(names)
 
 
-def _results(cells: Cells) -> pd.DataFrame:
+def _results(cells: Cells, options: argparse.Namespace) -> pd.DataFrame:
     """Return columns such as the results will have."""
     import pandas as pd
 
-    n = cells.adata.n_obs
-    clusters = pd.Categorical(["0"] * n)
-    return pd.DataFrame(
-        {"vmm_cluster": clusters, "vmm_probability": np.zeros(n)}, index=cells.index
-    )
+    values = {"vmm_cluster": "0", "vmm_probability": 0.0, **seeds.columns(None, options)}
+    table = pd.DataFrame(values, index=cells.index)
+    names = table.columns[table.dtypes == table["vmm_cluster"].dtype]
+    return table.astype(dict.fromkeys(names, "category"))
 
 
-def train(adata: anndata.AnnData, options: argparse.Namespace) -> SCVI:
-    """Train the model that the options describe."""
+def train(cells: Cells, options: argparse.Namespace, folder: Path) -> SCVI:
+    """Train the model that the options describe, after a search for two of them if asked for."""
     from vmm.scvi import SCVI
 
     SCVI.setup_anndata(
-        adata,
+        cells.adata,
         batch_key=options.batch_key,
         labels_key=options.label_key,
         **covariate_arguments(options),
     )
-    model = SCVI(
-        adata,
+    networks = dict(
         prior=options.prior,
         n_hidden=options.n_hidden,
         n_latent=options.n_latent,
@@ -287,15 +288,26 @@ def train(adata: anndata.AnnData, options: argparse.Namespace) -> SCVI:
         seed=options.seed,
         threads=options.threads,
     )
-    model.train(
+    how = dict(
         max_epochs=options.max_epochs,
         accelerator=options.device,
-        batch_size=options.batch_size,
         learning_rate=options.learning_rate,
-        prior_learning_ratio=options.prior_learning_ratio,
         early_stopping_patience=options.patience,
         precision=options.precision,
         cuda_graph=options.cuda_graph,
+        sleep_below=options.sleep_below,
+    )
+    (folder / TUNING).unlink(missing_ok=True)  # of another run
+    if options.tune:
+        found = SCVI.tune(cells.adata, **how, **networks)
+        with atomic(folder / TUNING) as temporary:
+            found.table.to_csv(temporary, index=False)
+        cells.note(f"Chosen without labels ({TUNING}). {found.reason}")
+        for key, value in found.options.items():
+            setattr(options, key, value)
+    model = SCVI(cells.adata, **networks)
+    model.train(
+        batch_size=options.batch_size, prior_learning_ratio=options.prior_learning_ratio, **how
     )
     return model
 
@@ -309,28 +321,30 @@ def write(model: SCVI, cells: Cells, result: ResultFile, options: argparse.Names
 
     folder = result.path.parent
     _say_if_cut(model, cells, options)
+    stability = seeds.stability_of(model, cells, options)
     uncertainty = model.get_cluster_uncertainty()
+    if stability is not None:
+        uncertainty = uncertainty.join(stability.cells.drop(columns="cluster"))
     with atomic(folder / "cells.csv") as temporary:
         uncertainty.rename_axis("cell").to_csv(temporary)
     clusters = model.predict()
-    obs = pd.DataFrame(
-        {"vmm_cluster": clusters, "vmm_probability": uncertainty["probability"].to_numpy()},
-        index=cells.index,
-    )
+    values = {"vmm_cluster": clusters, "vmm_probability": uncertainty["probability"].to_numpy()}
+    obs = pd.DataFrame(values | seeds.columns(stability, options), index=cells.index)
     obsm = {"X_vmm": model.get_latent_representation()}
     _say(f"Describing {len(clusters.categories)} clusters")
     try:
-        figures = draw(model, cells, options)
+        figures = draw(model, cells, options, stability)
     finally:
         layout = {key: cells.adata.obsm[key] for key in ("X_vmm_mde",) if key in cells.adata.obsm}
         cells.note(*result.finish(obs, obsm | layout))
-    table = summary(model, cells)
+    table = seeds.described(summary(model, cells), stability)
+    seeds.write_seeds(folder, stability)
     with atomic(folder / "clusters.csv") as temporary:
         table.to_csv(temporary)
     _remove_figures(folder / "figures")  # of options that are no longer given
     for name, figure in figures.items():
         save(figure, folder / "figures" / name)
-    write_page(folder / "report.html", model, table, figures, cells, options)
+    write_page(folder / "report.html", model, table, figures, cells, options, stability)
     _say(
         f"{len(clusters.categories)} clusters; open {folder / 'report.html'}, go on with "
         f"{result.path}"
@@ -349,7 +363,12 @@ def _say_if_cut(model: SCVI, cells: Cells, options: argparse.Namespace) -> None:
         )
 
 
-def draw(model: SCVI, cells: Cells, options: argparse.Namespace) -> dict[str, Figure]:
+def draw(
+    model: SCVI,
+    cells: Cells,
+    options: argparse.Namespace,
+    stability: ClusterStability | None,
+) -> dict[str, Figure]:
     """Draw the figures of the page; one that cannot be drawn is left out, and named."""
     makers: dict[str, Callable[[], Figure]] = {"clusters": model.plot_cells}
     if options.batch_key is not None:
@@ -361,6 +380,7 @@ def draw(model: SCVI, cells: Cells, options: argparse.Namespace) -> dict[str, Fi
         if n_labelled:
             makers["labels"] = lambda: model.plot_cells(options.label_key)
             makers["composition"] = lambda: _composition(model, cells.labels)
+    makers |= seeds.makers(model, stability)
     makers["training"] = model.plot_training
     figures = {}
     for name, make in makers.items():
@@ -415,5 +435,7 @@ def _say(message: str) -> None:
 def _only_our_warnings(cells: Cells) -> None:
     """Show what the user must know about the training, as plain lines, and nothing else."""
     warnings.simplefilter("ignore")
-    warnings.filterwarnings("always", message="Training (was interrupted|met NaN|goes on)")
+    warnings.filterwarnings(
+        "always", message="Trainings? (that met NaN|was interrupted|met NaN|goes on)"
+    )
     warnings.showwarning = lambda message, *_, **__: cells.alarm(str(message))

@@ -24,14 +24,17 @@ if TYPE_CHECKING:
 
     from vmm.cli.fit import Cells
     from vmm.scvi import SCVI
+    from vmm.scvi.stability import ClusterStability
 
 CAPTIONS = {
     "clusters": "Cells by cluster, with the number of cells.",
     "batches": "Cells by batch.",
     "labels": "Cells by known label.",
+    "consensus": "Cells by cluster of the partition that all trainings share; grey: it is unsure.",
+    "stays": "In which part of the other trainings a cell is in the cluster most like its own.",
 }
-CELLS = tuple(CAPTIONS)
-"""Figures that stand side by side."""
+CELLS, SEEDS = ("clusters", "batches", "labels"), ("consensus", "stays")
+"""Figures that stand side by side, in two sections."""
 WIDE = 6.0
 """Figures wider than this, in inches, have a row of their own: what is written in them stays
 readable."""
@@ -45,6 +48,10 @@ COLUMNS = {
     "n_labelled": ("labelled", "{:,}"),
     "label": ("most frequent label", "{}"),
     "label_fraction": ("of the labelled", "{:.0%}"),
+    "verdict": ("with other seeds", "{}"),
+    "jaccard": ("mean Jaccard", "{:.2f}"),
+    "comes_back": ("comes back in", "{:.0%}"),
+    "n_unsure": ("unsure cells", "{:,}"),
     "markers": ("markers", "{}"),
 }
 """Columns of the page's table, what they are called there and how values are shown. The file has
@@ -83,6 +90,7 @@ def write_page(
     figures: Mapping[str, Figure],
     cells: Cells,
     options: argparse.Namespace,
+    stability: ClusterStability | None = None,
 ) -> None:
     """Write one HTML file with everything inside; it links to the larger files beside it.
 
@@ -100,6 +108,8 @@ def write_page(
         What it was trained on.
     options
         Of ``vmm fit``.
+    stability
+        Of its clusters over seeds, if that was asked for.
     """
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent), undefined=StrictUndefined, autoescape=True
@@ -111,6 +121,8 @@ def write_page(
         table=table,
         columns={name: column for name, column in COLUMNS.items() if name in table},
         figures=[pictured(path, name, figures[name]) for name in CELLS if name in figures],
+        stable=None if stability is None else stability.sentences(),
+        by_seed=[pictured(path, name, figures[name]) for name in SEEDS if name in figures],
         training=pictured(path, "training", figures["training"]) if "training" in figures else None,
         composition="composition" in figures,
         heats=heats(model, cells, options),
@@ -197,9 +209,9 @@ def _heat(clusters: pd.Categorical, of: np.ndarray, heading: str, text: str) -> 
 def command(options: argparse.Namespace) -> str:
     """Return the command that the options came from, with all defaults, to be pasted.
 
-    It writes to another folder: this one has files now.
+    It writes to another folder: this one has files now. What was tuned is given as it was chosen.
     """
-    left_out = ("path", "command", "version", "overwrite")
+    left_out = ("path", "command", "version", "overwrite", "tune")
     named = {key: value for key, value in vars(options).items() if key not in left_out}
     named["output"] = options.output.rstrip("/") + "_again"
     path = f"./{options.path}" if options.path.startswith("-") else options.path

@@ -12,6 +12,7 @@ import pandas as pd
 
 from vmm.benchmark.metrics.significance import THRESHOLD
 from vmm.io import write_json
+from vmm.numerics.partitions import STABLE
 from vmm.paper.labels import dataset_label
 from vmm.paper.tables.build import Jobs, build_table, isolated_sentence, sample_sentence
 from vmm.paper.tables.html import template
@@ -43,6 +44,7 @@ def recommend(
     rows: Mapping[int, pd.DataFrame],
     jobs: Mapping[int, Jobs],
     descriptions: Mapping[str, Mapping[str, Any]],
+    stability: pd.DataFrame | None = None,
 ) -> dict[str, dict[str, Any]]:
     """Say for each cell data set which method integrates best, and which clusters best.
 
@@ -54,6 +56,8 @@ def recommend(
         3 and 4 to their grids, as for :func:`vmm.paper.tables.build_table`; either may be left out.
     descriptions : mapping
         Data set to the content of ``data/<dataset>.json``.
+    stability : pandas.DataFrame, optional
+        Of :func:`vmm.benchmark.evaluation.stability.evaluate_stability`, all data sets.
 
     Returns
     -------
@@ -70,7 +74,9 @@ def recommend(
           mean_difference from the best with its 95 % interval, ci_low to ci_high,
         - ``as_good``: those tested whose interval shows a deficit of at most :data:`SMALL`, over at
           least :data:`FEW_TRIALS` trials; ``undecided``: the others not significantly worse,
-        - ``sentence``: the same in words.
+        - ``sentence``: the same in words,
+        - ``stability``, with ``clustering``: where it was measured, that of the model with the best
+          mean among those that cluster; the sentence says it too.
 
     Raises
     ------
@@ -86,7 +92,10 @@ def recommend(
         for dataset, tests in table.tests.groupby("dataset", sort=False):
             about = descriptions.get(str(dataset), {})
             trials = len({job["trial"] for job in grid if job["dataset"] == dataset})
-            result.setdefault(str(dataset), {})[part] = _judge(part, tests, trials, about)
+            judged = _judge(part, tests, trials, about)
+            if part == CLUSTERING and stability is not None:
+                judged |= _with_stability(judged, tests, stability)
+            result.setdefault(str(dataset), {})[part] = judged
     return result
 
 
@@ -138,6 +147,37 @@ def _judge(
         "without_value": [e for e, _, _ in entries if e["n"] == 0],
     }
     return judged | {"sentence": _sentence(part, judged, description)}
+
+
+def _with_stability(
+    judged: Mapping[str, Any], tests: pd.DataFrame, stability: pd.DataFrame
+) -> dict[str, Any]:
+    """Return how stable the best model's own clusters are, and the sentence with that added."""
+    _, tests = _decisive([judged["score"]], tests)
+    keys = ["dataset", "model", "prior", "setting"]
+    both = tests[[*keys, "method", "n"]].merge(stability, on=keys, how="inner")
+    both = both[both["n"] > 0]
+    if both.empty:
+        return {}
+    best = both.iloc[0].to_dict()
+    sentence = f"{judged['sentence']} {_stability(best, best['method'] == judged['best'])}"
+    numbers = {key: float(best[key]) for key in stability.columns.drop(keys)}
+    kept = {"method": best["method"], **numbers}
+    return {"stability": kept, "sentence": sentence}
+
+
+def _stability(found: Mapping[str, Any], is_best: bool) -> str:
+    """Say how much of a model's clusters another seed finds too."""
+    which = "Its" if is_best else f"{found['method']} clusters best of the models themselves: its"
+    share = f"{100 * found['in_stable']:.0f} % of the cells"
+    return (
+        f"{which} clusters agree between two of {found['n_trials']} trials, which differ in seed "
+        f"and split, with an adjusted Rand index of {found['ari']:.2f} in the median "
+        f"({found['ari_least']:.2f} to {found['ari_most']:.2f}). Of the {found['n_clusters']:.1f} "
+        f"clusters of a trial {found['n_stable']:.1f}, with {share}, come back in the others (mean "
+        f"Jaccard similarity of at least {STABLE:g}); {100 * found['unsure']:.1f} % of the cells "
+        "have no settled cluster."
+    )
 
 
 def _decisive(scores: Sequence[str], tests: pd.DataFrame) -> tuple[str, pd.DataFrame]:

@@ -47,6 +47,7 @@ def scatter_figure(
     names: Sequence[str],
     title: str = "",
     batches: bool = False,
+    missing: str = NO_VALUE,
 ) -> Figure:
     """Draw cells in the plane, coloured by category.
 
@@ -60,13 +61,15 @@ def scatter_figure(
     coordinates
         (N, 2).
     codes
-        (N,) codes into `names`; -1: no value, drawn in grey.
+        (N,) codes into `names`; -1: `missing`, drawn in grey.
     names
         Of the categories, in the order of the legend.
     title
         Printed above.
     batches
         Whether categories are batches: muted colours, no names on the points.
+    missing
+        What the legend calls cells without a category.
 
     Returns
     -------
@@ -83,7 +86,7 @@ def scatter_figure(
     names = [str(name) for name in names]
     given = (batch_colours(names) if batches else category_colours(names)) if names else {}
     colours = np.array([*given.values(), UNLABELLED])
-    entries = _entries(codes, names)
+    entries = _entries(codes, names, missing)
     listed = [code for code, _, _ in entries if code >= 0]
     number = max(text_width(f"{n:,}", SMALL) for _, _, n in entries)
     width = min(max(text_width(name, SMALL) for _, name, _ in entries), LONGEST)
@@ -156,11 +159,11 @@ def _check(xy: np.ndarray, values: np.ndarray) -> None:
         raise InputError(f"coordinates of {len(values)} cells have the shape {xy.shape}")
 
 
-def _entries(codes: np.ndarray, names: Sequence[str]) -> list[tuple[int, str, int]]:
+def _entries(codes: np.ndarray, names: Sequence[str], missing: str) -> list[tuple[int, str, int]]:
     """Return code, name and number of cells of what the legend lists; -1 for what is grey."""
     sizes = np.bincount(codes[codes >= 0], minlength=len(names))
-    missing = int((codes < 0).sum())
-    room = MOST - (missing > 0)
+    n_missing = int((codes < 0).sum())
+    room = MOST - (n_missing > 0)
     largest = (
         np.argsort(-sizes, kind="stable")[: room - 1] if len(names) > room else range(len(names))
     )
@@ -169,8 +172,8 @@ def _entries(codes: np.ndarray, names: Sequence[str]) -> list[tuple[int, str, in
     if len(listed) < len(names):
         n = int(sizes.sum()) - sum(size for _, _, size in entries)
         entries.append((-1, f"{OTHERS} ({len(names) - len(listed):,})", n))
-    if missing:
-        entries.append((-1, NO_VALUE, missing))
+    if n_missing:
+        entries.append((-1, missing, n_missing))
     return entries
 
 

@@ -31,6 +31,7 @@ class VaDEMixture(GaussianMixture):
     """
 
     starts_from_data = True
+    can_sleep = False  # it is told how many it has
     prior_step_loss = Prior.prior_step_loss  # VaDE has none
 
     def __init__(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from inspect import signature
 from typing import TYPE_CHECKING, Any
 
@@ -39,6 +39,7 @@ from vmm.scvi.options import (
     TRAIN,
     check_prior,
     device_of,
+    number,
     part_to_validate,
     plan_rate,
     positive,
@@ -50,6 +51,7 @@ from vmm.scvi.plots import PlotMixin
 from vmm.scvi.query import QueryMixin, only_new_columns
 from vmm.scvi.summary import SummaryMixin
 from vmm.scvi.threads import cpu_threads, own_threads
+from vmm.scvi.tuning import TuningMixin
 from vmm.training.embedding import EVALUATION_ROWS
 from vmm.training.loop import fit
 from vmm.training.settings import FitResult, Settings
@@ -73,6 +75,7 @@ MAX_EPOCHS, BATCH_SIZE, LEARNING_RATE = 10_000, 128, 4e-4
 class SCVI(
     NewCellsMixin,
     SummaryMixin,
+    TuningMixin,
     PlotMixin,
     QueryMixin,
     RNASeqMixin,
@@ -190,6 +193,7 @@ class SCVI(
         self.n_reference_batches_, self.n_reference_categories_ = None, ()
         self.cluster_order_ = None
         self.cluster_names_ = None
+        self.training_settings_ = None
         self._model_summary_string = (
             f"vmm.SCVI model with the following parameters: \nprior: {prior}, n_hidden: {n_hidden},"
             f" n_latent: {n_latent}, n_layers: {n_layers}, gene_likelihood: {gene_likelihood}, "
@@ -210,11 +214,11 @@ class SCVI(
         known = covariates_like(self.registry, shape[0])
         n_batches = self.summary_stats.n_batch
         empty = CellTensors(sp.csr_matrix(shape), np.zeros(shape[0]), n_batches, covariates=known)
-        return self._networks(empty, np.arange(shape[0]))
+        return self._networks(empty, np.arange(shape[0]), self._seed)
 
-    def _networks(self, cells: CellTensors, train: np.ndarray) -> CountVAE:
+    def _networks(self, cells: CellTensors, train: np.ndarray, seed: int) -> CountVAE:
         """Return the networks and the prior that training starts from."""
-        generator = torch.Generator().manual_seed(seed_of(self._seed, 0, "network"))
+        generator = torch.Generator().manual_seed(seed_of(seed, 0, "network"))
         networks = CountVAE.for_data(cells, self._sizes, generator)
         start_prior(
             networks,
@@ -222,7 +226,7 @@ class SCVI(
             self._n_components,
             cells,
             train,
-            self._seed,
+            seed,
             dataset="adata",
             **self._prior_kwargs,
         )
@@ -314,6 +318,7 @@ class SCVI(
         early_stopping_patience: int = 100,
         precision: Precision = "float32",
         cuda_graph: bool = False,
+        sleep_below: float = 0.0,
         enable_progress_bar: bool = True,
         threads: int | None = None,
         plan_kwargs: Mapping[str, Any] | None = None,
@@ -354,6 +359,10 @@ class SCVI(
             Of the networks' matrix products, faster on a GPU the fewer bits they have.
         cuda_graph : bool
             On a GPU, record the training step once and replay it: faster, same result.
+        sleep_below : float
+            Do not compute components of a mixture that have less than this part of one cell, until
+            they are wanted again: late epochs are faster. Not the paper's. 0 computes all; 0.1 is a
+            good value.
         enable_progress_bar : bool
         threads : int, optional
             CPU threads of this training; by default those of the model.
@@ -381,10 +390,11 @@ class SCVI(
             seed=seed_of(self._seed, 0, "training"),
             precision=LIGHTNING.get(precision, precision),
             cuda_graph=cuda_graph,
+            sleep_below=number(sleep_below, "sleep_below"),
         )
         device = device_of(accelerator, devices)
-        number = whole(self.threads if threads is None else threads, "threads", 1)
-        with cpu_threads(number), float32_products():
+        n_threads = whole(self.threads if threads is None else threads, "threads", 1)
+        with cpu_threads(n_threads), float32_products():
             self._train(settings, part, device, enable_progress_bar)
 
     def _train(
@@ -404,12 +414,15 @@ class SCVI(
         if self.is_trained or self.n_reference_batches_ is not None:
             self.to_device(device)
         else:
-            self.module = self._module_cls(self._networks(cells, train))
+            self.module = self._module_cls(self._networks(cells, train, self._seed))
         show = progress("Training", settings.max_epochs) if show_progress else None
         with self._fitted() as networks:
             result = fit(
                 networks, cells, train, valid, settings, progress=show, keep_on_interrupt=True
             )
+        how = asdict(settings)
+        del how["seed"]
+        self.training_settings_ = how | {"validation_size": part}
         self.train_indices, self.validation_indices = train, valid
         self.test_indices = np.array([], dtype=np.int64)
         self._finish(result, before)

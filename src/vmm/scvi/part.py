@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     import numpy as np
@@ -25,8 +25,11 @@ class ModelPart(Whole):
     cluster_names_ : list of str, or None
     best_epoch_ : int
         The epoch that training kept, from 1.
-    _prior : str
-        Short name of the prior.
+    training_settings_ : dict or None
+        How it was trained last: of :class:`vmm.training.settings.Settings`, but for the seed, and
+        the part that was validated on.
+    _prior, _seed : str, int
+        Short name of the prior, and the seed.
     n_batches_, n_reference_batches_ : int
         Batches that the model has, and had as the reference of a query (else None).
     n_categories_, n_reference_categories_ : tuple of int
@@ -41,4 +44,6 @@ class ModelPart(Whole):
     n_reference_batches_: int | None
     n_categories_: tuple[int, ...]
     n_reference_categories_: tuple[int, ...]
+    training_settings_: dict[str, Any] | None
     _prior: str
+    _seed: int

@@ -12,6 +12,7 @@ import torch
 from vmm.numerics.products import float32_products
 
 COMPUTING = (
+    "cluster_stability",
     "differential_abundance",
     "differential_expression",
     "get_aggregated_posterior",
@@ -29,6 +30,7 @@ COMPUTING = (
     "get_reconstruction_error",
     "plot_cells",
     "plot_composition",
+    "plot_stability",
     "posterior_predictive_sample",
     "predict",
     "sample_cluster",

@@ -116,7 +116,7 @@ def value_of(metric: Metric, case: str) -> float:
 def scored(metric: Metric, case: str) -> Score:
     """Return the value and status of a metric in one case."""
     if metric.family == "integration" and (metric in METRICS or metric.group == AGGREGATE):
-        metrics = dict.fromkeys([*of_family("integration"), metric])
+        metrics = dict.fromkeys([*of_family("integration", newer=True), metric])
         return _scored_at_once(case, tuple(metrics))[metric.name]
     return _score(metric, example(metric.family, case))
 
@@ -136,8 +136,8 @@ def example(family: str, case: str) -> tuple:
     Returns
     -------
     tuple
-        Labels and cluster probabilities; log densities (S, n); or embedding, counts, batch and
-        labels.
+        Labels, cluster probabilities and batches; log densities (S, n); or embedding, counts,
+        batches and labels.
     """
     if family == "elbo_surgery":
         return _densities(case)
@@ -157,9 +157,9 @@ def _score(metric: Metric, given: tuple) -> Score:
     if metric.family == "clustering":
         from vmm.benchmark.metrics.clustering import assignment_scores, clustering_scores
 
-        labels, probs = given
+        labels, probs, batch = given
         scorer = clustering_scores if probs.ndim == 2 else assignment_scores
-        found: Any = scorer(labels, probs, [metric])[metric.name]
+        found: Any = scorer(labels, probs, [metric], batch)[metric.name]
         return found if isinstance(found, tuple) else (found, "ok")
     from vmm.benchmark.metrics.integration import integration_scores
 
@@ -175,17 +175,20 @@ def _arrays(given: tuple) -> list[np.ndarray]:
     return [np.asarray(array) for array in given]
 
 
-def _clusters(case: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return labels (N,) and cluster probabilities (N, 5), or an assignment (N,)."""
+def _clusters(case: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return labels (N,), cluster probabilities (N, 5) or an assignment (N,), and batches (N,)."""
     rng = np.random.default_rng(0)
     types = np.repeat(np.arange(3), SIZES)
     sharpness = {"perfect": 20.0, "poor": 0.0}.get(case, 2.0)
     logits = rng.normal(size=(N_CELLS, 5)) + sharpness * np.eye(3, 5)[types]
+    batch = np.random.default_rng(1).choice(2, size=N_CELLS, p=[0.4, 0.6])
+    if case == "poor":
+        logits += 5 * np.eye(2, 5)[batch]
     probs = np.exp(logits) / np.exp(logits).sum(1, keepdims=True)
     if case == "hard":
-        return types, probs.argmax(1)
+        return types, probs.argmax(1), batch
     types, rows = _changed(case, types, rng)
-    return types[rows], probs[rows]
+    return types[rows], probs[rows], _named(case, batch)[rows]
 
 
 def _cells(case: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
@@ -198,11 +201,14 @@ def _cells(case: str) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     known, shift = {"perfect": (10, 0), "poor": (0, 10)}.get(case, (4, 1))
     z = known * np.eye(3, 4)[types] + shift * np.eye(2, 4)[batch] + rng.normal(size=(N_CELLS, 4))
     types, rows = _changed(case, types, rng)
+    return z.astype(np.float32)[rows], counts[rows], _named(case, batch)[rows], types[rows]
+
+
+def _named(case: str, batch: np.ndarray) -> np.ndarray:
+    """Return the names of the batches (N,) that a case has."""
     if case == "renamed":
-        batch = np.array(["second", "first"])[batch]
-    elif case == "one batch":
-        batch = np.zeros(N_CELLS, dtype=int)
-    return z.astype(np.float32)[rows], counts[rows], batch[rows], types[rows]
+        return np.array(["second", "first"])[batch]
+    return np.zeros(N_CELLS, dtype=int) if case == "one batch" else batch
 
 
 def _changed(case: str, types: np.ndarray, rng: np.random.Generator) -> tuple:

@@ -16,6 +16,9 @@ from torch import Tensor
 
 from vmm.models.base import Noise
 
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What Adam keeps of a parameter, in its shape."""
+
 
 class Trainable(Protocol):
     """A model, or several of the same shape stacked: what the steps know of it."""

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import scipy.sparse
 
+from vmm.benchmark.baselines.controls import JITTER, perfect, random, shuffled
 from vmm.benchmark.baselines.harmony import harmony
 from vmm.benchmark.baselines.pca import pca, principal_components, scaled_from_zero
 from vmm.benchmark.baselines.scanorama import scanorama
@@ -131,3 +132,40 @@ def test_pca_is_the_components():
     data = make_cells()
     components = principal_components(data)
     np.testing.assert_array_equal(pca(components, data), components)
+
+
+# ---------------------------------------------------------------------------------- controls
+
+
+def test_the_perfect_embedding_is_the_cell_types():
+    data = make_cells()
+    data.labels[:3] = -1
+    found = perfect(principal_components(data), data, seed=1)
+    assert found.shape == (240, 3) and found.dtype == np.float32
+    expected = np.eye(3)[data.labels] * (data.labels >= 0)[:, None]
+    noise = found - expected
+    assert abs(noise).max() < 6 * JITTER and noise.std() == pytest.approx(JITTER, rel=0.1)
+    labelled = data.labels >= 0
+    assert (found[labelled].argmax(1) == data.labels[labelled]).all()
+    # Batches are mixed as far as chance goes: file order would leave them apart.
+    assert same_batch_share(found, data) == pytest.approx(0.5, abs=0.05)
+
+
+def test_shuffled_cells_are_the_same_cells():
+    data = make_cells()
+    components = principal_components(data)
+    found = shuffled(components, data, seed=1)
+    assert (found != components).any()
+    np.testing.assert_array_equal(np.sort(found, axis=0), np.sort(components, axis=0))
+    np.testing.assert_array_equal(shuffled(components, data, seed=1), found)
+    assert same_type_share(found, data) == pytest.approx(1 / 3, abs=0.05)
+
+
+def test_random_numbers_know_nothing():
+    data = make_cells()
+    components = principal_components(data)
+    found = random(components, data, seed=1)
+    assert found.shape == components.shape and found.dtype == np.float32
+    assert found.mean() == pytest.approx(0, abs=0.05) and found.std() == pytest.approx(1, abs=0.05)
+    assert same_type_share(found, data) == pytest.approx(1 / 3, abs=0.05)
+    assert (random(components, data, seed=2) != found).all()

@@ -123,7 +123,7 @@ def test_a_record_without_its_function_fails_before_any_scoring(function, monkey
         integration_scores({"z": z}, *others, metrics=[metric_named("Graph connectivity"), wrong])
     wrong = replace(wrong, family="clustering")
     with pytest.raises(InputError, match="record of the metric Spread names the function"):
-        clustering_scores(*example("clustering", "plain"), [metric_named("Accuracy"), wrong])
+        clustering_scores(*example("clustering", "plain")[:2], [metric_named("Accuracy"), wrong])
 
 
 def test_unknown_names_and_families_are_named():

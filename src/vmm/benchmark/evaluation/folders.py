@@ -20,9 +20,10 @@ def rows_of(
     folders: Folders,
     family: str,
     score: Callable[[Path, dict[str, Any]], pd.DataFrame | None],
+    newer: bool = False,
 ) -> pd.DataFrame:
     """Join the rows of all folders; a run that is not ok gets rows that say why."""
-    metrics = [metric.name for metric in of_family(family)]
+    metrics = [metric.name for metric in of_family(family, newer)]
     parts = []
     for folder in map(Path, folders):
         run = read_json(folder / "run.json", "status", "spec")

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 from vmm.benchmark.evaluation.folders import Folders, rows_of
 from vmm.benchmark.metrics.integration import integration_scores
+from vmm.benchmark.metrics.records import of_family
 from vmm.benchmark.metrics.rows import rows_from_scores
 from vmm.data.containers import load
 from vmm.data.stratified import stratified_sample
@@ -19,7 +20,11 @@ if TYPE_CHECKING:
 
 
 def evaluate_integration(
-    folders: Folders, data_path: str | Path, bras: bool = False, cells: int | None = None
+    folders: Folders,
+    data_path: str | Path,
+    bras: bool = False,
+    cells: int | None = None,
+    newer: bool = False,
 ) -> pd.DataFrame:
     """Score the embeddings of one cell data set by scIB's metrics, in one process.
 
@@ -32,6 +37,8 @@ def evaluate_integration(
         Whether "Silhouette batch" is BRAS instead of the classic silhouette of the paper.
     cells : int, optional
         Score a stratified sample of so many cells, the same for all folders, where there are more.
+    newer : bool
+        Whether to score metrics that are newer than the paper too.
 
     Returns
     -------
@@ -47,9 +54,12 @@ def evaluate_integration(
         if read_json(folder / "run.json", "status")["status"] == "ok"
     }
     counts = data.counts if len(rows) == data.n_cells else data.counts[rows]
-    scores = integration_scores(embeddings, counts, data.batch[rows], data.labels[rows], bras=bras)
+    metrics = of_family("integration", newer)
+    scores = integration_scores(
+        embeddings, counts, data.batch[rows], data.labels[rows], bras=bras, metrics=metrics
+    )
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
         return rows_from_scores(run["spec"], scores[str(folder)])
 
-    return rows_of(paths, "integration", score)
+    return rows_of(paths, "integration", score, newer)

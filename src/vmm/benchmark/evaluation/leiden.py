@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, cast
 from vmm.benchmark.evaluation.folders import Folders, rows_of
 from vmm.benchmark.metrics.clustering import assignment_scores
 from vmm.benchmark.metrics.leiden import leiden_clusters
+from vmm.benchmark.metrics.records import of_family
 from vmm.benchmark.metrics.rows import rows_from_scores
 from vmm.benchmark.setting import LEIDEN
 from vmm.data.containers import load
@@ -25,6 +26,7 @@ def evaluate_leiden(
     data_path: str | Path,
     resolution: float = 1.0,
     cells: int | None = None,
+    newer: bool = False,
 ) -> pd.DataFrame:
     """Score Leiden's clusters of the embeddings of one data set.
 
@@ -36,6 +38,8 @@ def evaluate_leiden(
     resolution : float
     cells : int, optional
         Cluster and score a stratified sample of so many cells where there are more.
+    newer : bool
+        Whether to score metrics that are newer than the paper too.
 
     Returns
     -------
@@ -44,12 +48,13 @@ def evaluate_leiden(
     """
     data = cast("CellData", load(data_path))
     scored = stratified_sample(cells, data.batch, data.labels)
+    labels, batch, metrics = data.labels[scored], data.batch[scored], of_family("clustering", newer)
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
         latent = read_arrays(folder / "latent.npz", "embedding")
         assignment = leiden_clusters(latent["embedding"][scored], resolution)
-        scores = assignment_scores(data.labels[scored], assignment)
+        scores = assignment_scores(labels, assignment, metrics, batch)
         return rows_from_scores(run["spec"] | {"setting": str(LEIDEN)}, scores)
 
-    rows = rows_of(folders, "clustering", score)
+    rows = rows_of(folders, "clustering", score, newer)
     return rows.assign(setting=str(LEIDEN))

@@ -43,6 +43,8 @@ class Method:
         Whether it gives cluster probabilities.
     needs_batches : bool
         Whether it makes no sense for data of one batch.
+    control : bool
+        Whether it is no competitor, but bounds what scores can be expected.
     prior_record : PriorRecord, optional
         Of one of our models.
     modules : tuple of str
@@ -63,6 +65,7 @@ class Method:
     trains: bool = True
     clusters: bool = False
     needs_batches: bool = False
+    control: bool = False
     prior_record: PriorRecord | None = None
     modules: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -146,6 +149,40 @@ EMBEDDINGS = (
 )
 
 
+def _control(name: str, label: str, colour: str, about: str) -> Method:
+    """Return a control; tables do not show it."""
+    return Method(
+        name=name,
+        kind="cells",
+        model=f"Control: {label}",
+        prior="none",
+        label=f"Control: {label}",
+        colour=colour,
+        about=about,
+        made_by=f"vmm.benchmark.baselines.controls:{name}",
+        trains=False,
+        control=True,
+    )
+
+
+CONTROLS = (
+    _control(
+        "perfect",
+        "cell types",
+        "#14803c",
+        "A control: one dimension a cell type, and nothing else but a little noise.",
+    ),
+    _control(
+        "shuffled",
+        "shuffled",
+        "#b9770e",
+        "A control: the principal components of other cells, drawn at random.",
+    ),
+    _control("random", "random", "#c62828", "A control: samples of N(0, I)."),
+)
+NO_INTEGRATION = "pca"
+"""The method that stands for what is there without integration, a control too."""
+
 METHODS: dict[str, dict[str, Method]] = {
     "images": by_name([_of_prior(record, "images") for record in priors_of("images").values()]),
     "cells": by_name(
@@ -153,6 +190,7 @@ METHODS: dict[str, dict[str, Method]] = {
             SCVI_TOOLS,
             *(_of_prior(record, "cells") for record in priors_of("cells").values()),
             *EMBEDDINGS,
+            *CONTROLS,
         ]
     ),
 }

@@ -15,6 +15,16 @@ if TYPE_CHECKING:
     from vmm.benchmark.metrics.clustering import Clusters
 
 
+def nmi_batch(clusters: Clusters) -> float:
+    """Return the normalised mutual information of clusters and batches."""
+    return nmi(clusters.batches, clusters.assignment)
+
+
+def ari_batch(clusters: Clusters) -> float:
+    """Return the adjusted Rand index of clusters and batches."""
+    return ari(clusters.batches, clusters.assignment)
+
+
 def utilized_clusters(clusters: Clusters) -> float:
     """Return the number of distinct assignments."""
     return len(np.unique(clusters.assignment))

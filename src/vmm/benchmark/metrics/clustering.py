@@ -35,11 +35,27 @@ class Clusters:
         Cluster of each.
     cluster_probs : (N, K) array or None
         q(c=j|x_i), None for a hard assignment.
+    batch : (N,) array or None
+        Batch of each, where the data have batches.
     """
 
     labels: np.ndarray
     assignment: np.ndarray
     cluster_probs: np.ndarray | None = None
+    batch: np.ndarray | None = None
+
+    @property
+    def batches(self) -> np.ndarray:
+        """The batches.
+
+        Raises
+        ------
+        Undefined
+            If there is one, or none.
+        """
+        if self.batch is None or len(np.unique(self.batch)) < 2:
+            raise Undefined("single batch")
+        return self.batch
 
     @cached_property
     def labelled(self) -> Clusters:
@@ -76,7 +92,10 @@ class Clusters:
 
 
 def clustering_scores(
-    labels: ArrayLike, cluster_probs: ArrayLike, metrics: Sequence[Metric] | None = None
+    labels: ArrayLike,
+    cluster_probs: ArrayLike,
+    metrics: Sequence[Metric] | None = None,
+    batch: np.ndarray | None = None,
 ) -> dict[str, float | Score]:
     """Score cluster probabilities, and the assignments argmax_j q(c=j|x), against true classes.
 
@@ -88,7 +107,9 @@ def clustering_scores(
     cluster_probs : (N, K) array
         q(c=j|x_i), rows summing to one.
     metrics : sequence of Metric, optional
-        All of the family ``clustering`` unless given.
+        All of the family ``clustering`` unless given, but for the newer ones.
+    batch : (N,) array, optional
+        Batch of each observation.
 
     Returns
     -------
@@ -108,12 +129,15 @@ def clustering_scores(
     classes = label_codes(_checked(labels, len(probs)))
     if not np.isfinite(probs).all():
         raise InputError("cluster probabilities contain NaN or infinite values")
-    scores = _scores(Clusters(classes, probs.argmax(axis=1), probs), metrics)
+    scores = _scores(Clusters(classes, probs.argmax(axis=1), probs, batch), metrics)
     return {name: found if found[0] is None else found[0] for name, found in scores.items()}
 
 
 def assignment_scores(
-    labels: ArrayLike, assignment: ArrayLike, metrics: Sequence[Metric] | None = None
+    labels: ArrayLike,
+    assignment: ArrayLike,
+    metrics: Sequence[Metric] | None = None,
+    batch: np.ndarray | None = None,
 ) -> dict[str, Score]:
     """Score a hard assignment, for example Leiden's, against true classes.
 
@@ -124,7 +148,9 @@ def assignment_scores(
     assignment : (N,) array
         Cluster of each observation, integers or strings.
     metrics : sequence of Metric, optional
-        All of the family ``clustering`` unless given.
+        All of the family ``clustering`` unless given, but for the newer ones.
+    batch : (N,) array, optional
+        Batch of each observation.
 
     Returns
     -------
@@ -138,7 +164,8 @@ def assignment_scores(
         If the lengths differ, or a metric has no function.
     """
     clusters = np.unique(assignment, return_inverse=True)[1].ravel()
-    return _scores(Clusters(label_codes(_checked(labels, len(clusters))), clusters), metrics)
+    classes = label_codes(_checked(labels, len(clusters)))
+    return _scores(Clusters(classes, clusters, batch=batch), metrics)
 
 
 def _scores(clusters: Clusters, metrics: Sequence[Metric] | None) -> dict[str, Score]:

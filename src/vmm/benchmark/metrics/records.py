@@ -37,6 +37,8 @@ FAMILIES = ("clustering", "elbo_surgery", "integration")
 
 AGGREGATE, BATCH, BIO = "Aggregate score", "Batch correction", "Bio conservation"
 """Headings of columns. The metrics below the second and third make the aggregate of that name."""
+NEWER = "Newer metrics"
+"""Heading of those that no aggregate counts."""
 CLUSTERS = "Utilized clusters"
 """The metric that tuning bounds."""
 
@@ -72,6 +74,8 @@ class Metric:
         Whether the aggregate that is called like the group counts it.
     column : bool
         Whether tables show it.
+    newer : bool
+        Whether it is newer than the paper: scored and shown where the configuration asks for it.
     tex : str
         How TeX prints the name, where not as it is.
     decimals : int or None
@@ -94,6 +98,7 @@ class Metric:
     group: str = ""
     aggregated: bool = False
     column: bool = True
+    newer: bool = False
     tex: str = ""
     decimals: int | None = 3
     most: int = 3
@@ -178,6 +183,10 @@ def _bio(name: str, function: str, description: str, **fields: Any) -> Metric:
     )
 
 
+def _newer(name: str, function: str, description: str, **fields: Any) -> Metric:
+    return _integration(name, NEWER, function, description, newer=True, **fields)
+
+
 METRICS: tuple[Metric, ...] = (
     _clustering(
         CLUSTERS,
@@ -221,6 +230,22 @@ METRICS: tuple[Metric, ...] = (
         "(Hubert and Arabie, 1985, Journal of Classification 2, 193-218).",
         bounds=(-1.0, 1.0),
         column=False,
+    ),
+    _clustering(
+        "NMI (batch)",
+        "nmi_batch",
+        "Normalised mutual information of the batches and the clusters: those that are batches, "
+        "not types.",
+        better="lower",
+        newer=True,
+    ),
+    _clustering(
+        "ARI (batch)",
+        "ari_batch",
+        "Adjusted Rand index of the batches and the clusters.",
+        better="lower",
+        bounds=(-1.0, 1.0),
+        newer=True,
     ),
     _elbo(
         "log p(x|x)",
@@ -352,12 +377,50 @@ METRICS: tuple[Metric, ...] = (
         "Median effective number of classes among 90 nearest neighbours, scaled so that more is "
         "less (Korsunsky et al., 2019, Nature Methods 16, 1289-1296).",
     ),
+    _newer(
+        "BRAS",
+        "silhouettes:bras",
+        "Batch silhouette within a class by cosine distances to the mean of all other batches "
+        "(Rautenstrauch and Ohler, 2025, Nature Biotechnology).",
+        needs_batches=True,
+    ),
+    _newer(
+        "ciLISI",
+        "lisi:cilisi",
+        "Mean effective number of batches among the 90 nearest cells of the same class, scaled "
+        "(Andreatta et al., 2024, Nature Communications 15, 872).",
+        needs_batches=True,
+    ),
+    _newer(
+        "Leiden NMI",
+        "leiden:leiden_nmi",
+        "Normalised mutual information of the classes and Leiden's clusters at the resolution of "
+        f"0.2, 0.4, …, 2 where it is best {_LUECKEN}.",
+        needs_classes=True,
+    ),
+    _newer(
+        "Leiden ARI",
+        "leiden:leiden_ari",
+        f"Adjusted Rand index of the classes and the same clusters {_LUECKEN}.",
+        needs_classes=True,
+        bounds=(-1.0, 1.0),
+    ),
+    _newer(
+        "scGraph",
+        "scgraph:scgraph",
+        "Correlation of distances between classes with those within batches, weighted by their "
+        "inverse (Wang, Leskovec and Regev, 2024, bioRxiv 2024.04.02.587824).",
+        needs_classes=True,
+        bounds=(-1.0, 1.0),
+    ),
 )
 """Every metric. A new one goes where its column shall stand."""
 
 
-def of_family(family: str) -> tuple[Metric, ...]:
+def of_family(family: str, newer: bool = False) -> tuple[Metric, ...]:
     """Return the metrics of a family, in order, those of a group side by side.
+
+    With `newer` those that are newer than the paper too.
 
     Raises
     ------
@@ -366,7 +429,7 @@ def of_family(family: str) -> tuple[Metric, ...]:
     """
     if family not in FAMILIES:
         raise InputError(f"there are no metrics {family!r}; there are {', '.join(FAMILIES)}")
-    found = [metric for metric in METRICS if metric.family == family]
+    found = [m for m in METRICS if m.family == family and (newer or not m.newer)]
     groups = list(dict.fromkeys(metric.group for metric in found))
     return tuple(sorted(found, key=lambda metric: groups.index(metric.group)))
 
@@ -392,33 +455,33 @@ def metric_named(name: str) -> Metric:
     return _BY_NAME[name]
 
 
-def scored_by(job: str) -> tuple[Metric, ...]:
+def scored_by(job: str, newer: bool = False) -> tuple[Metric, ...]:
     """Return the metrics of a family, or for ``"tuning"`` those that its choice needs.
 
-    These are the number of clusters, the aggregates and what they count. A further metric is then
-    no reason to tune, and so to train, again.
+    With `newer` as :func:`of_family`. Tuning needs the number of clusters, the aggregates and what
+    they count: a further metric is then no reason to tune, and so to train, again.
     """
     if job != "tuning":
-        return of_family(job)
+        return of_family(job, newer)
     candidates = of_family("clustering") + of_family("integration")
     return tuple(
         m for m in candidates if m.name == CLUSTERS or m.aggregated or m.group == AGGREGATE
     )
 
 
-def modules_of(job: str) -> list[str]:
+def modules_of(job: str, newer: bool = False) -> list[str]:
     """Return the modules that the records of what a job scores name: its scores depend on them."""
-    return sorted({metric.function.partition(":")[0] for metric in scored_by(job)})
+    return sorted({metric.function.partition(":")[0] for metric in scored_by(job, newer)})
 
 
-def scoring_of(job: str) -> list[dict[str, Any]]:
+def scoring_of(job: str, newer: bool = False) -> list[dict[str, Any]]:
     """Return what in the records of what a job scores decides the scores, as its parameter."""
     needs = ("needs_batches", "needs_classes", "uses_labels")
     decides = ("name", "function", *needs, "group", "aggregated")
-    return [{key: getattr(metric, key) for key in decides} for metric in scored_by(job)]
+    return [{key: getattr(metric, key) for key in decides} for metric in scored_by(job, newer)]
 
 
-def showing_of(family: str) -> list[dict[str, Any]]:
+def showing_of(family: str, newer: bool = False) -> list[dict[str, Any]]:
     """Return what in the records of a family decides how tables show it, as their parameter."""
     shows = ("name", "better", "group", "column", "tex", "decimals", "most", "sd_decimals")
-    return [{key: getattr(metric, key) for key in shows} for metric in of_family(family)]
+    return [{key: getattr(metric, key) for key in shows} for metric in of_family(family, newer)]

@@ -112,7 +112,7 @@ def concatenate_rows(frames: Iterable[pd.DataFrame], where: str = "the rows") ->
     empty = pd.DataFrame(columns=ROW_COLUMNS)
     rows = pd.concat(frames, ignore_index=True) if frames else empty
     rows = validate_rows(rows, where)
-    known = [metric.name for family in FAMILIES for metric in of_family(family)]
+    known = [metric.name for family in FAMILIES for metric in of_family(family, newer=True)]
     places = {name: place for place, name in enumerate(known)}
     place = rows["metric"].map(lambda name: places.get(name, len(places)))
     order = rows.assign(place=place).sort_values([*JOB_COLUMNS, "place", "metric"]).index

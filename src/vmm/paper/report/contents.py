@@ -82,6 +82,9 @@ def figures(config: grid.Config) -> list[Item]:
         )
     for dataset in config["experiments"].get("cells", {}).get("datasets", []):
         items.append(_of_dataset(dataset, f"mde_{dataset}", "Embeddings", "mde"))
+        if grid.control_jobs(config, dataset):
+            title = "Scores between controls"
+            items.append(_of_dataset(dataset, f"controls_{dataset}", title, "controls"))
     return items
 
 

@@ -26,6 +26,7 @@ from vmm.paper.comparison import (
     WITHIN,
     comparison_html,
 )
+from vmm.paper.controls import outside_sentences
 from vmm.paper.labels import dataset_label
 from vmm.paper.report import contents, costs, problems, text
 from vmm.paper.report.folder import RunFolder
@@ -59,13 +60,17 @@ NAMES_OF_COMPARISON = [*COMPARISON_COLUMNS[:6], "verdict", "source"]
 
 
 class Shown(NamedTuple):
-    """A table or figure on the page; `content` is its HTML or data URI, None where it is absent."""
+    """A table or figure on the page.
+
+    Its `content` is HTML or a data URI, None where it is absent; `notes` are sentences below it.
+    """
 
     item: contents.Item
     caption: Markup
     content: str | Markup | None
     files: list[str]
     tests: list[dict[str, Any]]
+    notes: list[str]
 
 
 def build_report(
@@ -189,14 +194,19 @@ def _table(run: RunFolder, item: contents.Item) -> Shown:
     path = run.path / f"{stem}_tests.csv"
     tests = read_table(path, NAMES_OF_TESTS).to_dict("records") if path.is_file() else []
     fragment = _fragment(run, f"{stem}.html")
-    return Shown(item, contents.caption(item, run.config), fragment, files, tests)
+    return Shown(item, contents.caption(item, run.config), fragment, files, tests, [])
 
 
 def _figure(run: RunFolder, item: contents.Item) -> Shown:
     path = run.path / f"{item.stem}.png"
     data = embedded(path) if path.is_file() else None
     files = _files(run, item.stem, ("pdf", "svg", "png"))
-    return Shown(item, contents.caption(item, run.config), data, files, [])
+    notes = []
+    table = item.stem.replace("figures/", "tables/", 1) + ".csv"
+    if item.caption == "controls" and run.has(table):
+        files.append(table)
+        notes = outside_sentences(read_table(run.path / table, ["dataset", "method", "outside"]))
+    return Shown(item, contents.caption(item, run.config), data, files, [], notes)
 
 
 def _comparison(run: RunFolder) -> dict[str, Any] | None:

@@ -143,6 +143,7 @@ def build_table(
     jobs: Jobs,
     descriptions: Mapping[str, Mapping[str, Any]],
     partial: bool = False,
+    newer: bool = False,
 ) -> Table:
     """Make one of the paper's tables from tidy rows.
 
@@ -159,6 +160,8 @@ def build_table(
         Data set to the content of ``data/<dataset>.json``.
     partial : bool
         Whether to show what there is where the grid is not complete.
+    newer : bool
+        Whether Tables 3 and 4 have the metrics that are newer than the paper.
 
     Returns
     -------
@@ -170,7 +173,7 @@ def build_table(
         If there is no such table, the grid is empty, or results are missing and `partial` is
         False.
     """
-    spec = table_spec(number)
+    spec = table_spec(number, newer)
     grid, notes = _fill_grid(spec, rows, jobs, partial)
     blocks, tests = [], []
     for dataset, part in grid.groupby("dataset", sort=False):
