@@ -29,7 +29,7 @@ def scgraph(embedding: Embedding, cells: Cells) -> float:
     The consensus is the mean over batches, each with principal components of its own, of the
     logarithms of its counts. For each type, its distances in the embedding are correlated with
     those of the consensus, weighted by the inverse of the latter: close types count most. The mean
-    over types is returned.
+    over types is returned. Of three types each has two others, and so the correlation 1 or -1.
     """
     types, consensus = cells.once(_consensus)
     known = np.isin(cells.labels, types)
