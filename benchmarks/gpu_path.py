@@ -86,8 +86,11 @@ def short(spec: Spec, **changes) -> Settings:
     return settings_of(spec, max_epochs=EPOCHS, patience=None, monitor="none", seed=0, **changes)
 
 
-def operators(spec: Spec, captured: bool) -> int:
-    """Return how many operators Python starts in a step, the drawing of its noise included."""
+def operators(spec: Spec, captured: bool) -> float:
+    """Return how many operators Python starts in a step: those of an epoch by its steps.
+
+    The drawing of its batches and noise is included.
+    """
     data = data_of(spec)
     train, valid = split(len(data))
     trainer = Trainer(build_model(spec, data, train), data, train, valid, short(spec))
@@ -95,9 +98,12 @@ def operators(spec: Spec, captured: bool) -> int:
     draws = trainer.draws()
     for _ in range(WARM_UP + 1):
         step(*next(draws))
+    n_steps = 0
     with Counter() as counter:
-        step(*next(draws))
-    return counter.n
+        for drawn in trainer.draws():
+            step(*drawn)
+            n_steps += 1
+    return counter.n / n_steps
 
 
 def final_elbo(spec: Spec, precision: str) -> float:
@@ -115,7 +121,7 @@ def main() -> None:
     counts, elbos = [], []
     for name, work in WORK.items():
         eager, captured = (operators(work, captured) for captured in (False, True))
-        counts.append([name, str(eager), str(captured), number(eager / captured)])
+        counts.append([name, number(eager), number(captured), number(eager / captured)])
         values = [final_elbo(work, precision) for precision in PRECISIONS]
         elbos.append([name, *(f"{value:.2f}" for value in values)])
         print(counts[-1], elbos[-1], flush=True)

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from benchmarks.harness import Benchmark, Comparison
 
-STEP = "ours VMM"
+AWAKE = 20
+STEP, LATE = "ours VMM", f"ours VMM, {AWAKE} components awake"
+LOWER = "ours VMM, bfloat16"
 PRODUCTS, PLAIN = "its matrix products alone", "its matrix products alone, by MKL"
 BATCH, N_COMPONENTS, LATENT_DIM, N_PIXELS = 256, 100, 10, 784
 
@@ -14,10 +16,17 @@ BENCHMARKS = [
         work=f"image VAE, both steps of Algorithm 1, batch {BATCH}, MNIST networks",
         contenders={
             STEP: "benchmarks.image_step:both_steps",
+            LATE: "benchmarks.image_step:both_steps_late",
+            LOWER: "benchmarks.image_step:both_steps_in_bfloat16",
             PRODUCTS: "benchmarks.image_step:products",
             PLAIN: "benchmarks.image_step:plain_products",
         },
-        comparisons=(Comparison(STEP, 1.25, PRODUCTS), Comparison(STEP, 1.25, PLAIN)),
+        comparisons=(
+            Comparison(STEP, 1.25, PRODUCTS),
+            Comparison(STEP, 1.25, PLAIN),
+            Comparison(LATE, 0.75, STEP),
+            Comparison(LOWER, 0.75, STEP),
+        ),
         repeats=41,
     )
 ]
@@ -25,7 +34,20 @@ BENCHMARKS = [
 
 def both_steps(lap) -> None:
     """Train on batches that differ from step to step."""
-    step = _step()
+    _repeat(_step(), lap)
+
+
+def both_steps_late(lap) -> None:
+    """Do the same as late in a training, when most components sleep."""
+    _repeat(_step(AWAKE), lap)
+
+
+def both_steps_in_bfloat16(lap) -> None:
+    """Do the same with the networks' products in bfloat16."""
+    _repeat(_step(precision="bf16"), lap)
+
+
+def _repeat(step, lap) -> None:
     while True:
         lap()
         step()
@@ -73,11 +95,20 @@ def recorded_products(step) -> list[tuple]:
     return calls
 
 
-def _step():
-    """Return a function that takes both steps of Algorithm 1 on the next batch."""
+def _step(awake: int = N_COMPONENTS, precision="float32"):
+    """Return a function that takes both steps of Algorithm 1 on the next batch.
+
+    Parameters
+    ----------
+    awake : int
+        How many components are computed.
+    precision : {"float32", "bf16"}
+        Of the networks' products.
+    """
     import torch
 
     from vmm.models.image_vae import ImageVAE
+    from vmm.models.networks import matrix_products
     from vmm.models.tensors import ImageTensors
     from vmm.priors import make_prior
     from vmm.training.steps import adam, prior_step, variational_step
@@ -89,6 +120,7 @@ def _step():
     model = ImageVAE(N_PIXELS, LATENT_DIM, generator=generator)
     u = model.initial_pseudo_inputs(data.batch(torch.arange(N_COMPONENTS)))
     model.prior = make_prior("vmm", LATENT_DIM, N_COMPONENTS, u)
+    model.prior = model.prior.narrowed(torch.arange(N_COMPONENTS), awake)
     variational = adam(model.variational_parameters(), 1e-4, 1e-7)
     empirical_bayes = adam(model.prior.empirical_bayes_parameters(), 1e-4, 1e-7)
 
@@ -96,8 +128,9 @@ def _step():
         rows = torch.randint(len(data), (BATCH,), generator=generator)
         batch = data.batch(rows)
         noise = model.draw_noise(BATCH, generator, data.device)
-        variational_step(model, variational, batch, noise)
         latent = torch.randn((BATCH, LATENT_DIM), generator=generator)
-        prior_step(model, empirical_bayes, batch, latent)
+        with matrix_products(model, precision):
+            variational_step(model, variational, batch, noise)
+            prior_step(model, empirical_bayes, batch, latent)
 
     return step

@@ -19,6 +19,8 @@ from vmm.models.records import CellNetworks
 from vmm.training.settings import Settings
 
 LIBRARY, NORMAL, MIXTURE = "scvi-tools N(0, I)", "ours N(0, I)", "ours VMM"
+AWAKE = 15
+LATE = f"ours VMM, {AWAKE} components awake"
 RATIO, EPOCHS = 5.0, 100_000
 
 
@@ -57,11 +59,14 @@ def _benchmark(size: str, targets: tuple[float, float, float], repeats: int) -> 
             LIBRARY: f"benchmarks.scvi_epochs:library_{size}",
             NORMAL: f"benchmarks.scvi_epochs:normal_{size}",
             MIXTURE: f"benchmarks.scvi_epochs:mixture_{size}",
+            LATE: f"benchmarks.scvi_epochs:late_{size}",
         },
         comparisons=(
             Comparison(NORMAL, normal, LIBRARY),
             Comparison(MIXTURE, mixture, LIBRARY),
             Comparison(MIXTURE, between, NORMAL),
+            Comparison(LATE, 0.6, LIBRARY),
+            Comparison(LATE, 1.3, NORMAL),
         ),
         repeats=repeats,
     )
@@ -103,19 +108,33 @@ def mixture_pbmc(lap) -> None:
     _ours("pbmc", "vmm", lap)
 
 
-def _ours(size: str, method: str, lap) -> None:
+def late_cortex(lap) -> None:
+    """Run ours as late in a training, when most components sleep, at the size of cortex."""
+    _ours("cortex", "vmm", lap, sleep_below=0.1)
+
+
+def late_pbmc(lap) -> None:
+    """Run ours as late in a training, when most components sleep, at the size of pbmc."""
+    _ours("pbmc", "vmm", lap, sleep_below=0.1)
+
+
+def _ours(size: str, method: str, lap, **changes: float) -> None:
     import torch
 
     from vmm.models.tensors import CellTensors
-    from vmm.training.loop import fit
+    from vmm.training.loop import Trainer, one_by_one, train_until_finished
 
     torch.set_num_threads(1)
     counts, batch = cells(**SIZES[size])
     data = CellTensors(counts, batch, SIZES[size]["n_batches"])
     train, valid = split(len(data))
     model = build_model(spec(method), data, train)
-    settings = settings_of(spec(method))
-    fit(model, data, train, valid, settings, progress=lambda row: lap())
+    trainer = Trainer(model, data, train, valid, settings_of(spec(method), **changes))
+    if trainer.sleeps:
+        with torch.no_grad():
+            model.prior.weight_logits[AWAKE:] = -50.0
+        trainer.components = tuple(range(AWAKE))
+    train_until_finished([trainer], *one_by_one, progress=[lambda row: lap()])
 
 
 def _library(size: str, lap) -> None:

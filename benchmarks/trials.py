@@ -48,21 +48,19 @@ def one_after_another(lap) -> None:
     """Train the same for an epoch each, in turn."""
     from vmm.training.loop import one_by_one, train_until_finished
 
-    train_until_finished(trainers(), one_by_one, progress=_after_the_last(lap))
+    train_until_finished(trainers(), *one_by_one, progress=_after_the_last(lap))
 
 
 def operators_at_once(lap) -> None:
     """Count the operators of a step of all, and share them out."""
     from vmm.training.stacked import Stack
 
-    stack = Stack(trainers())
-    _count(stack.step, stack.draws(), lap, N_TRIALS)
+    _count(Stack(trainers()), lap, N_TRIALS)
 
 
 def operators_alone(lap) -> None:
     """Count the operators of a step of one trial."""
-    trainer = trainers()[0]
-    _count(trainer.step, trainer.draws(), lap, 1)
+    _count(trainers()[0], lap, 1)
 
 
 def trainings():
@@ -98,10 +96,10 @@ def _after_the_last(lap):
     return [lambda row: None] * (N_TRIALS - 1) + [lambda row: lap()]
 
 
-def _count(step, draws, lap, n_trials: int) -> None:
+def _count(trainer, lap, n_trials: int) -> None:
     lap(0)
-    step(*next(draws))  # Adam makes its state
+    trainer.step(*next(trainer.draws()))  # Adam makes its state
     while True:
         with Counter() as counter:
-            step(*next(draws))
-        lap(counter.n / n_trials)
+            n_steps = sum(1 for drawn in trainer.draws() if trainer.step(*drawn) is not None)
+        lap(counter.n / n_steps / n_trials)

@@ -21,7 +21,8 @@ from collect import OUT, markdown
 from sklearn.metrics import normalized_mutual_info_score
 
 from vmm.benchmark import grid
-from vmm.benchmark.config import complete, load as load_config
+from vmm.benchmark.config import complete
+from vmm.benchmark.config import load as load_config
 from vmm.benchmark.job import Job
 from vmm.benchmark.metrics.integration import integration_scores
 from vmm.benchmark.metrics.significance import paired_tests

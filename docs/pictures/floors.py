@@ -15,6 +15,7 @@ INSIDE = {
     "paper": "tables, figures, report, comparison",
     "cli": "vmm fit",
     "benchmark": "methods, metrics, grid, jobs",
+    "scvi_tools": "vmm.TOTALVI and others",
     "scvi": "vmm.SCVI",
     "plots": "arrays in, figures out",
     "training": "Algorithm 1, one or many trials, checkpoints",

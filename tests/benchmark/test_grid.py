@@ -13,6 +13,7 @@ from vmm.benchmark.config import complete, load
 from vmm.benchmark.grid import Ladder
 from vmm.benchmark.job import Job
 from vmm.benchmark.methods.records import METHODS
+from vmm.benchmark.ours import training_settings
 from vmm.benchmark.setting import CHOSEN, Setting
 from vmm.benchmark.spec import PriorSpec, Spec
 from vmm.models.records import CellNetworks, ImageNetworks
@@ -254,6 +255,18 @@ def test_specification_of_an_image_model():
         "wishart_scale": "paper",
         "dirichlet_process": True,
     }
+
+
+def test_who_may_sleep():
+    """A training that no component sleeps in is specified as before there was a choice."""
+    setting = Setting(16, stop="nmi")
+    for below in (0, 0.1):
+        config = small({"digits": {}}, image_clustering={}) | {"sleep_below": below}
+        for method in ("vade", "vampprior", "gmm", "vmm"):
+            plain = grid.spec(Job("images", "digits", method, setting, 0), config).plain()
+            wanted = below if below and method in ("gmm", "vmm") else None
+            assert plain.get("sleep_below") == wanted
+    assert training_settings(Spec.of(plain)).sleep_below == 0.1
 
 
 def test_specification_of_a_cell_model():

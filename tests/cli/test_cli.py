@@ -42,7 +42,7 @@ def test_fit_writes_everything(cells, tmp_path, capsys):
     folder = tmp_path / "out"
     arguments = ["fit", str(cells), "--layer", "counts", "--batch-key", "batch", "--label-key"]
     arguments += ["cell_type", "--n-top-genes", "80", "--output", str(folder), *SMALL]
-    arguments += ["--precision", "bf16", "--cuda-graph"]
+    arguments += ["--precision", "bf16", "--cuda-graph", "--sleep-below", "0.1"]
     assert main(arguments) == 0
     told = capsys.readouterr().err
     assert "Training on 300 cells × 80 genes" in told and "open " in told
@@ -74,6 +74,33 @@ def test_fit_writes_everything(cells, tmp_path, capsys):
 
     assert main(arguments) == 2
     assert "has files; name another --output, or add --overwrite." in capsys.readouterr().err
+
+
+def test_fit_with_covariates(cells, tmp_path):
+    """The model is told of them, and the page how to tell it again."""
+    adata = anndata.read_h5ad(cells)
+    adata.obs["sex"], adata.obs["plate"] = ["f", "m", "m"] * 100, [1, 2] * 150
+    adata.obs["age"], adata.obs["size"] = np.linspace(-1, 1, 300), np.linspace(0.5, 2, 300)
+    adata.write_h5ad(tmp_path / "informed.h5ad")
+    folder = tmp_path / "out"
+    told = [
+        "--categorical-covariate-key sex", "--categorical-covariate-key plate",
+        "--continuous-covariate-key age", "--size-factor-key size", "--likelihood nb",
+        "--dispersion gene-batch", "--no-encode-covariates",
+    ]  # fmt: skip
+    arguments = ["fit", str(tmp_path / "informed.h5ad"), "--layer", "counts", "-o", str(folder)]
+    arguments += ["--batch-key", "batch", "--label-key", "cell_type", *SMALL]
+    assert main([*arguments, "--max-epochs", "2", *" ".join(told).split()]) == 0
+    page = (folder / "report.html").read_text()
+    assert all(option in page for option in told)
+    model = vmm.SCVI.load(str(folder / "model"), adata=False)
+    networks = model.module.networks
+    assert (networks.n_categories, networks.n_continuous) == ((2, 2), 1)
+    assert networks.size_factors and not networks.encode_covariates
+    assert networks.log_inverse_dispersion.shape == (networks.n_batches, networks.n_genes)
+    chosen = {"sex": "m", "plate": "2", "age": 0.5}
+    drawn = model.sample_cluster("0", 3, batch="sc_10x", library_size=1, covariates=chosen)
+    assert drawn.obs["plate"].tolist() == ["2"] * 3
 
 
 def test_other_seeds(cells, tmp_path):
@@ -152,6 +179,18 @@ def test_other_seeds_interrupted(cells, tmp_path, monkeypatch):
         (["--layer", "counts", "--batch-key", "donor"], "no column 'donor' for --batch-key"),
         (["--layer", "counts", "--label-key", "type"], "no column 'type' for --label-key"),
         (
+            ["--layer", "counts", "--categorical-covariate-key", "sex"],
+            "no column 'sex' for --categorical-covariate-key; its columns are",
+        ),
+        (
+            ["--layer", "counts", "--continuous-covariate-key", "batch"],
+            "column 'batch' of",
+        ),
+        (
+            ["--layer", "counts", "--batch-key", "batch", "--categorical-covariate-key", "batch"],
+            "--batch-key and --categorical-covariate-key both name the column 'batch' of",
+        ),
+        (
             ["--layer", "counts", "--n-components", "300"],
             "has 270 cells to train on, fewer than --n-components 300; use at most 270",
         ),
@@ -162,6 +201,14 @@ def test_bad_input_gets_one_sentence(cells, tmp_path, capsys, options, message):
     reading, told = capsys.readouterr().err.strip().split("\n")
     assert reading.startswith("Reading") and told.startswith("vmm: ") and message in told
     assert "Traceback" not in told and "`" not in told and not (tmp_path / "out").exists()
+
+
+def test_poisson_has_no_dispersion(cells, tmp_path, capsys):
+    """Told before anything is read."""
+    options = ["--likelihood", "poisson", "--dispersion", "gene-batch"]
+    assert main(["fit", str(cells), "--output", str(tmp_path / "out"), *options]) == 2
+    told = "dispersion is 'gene-batch', but the Poisson distribution has none; leave it out.\n"
+    assert capsys.readouterr().err == f"vmm: {told}"
 
 
 def test_missing_or_foreign_files(tmp_path, capsys):
@@ -200,6 +247,7 @@ def test_keys_become_options():
     assert in_options("set `n_top_genes: null` to") == "set --n-top-genes 0 to"
     assert in_options("for `layer:`; or `layer: raw`") == "for --layer; or --layer raw"
     assert in_options("`layer: null`") == "--layer null"
+    assert in_options("(`categorical_covariate_keys:`)") == "(--categorical-covariate-key)"
     assert in_options("give `layer: my counts`, or") == "give --layer 'my counts', or"
     assert in_options("`layer: -x`") == "--layer=-x"
 

@@ -86,6 +86,13 @@ def scaled_beside_counts(adata: anndata.AnnData) -> None:
     adata.X = (adata.X - adata.X.mean(0)) / adata.X.std(0)
 
 
+def every_kind(adata: anndata.AnnData) -> None:
+    """Add covariates; one of them is of truth values, one of pandas' own whole numbers."""
+    adata.obs["sex"] = pd.Categorical(["m", "f"] * 20, ["x", "f", "m"])
+    adata.obs["age"], adata.obs["old"] = [0.5, 2.0] * 20, [False, True] * 20
+    adata.obs["size"] = pd.array([1, 3] * 20, dtype="Int64")
+
+
 def no_donors(adata: anndata.AnnData) -> None:
     del adata.obs["donor"]
 
@@ -162,6 +169,38 @@ BAD_FOR_JOBS = {
     "absent layer": (None, {"layer": "umis"}, "has no layer 'umis' for `layer:`; it has none;"),
     "no raw": (None, {"layer": "raw"}, "has no layer 'raw' for `layer:`; it has none;"),
     "batch is label": (None, {"batch_key": "cell_type"}, "both name the column 'cell_type' of @"),
+    "absent covariate": (
+        None, {"categorical_covariate_keys": ["sex"]},
+        "my.h5ad has no column 'sex' for `categorical_covariate_keys:`; its columns are donor"),
+    "categories missing": (
+        column("sex", ["f", None] * 20), {"categorical_covariate_keys": ["sex"]},
+        "column 'sex' of @/my.h5ad (`categorical_covariate_keys:`) has no value in 20 cells"),
+    "as many categories as cells": (
+        column("sex", [f"s{i}" for i in range(40)]), {"categorical_covariate_keys": ["sex"]},
+        "has another value for each of the 40 cells (such as 's0'): those are names of cells"),
+    "categories that are numbers": (
+        column("age", [0.5, 1.5] * 20), {"categorical_covariate_keys": ["age"]},
+        "(`categorical_covariate_keys:`) holds floating-point numbers (such as 0.5); name"),
+    "numbers that are categories": (
+        column("sex", ["f", "m"] * 20), {"continuous_covariate_keys": ["sex"]},
+        "(`continuous_covariate_keys:`) is of type @, not numbers (such as 'f'); convert it by"),
+    "numbers missing": (
+        column("age", [0.5, np.nan] * 20), {"continuous_covariate_keys": ["age"]},
+        "column 'age' of @/my.h5ad (`continuous_covariate_keys:`) has no value in 20 cells"),
+    "a size factor of 0": (
+        column("size", [0.5, 0] * 20), {"size_factor_key": "size"},
+        "(`size_factor_key:`) has values that are not above 0 in 20 cells (first: 0 in cell 1"),
+    "a size factor below 0": (
+        column("size", [0.5, -1] * 20), {"size_factor_key": "size"}, "(first: -1 in cell 1, 'cell"),
+    "an infinite size factor": (
+        column("size", [0.5, np.inf] * 20), {"size_factor_key": "size"}, "has infinite values in"),
+    "a covariate is label": (
+        None, {"categorical_covariate_keys": ["cell_type"]},
+        "`label_key:` and `categorical_covariate_keys:` both name the column 'cell_type' of @"),
+    "a covariate twice": (
+        column("age", [0.5, 1.5] * 20),
+        {"continuous_covariate_keys": ["age"], "size_factor_key": "age"},
+        "`continuous_covariate_keys:` and `size_factor_key:` both name the column 'age' of @"),
     "checksum": (None, {"sha256": "0" * 64}, "my.h5ad has the wrong checksum (sha256 "),
     "images": (None, {"kind": "images"}, "my.h5ad cannot be read as an .npz (it is no zip archive"),
 }  # fmt: skip
@@ -393,6 +432,17 @@ ODD = {
         column("cell_type", pd.Categorical([None] * 40, ["T"])), {},
         lambda d, notes: d.n_types == 0 and notes == [
             "40 of 40 cells have no label; what needs labels speaks of none."]),
+    "covariates of every kind": (
+        every_kind,
+        {"categorical_covariate_keys": ["sex"], "continuous_covariate_keys": ["age", "old"],
+         "size_factor_key": "size"},
+        lambda d, notes: (
+            d.covariates.categorical["sex"][0].tolist() == [1, 0] * 20
+            and d.covariates.categorical["sex"][1] == ["f", "m"]
+            and {k: v.tolist() for k, v in d.covariates.continuous.items()}
+            == {"age": [0.5, 2.0] * 20, "old": [0.0, 1.0] * 20}
+            and d.covariates.size_factor.tolist() == [1.0, 3.0] * 20
+            and d.covariates.size_factor.dtype == np.float32)),
     "names that are numbers": (
         column("cell_type", ["1e5", "007", "1.0", "None"] * 10), {},
         lambda d, notes: set(d.label_names) == {"1e5", "007", "1.0", "None"}),

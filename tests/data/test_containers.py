@@ -10,6 +10,7 @@ import pytest
 
 from vmm.data import CellData, ImageData, load
 from vmm.data.containers import content_sha256
+from vmm.data.covariates import Covariates
 from vmm.errors import InputError
 
 
@@ -31,6 +32,49 @@ def test_cells_survive_the_disk(cells: CellData, tmp_path: Path) -> None:
     assert again.cells.tolist() == ["c0", "c1", "c2", "c3"]
     assert (again.n_cells, again.n_genes, again.n_batches, again.n_types) == (4, 3, 2, 2)
     assert content_sha256(again) == content_sha256(cells)
+
+
+def test_covariates_survive_the_disk(cells: CellData, tmp_path: Path) -> None:
+    """Whatever their names; without any the file has nothing of them."""
+    assert not cells.covariates and len(cells.arrays()) == 10
+    known = Covariates(
+        {
+            "a/b": (np.array([0, 1, 1, 0]), ["x", "y"]),
+            "file": (np.array([2, 0, 1, 0]), ["p", "q", "r"]),
+        },
+        {"age": np.array([0.5, 1, 2, 3], dtype=np.float32)},
+        np.array([1, 2, 3, 4], dtype=np.float32),
+    )
+    informed = replace(cells, covariates=known)
+    informed.save(tmp_path / "cells.npz")
+    again = load(tmp_path / "cells.npz").covariates
+    assert {key: (codes.tolist(), names) for key, (codes, names) in again.categorical.items()} == {
+        "a/b": ([0, 1, 1, 0], ["x", "y"]),
+        "file": ([2, 0, 1, 0], ["p", "q", "r"]),
+    }
+    assert again.n_categories == (2, 3) and again
+    assert {key: values.tolist() for key, values in again.continuous.items()} == {
+        "age": [0.5, 1, 2, 3]
+    }
+    assert again.size_factor.tolist() == [1, 2, 3, 4]
+    assert content_sha256(informed) != content_sha256(cells)
+    for part in ({"categorical": known.categorical}, {"size_factor": known.size_factor}):
+        arrays = Covariates(**part).arrays()
+        assert Covariates.from_arrays(arrays).arrays().keys() == arrays.keys()
+    obs = informed.to_anndata().obs
+    assert obs["covariate_file"].tolist() == ["r", "p", "q", "p"]
+    assert obs["covariate_age"].tolist() == [0.5, 1, 2, 3]
+    assert obs["size_factor"].tolist() == [1, 2, 3, 4]
+
+
+def test_covariates_of_some_cells() -> None:
+    """Categories that they do not have are gone."""
+    known = Covariates({"sex": (np.array([0, 1, 2, 0]), ["f", "m", "x"])}, {"age": np.arange(4.0)})
+    some = known.rows(np.array([True, False, True, False]))
+    codes, names = some.categorical["sex"]
+    assert (codes.tolist(), names) == ([0, 1], ["f", "x"])
+    assert some.continuous["age"].tolist() == [0, 2] and some.size_factor is None
+    assert some.described() == {"sex": {"f": 1, "x": 1}, "age": {"least": 0.0, "largest": 2.0}}
 
 
 def test_images_survive_the_disk(tmp_path: Path) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 import torch
 import torch.nn.functional as F
+from dispatch import observed
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 from trainings import KINDS, PRIORS, make_data, make_model, noise_for
@@ -12,10 +13,12 @@ from trainings import KINDS, PRIORS, make_data, make_model, noise_for
 from vmm.models.networks import (
     HiddenLayer,
     Linear,
+    PositiveTriangle,
     linear,
     matrix_products,
     with_stackable_layers,
 )
+from vmm.numerics.gaussians import positive_cholesky
 from vmm.numerics.products import affine, stackable_affine, without_onednn
 
 aten = torch.ops.aten
@@ -184,3 +187,26 @@ def test_the_model_itself_keeps_its_layers():
     layer = HiddenLayer(5, 4, 0.1)
     copy = with_stackable_layers(layer)
     assert copy.linear.affine is stackable_affine and layer.linear.affine is affine
+
+
+@pytest.mark.parametrize("stacked", [False, True])
+def test_a_triangle_is_what_indexing_makes_of_it(stacked):
+    """Values and gradients up to rounding, alone and stacked, with no sum over places."""
+    generator = torch.Generator().manual_seed(0)
+    entries = (30 * torch.randn(4, 7, 10, generator=generator)).requires_grad_()
+    weight = torch.randn(4, 7, 4, 4, generator=generator)
+    rows, columns = torch.tril_indices(4, 4)
+    square = torch.zeros(4, 4, dtype=torch.long)
+    square[rows, columns] = torch.arange(10)
+    expected = positive_cholesky(entries[..., square])
+    triangle = PositiveTriangle(4)
+    assert not triangle.state_dict()
+    function = torch.func.vmap(triangle) if stacked else triangle
+    with observed() as seen:
+        found = function(entries)
+        (ours,) = torch.autograd.grad((found * weight).sum(), entries)
+    (wanted,) = torch.autograd.grad((expected * weight).sum(), entries)
+    torch.testing.assert_close(found, expected, rtol=1e-6, atol=1e-9)
+    torch.testing.assert_close(ours, wanted, rtol=1e-6, atol=1e-9)
+    assert not [name for name in seen.all if "index_put" in name or "scatter" in name]
+    assert torch.autograd.gradcheck(function, entries[:2, :3].double() / 30)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -18,7 +19,7 @@ import scvi
 import vmm
 from scvi import REGISTRY_KEYS
 from vmm.benchmark.jobs import train_trials
-from vmm.data import CellData, make_split
+from vmm.data import make_split
 from vmm.data.covariates import Covariates
 from vmm.errors import InputError
 from vmm.numerics.gaussians import MIN_SCALE
@@ -295,7 +296,7 @@ def test_a_query_keeps_what_the_reference_says_of_columns(trained):
     query.obs["age"] = query.obs["age"].astype(str)
     with pytest.raises(InputError, match=r"column 'age' .* is of type (object|str), not numbers"):
         vmm.SCVI.load_query_data(query, trained)
-    with pytest.raises(KeyError, match="sex not found in adata.obs"):
+    with pytest.raises(KeyError, match="sex not found in adata"):
         vmm.SCVI.load_query_data(
             AnnData(query.X, query.obs.drop(columns="sex"), query.var), trained
         )
@@ -342,8 +343,7 @@ def in_pipeline(adata: AnnData, sized: bool, folder: Path) -> tuple[Path, list[P
     }
     continuous = {key: obs[key].to_numpy(np.float32) for key in KEYS["continuous_covariate_keys"]}
     factor = obs["factor"].to_numpy(np.float32) if sized else None
-    parts = {name: getattr(data, name) for name in data.__dataclass_fields__}
-    data = CellData(**parts | {"covariates": Covariates(categorical, continuous, factor)})
+    data = replace(data, covariates=Covariates(categorical, continuous, factor))
     path, _ = write(data, folder)
     splits = []
     for trial in range(2):

@@ -60,6 +60,7 @@ REFUSED = {
     "validation_size": (0, "`validation_size` is 0; it must lie between 0 and 1"),
     "threads": (0, "`threads` is 0; it must be a whole number of at least 1."),
     "precision": ("16-mixed", "precision is '16-mixed'; it must be 'float32', 'tf32' or 'bf16'"),
+    "sleep_below": (1.5, "sleep_below is 1.5; it must be a part of one point, from 0 to below 1"),
     "plan_kwargs": (1e-3, "`plan_kwargs` is of type float; it must be a dict or None."),
     "accelerator": ("mps", "`accelerator='mps'` is not supported; it must be one of 'auto', 'cpu'"),
 }

@@ -5,7 +5,9 @@ from __future__ import annotations
 import numpy as np
 import torch
 from torch import Tensor
+from torch.utils._pytree import tree_map
 
+from vmm.data.covariates import Covariates
 from vmm.models.base import LatentVariableModel
 from vmm.models.count_vae import CountVAE
 from vmm.models.image_vae import ImageVAE
@@ -24,7 +26,10 @@ KINDS = ["image", "cells"]
 
 
 def make_data(kind: str, n: int = 120) -> tuple[ImageTensors | CellTensors, np.ndarray]:
-    """Return three clearly different classes of images or cells, and their labels."""
+    """Return three clearly different classes of images or cells, and their labels.
+
+    Cells of the kind "informed" have covariates.
+    """
     rng = np.random.default_rng(0)
     labels = np.arange(n) % 3
     if kind == "image":
@@ -33,7 +38,30 @@ def make_data(kind: str, n: int = 120) -> tuple[ImageTensors | CellTensors, np.n
         return ImageTensors(pixels.astype(np.float32)), labels
     rates = 4 * np.exp(rng.normal(size=(3, 10)))
     counts = rng.poisson(rates[labels])
-    return CellTensors(counts, rng.integers(0, 2, n), 2), labels
+    batch = rng.integers(0, 2, n)
+    if kind == "cells":
+        return CellTensors(counts, batch, 2), labels
+    known = Covariates(
+        {"donor": (rng.integers(0, 3, n), ["a", "b", "c"])},
+        {"age": rng.normal(size=n)},
+    )
+    return CellTensors(counts, batch, 2, covariates=known), labels
+
+
+class Doubles:
+    """Data in double precision: rounding, which training amplifies, is then out of sight."""
+
+    def __init__(self, data):
+        self.data, self.device, self.total = data, data.device, data.total
+
+    def batch(self, rows: Tensor):
+        return tree_map(Tensor.double, self.data.batch(rows))
+
+
+def data_of(kind: str):
+    """Return the data in the default precision, and their labels."""
+    data, labels = make_data(kind)
+    return (Doubles(data) if torch.get_default_dtype() == torch.float64 else data), labels
 
 
 def make_model(kind: str, prior: str, seed: int = 0, **options) -> LatentVariableModel:
@@ -43,7 +71,9 @@ def make_model(kind: str, prior: str, seed: int = 0, **options) -> LatentVariabl
     if kind == "image":
         model = ImageVAE(12, P, (16, 8), generator)
     else:
-        model = CountVAE(10, 2, P, 1, 16, "zinb", generator=generator)
+        told = {"n_categories": (3,), "n_continuous": 1}
+        chosen = told | {"dispersion": "gene-batch"} if kind == "informed" else {}
+        model = CountVAE(10, 2, P, 1, 16, "zinb", generator=generator, **chosen)
     rows = torch.randperm(len(data), generator=generator)[:K]
     u = model.initial_pseudo_inputs(data.batch(rows))
     model.prior = make_prior(prior, P, K, u, generator, **options)

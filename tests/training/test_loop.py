@@ -355,7 +355,7 @@ def test_another_seed_is_another_training():
 
 
 @pytest.mark.parametrize("prior", PRIORS)
-@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("kind", [*KINDS, "informed"])
 def test_resumed_is_uninterrupted(kind, prior, tmp_path):
     """Killed in epochs 3 and 4 of 6: weights, history and best epoch to the bit."""
     settings = replace(SETTINGS, max_epochs=6)
@@ -467,6 +467,17 @@ def test_a_broken_checkpoint_is_not_used(content, tmp_path):
     whole, expected = run("image", "gmm")
     assert_same(snapshot(model), snapshot(whole))
     assert without_seconds(result) == without_seconds(expected)
+
+
+def test_a_checkpoint_of_other_covariates_is_not_used(tmp_path):
+    """The same cells, whose ages have changed places."""
+    checkpoint = tmp_path / "checkpoint.pt"
+    with pytest.raises(Killed):
+        run("informed", "vmm", checkpoint=checkpoint, checkpoint_seconds=0.0, progress=killer(3))
+    data, labels = make_data("informed")
+    data._continuous[0] = data._continuous[0].flip(0)
+    with pytest.warns(UserWarning, match="another training"):
+        fit(make_model("informed", "vmm"), data, TRAIN, VALID, SETTINGS, labels, checkpoint)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,6 @@ import numpy as np
 import pytest
 import torch
 from dispatch import Tape, observed
-from torch import Tensor
-from torch.utils._pytree import tree_map
 from trainings import (
     KINDS,
     PRIORS,
@@ -19,6 +17,7 @@ from trainings import (
     Killed,
     assert_same,
     changed,
+    data_of,
     finite,
     killer,
     make_data,
@@ -42,16 +41,6 @@ from vmm.training.stacked import Stack, fit_stacked
 T = 3
 
 
-class Doubles:
-    """Data in double precision: rounding, which training amplifies, is then out of sight."""
-
-    def __init__(self, data):
-        self.data, self.device, self.total = data, data.device, data.total
-
-    def batch(self, rows: Tensor):
-        return tree_map(Tensor.double, self.data.batch(rows))
-
-
 @pytest.fixture
 def double():
     torch.set_default_dtype(torch.float64)
@@ -68,11 +57,6 @@ def splits() -> list[tuple[np.ndarray, np.ndarray]]:
 def models(kind: str, prior: str, **options) -> list:
     dtype = torch.get_default_dtype()
     return [make_model(kind, prior, seed=trial, **options).to(dtype) for trial in range(T)]
-
-
-def data_of(kind: str):
-    data, labels = make_data(kind)
-    return (Doubles(data) if torch.get_default_dtype() == torch.float64 else data), labels
 
 
 def settings_of(settings: Settings) -> list[Settings]:
@@ -119,6 +103,14 @@ def test_at_once_is_one_by_one(kind, prior, double):
 
 
 @pytest.mark.parametrize("prior", PRIORS)
+def test_at_once_is_one_by_one_with_covariates(prior, double):
+    """Of two epochs: Adam makes steps of the rounding of biases before batch normalisation."""
+    settings = replace(SETTINGS, max_epochs=2)
+    ours, others = (train("informed", prior, settings) for train in (at_once, one_by_one))
+    assert_alike(ours, others, rtol=1e-9)
+
+
+@pytest.mark.parametrize("prior", PRIORS)
 @pytest.mark.parametrize("kind", KINDS)
 def test_single_precision(kind, prior):
     """With a large epsilon: else Adam's steps do not shrink with gradients that are rounding."""
@@ -138,7 +130,7 @@ def test_each_stops_by_itself_and_leaves(kind, monitor, double, monkeypatch):
         return step(model, optimizers, batch, noise, kl_weight)
 
     monkeypatch.setattr(vmm.training.stacked, "take_step", counted)
-    settings = replace(SETTINGS, learning_rate=0.1, max_epochs=40, patience=1, monitor=monitor)
+    settings = replace(SETTINGS, learning_rate=0.05, max_epochs=40, patience=1, monitor=monitor)
     ours, others = at_once(kind, "vmm", settings), one_by_one(kind, "vmm", settings)
     assert_alike(ours, others, rtol=1e-6)
     epochs = [len(result.history) for result in ours[1]]
@@ -286,9 +278,11 @@ def test_a_graph_of_the_stack(monkeypatch):
         return CapturedStep(step, tapes[-1])
 
     expected = at_once("cells", "vmm", SETTINGS)
-    monkeypatch.setattr(vmm.training.stacked, "captured", on_tape)
+    monkeypatch.setattr(vmm.training.loop, "captured", on_tape)
     ours = at_once("cells", "vmm", replace(SETTINGS, cuda_graph=True))
-    assert [tape.replays for tape in tapes] == [5 * SETTINGS.max_epochs - WARM_UP]
+    replays = [tape.replays for tape in tapes]
+    assert replays[:-2] == [0] * 2 * T, "none trains or validates alone"
+    assert replays[-2:] == [5 * SETTINGS.max_epochs - WARM_UP, SETTINGS.max_epochs - WARM_UP]
     for model, result, other, other_result in zip(*ours, *expected, strict=True):
         assert_same(snapshot(model), snapshot(other))
         assert without_seconds(result) == without_seconds(other_result)
@@ -308,25 +302,26 @@ def test_a_stack_goes_when_another_is_made(kind, prior, monkeypatch):
         made.append([weakref.ref(captured), weakref.ref(captured.recorder)])
         return captured
 
-    monkeypatch.setattr(vmm.training.stacked, "captured", on_tape)
+    monkeypatch.setattr(vmm.training.loop, "captured", on_tape)
     settings, (data, _) = settings_of(replace(SETTINGS, cuda_graph=True)), data_of(kind)
     trainers = [
         Trainer(model, data, *split, own)
         for model, split, own in zip(models(kind, prior), splits(), settings, strict=True)
     ]
     together = vmm.training.stacked._Together()
+    made.clear()
     gc.collect()
     gc.disable()
     try:
         together.train(trainers)
-        old = [weakref.ref(together.stack), weakref.ref(together.stack.model), *made[0]]
-        assert None not in [what() for what in old]
+        old = [weakref.ref(together.stack), weakref.ref(together.stack.model), *made[0], *made[1]]
+        assert len(made) == 2 and None not in [what() for what in old]
         together.train(trainers[:2])
-        assert [what() for what in old] == [None] * 4
+        assert [what() for what in old] == [None] * 6
         trainer = weakref.ref(trainers.pop())
         assert trainer() is None
         together.part()
-        assert [what() for what in made[1]] == [None] * 2
+        assert [what() for step in made[2:] for what in step] == [None] * 4
     finally:
         gc.enable()
 
@@ -364,19 +359,44 @@ def of_real_size(prior: str, n_trials: int = 10) -> list[Trainer]:
     return trainers
 
 
-def operators(step, draws) -> int:
-    """Return how many operators one step takes, the drawing of its noise included."""
-    step(*next(draws))
+def operators(trainer: Trainer | Stack) -> float:
+    """Return how many operators one step of an epoch takes, the drawing of its noise included."""
+    trainer.step(*next(trainer.draws()))
     with observed() as seen:
-        step(*next(draws))
+        results = [trainer.step(*drawn) for drawn in trainer.draws()]
+    return len(seen.all) / len(results)
+
+
+def operators_of(function) -> int:
+    with observed() as seen:
+        function()
     return len(seen.all)
+
+
+@pytest.mark.parametrize("prior", ["normal", "vmm"])
+def test_operators_of_validation(prior):
+    """Of ten trials at once at most a quarter of what ten take alone."""
+    trainers = of_real_size(prior)
+    alone, together = operators_of(trainers[0].validate), operators_of(Stack(trainers).validate)
+    assert 0 < together / len(trainers) <= alone / 4
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_numbers_of_validation_rows_may_differ(kind, double):
+    """They are then validated one by one."""
+    (data, labels), rows = data_of(kind), splits()
+    rows[1] = (rows[1][0], rows[1][1][:-3])
+    together, alone = models(kind, "vmm"), models(kind, "vmm")
+    settings = settings_of(SETTINGS)
+    ours = together, fit_stacked(together, data, rows, settings, labels)
+    each = zip(alone, rows, settings, strict=True)
+    others = alone, [fit(model, data, *own, s, labels) for model, own, s in each]
+    assert_alike(ours, others, rtol=1e-9)
 
 
 @pytest.mark.parametrize("prior", ["normal", "vmm"])
 def test_operators_per_trial_and_step(prior):
     """Ten trials at once take at most a seventh of what each takes alone (the target is VMM's)."""
     trainers = of_real_size(prior)
-    alone = operators(trainers[0].step, trainers[0].draws())
-    stack = Stack(trainers)
-    together = operators(stack.step, stack.draws())
+    alone, together = operators(trainers[0]), operators(Stack(trainers))
     assert 0 < together / len(trainers) <= alone / 7

@@ -40,7 +40,7 @@ def make_trainer(kind: str, prior: str, **changes):
 def test_no_step_waits_or_copies(kind, prior, precision, as_on_a_gpu):
     """Five steps, the gathering of their batches and the drawing of their noise included."""
     trainer = make_trainer(kind, prior, precision=precision)
-    trainer.validate(trainer.train(), 0.0)
+    trainer.add(trainer.train(), trainer.validate(), 0.0)
     with vmm.training.loop.matrix_products(trainer.model, precision), observed() as seen:
         for positions in torch.arange(100).split(20):
             trainer.step(trainer.train_rows[positions], trainer.draw_noise(20))
@@ -58,9 +58,9 @@ def test_an_epoch_waits_three_times_and_copies_the_clusters(kind, prior, monitor
     """For two ELBOs and for whether all values are finite, whatever the number of steps."""
     for batch_size in (20, 10):
         trainer = make_trainer(kind, prior, monitor=monitor, batch_size=batch_size)
-        trainer.validate(trainer.train(), 0.0)
+        trainer.add(trainer.train(), trainer.validate(), 0.0)
         with observed() as seen:
-            trainer.validate(trainer.train(), 0.0)
+            trainer.add(trainer.train(), trainer.validate(), 0.0)
         assert seen.waiting == ["aten::_local_scalar_dense"] * 3
         assert seen.copying == ([] if prior == "normal" else ["cpu"])
 
@@ -80,7 +80,7 @@ UNORDERED = {
 def test_every_operator_has_a_fixed_order_on_cuda(kind, prior, as_on_a_gpu):
     trainer = make_trainer(kind, prior)
     with observed() as seen:
-        trainer.validate(trainer.train(), 0.0)
+        trainer.add(trainer.train(), trainer.validate(), 0.0)
     names = {name.removeprefix("aten::").split(".")[0].rstrip("_") for name in seen.all}
     assert {"mm", "index"} <= names
     assert not names & UNORDERED

@@ -1,6 +1,6 @@
 """Data as odd as they may be: a batch and a cell type of one cell, cells without labels, one trial.
 
-Cell types are called by numbers, one of which looks like another.
+Cell types are called by numbers, one of which looks like another. There are covariates.
 
 They are those of a built-in set that the user supplies, so that the paper has numbers for it.
 """
@@ -31,6 +31,11 @@ CONFIG = {
     "datasets": {
         "split_seq": {
             "path": "supplied",
+            "categorical_covariate_keys": ["plate"],
+            "continuous_covariate_keys": ["depth"],
+            "size_factor_key": "size",
+            "likelihood": "nb",
+            "dispersion": "gene-batch",
             "n_hidden": 16,
             "n_latent": 4,
             "batch_size": 32,
@@ -65,7 +70,8 @@ def story(tmp_path_factory) -> Story:
     preparation[0] = "lonely"
     labels = np.array(TYPES, dtype=object)[types]
     labels[UNLABELLED] = None
-    table = {"polydT": preparation, "cellchat_clusters": labels}
+    table = {"polydT": preparation, "cellchat_clusters": labels, "plate": np.arange(N) % 4}
+    table |= {"depth": rng.normal(size=N), "size": rng.uniform(0.5, 2, N)}
     pd.DataFrame(table).to_csv(supplied / "cells.csv", index=False)
     name = project.configure(CONFIG)
     return Story(
@@ -88,6 +94,9 @@ def test_the_description_names_what_is_odd(story):
     assert description["batches"] == {"lonely": 1, "polydT": 80, "random": 39}
     assert list(description["cell_types"].items()) == [("2", 59), ("007", 1), ("10", 50)]
     assert (description["n_cells"], description["n_labelled"]) == (120, 110)
+    known = description["covariates"]
+    assert known["plate"] == {"0": 30, "1": 30, "2": 30, "3": 30}
+    assert known["depth"]["least"] < -1 and known["size_factor"]["least"] >= 0.5
     assert "The batch 'lonely' has a single cell." in description["notes"]
     assert "The cell type '007' has a single cell." in description["notes"]
     said = "10 of 120 cells have no label; what needs labels speaks of the 110 cells that have one."

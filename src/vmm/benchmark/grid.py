@@ -262,6 +262,7 @@ def _ours(method: Method, job: Job, config: Config) -> dict[str, Any]:
             balanced_pseudo_inputs=balanced,
         ),
         "prior_learning_ratio": ratio if record.empirical_bayes else None,
+        "sleep_below": (config["sleep_below"] or None) if record.empirical_bayes else None,
     }
 
 

@@ -136,6 +136,7 @@ def training_settings(spec: Spec, cuda_graph: bool = False) -> Settings:
         seed=seed_of(spec.seed, spec.job.trial, "training"),
         precision=spec.precision or "float32",
         cuda_graph=cuda_graph,
+        sleep_below=spec.sleep_below or 0.0,
     )
 
 

@@ -64,6 +64,8 @@ class Spec:
         γ₂ / γ₁, where the prior is fitted by Empirical Bayes; None if tuning is to give it.
     precision : {"float32", "tf32", "bf16"}, optional
         Of the matrix products, if the model is one of ours.
+    sleep_below : float, optional
+        What part of a point a component has to have, if it may sleep.
     options : dict, optional
         Keys of ``inference`` that the method itself takes (:class:`Method`).
     """
@@ -79,6 +81,7 @@ class Spec:
     ours: PriorSpec | None = None
     prior_learning_ratio: float | None = None
     precision: Precision | None = None
+    sleep_below: float | None = None
     options: Mapping[str, Any] | None = None
 
     @property

@@ -181,6 +181,10 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
         "--cuda-graph", action="store_true", help="replay a recorded training step on a GPU"
     )
     _number(
+        training, "--sleep-below", 0.0, _part,
+        "leave out components that have less than this part of one cell: faster late in a training",
+    )  # fmt: skip
+    _number(
         training, "--threads", 1, _whole(1, 1024), "CPU threads; networks this small gain little"
     )
 
@@ -215,6 +219,16 @@ def _positive(text: str) -> float:
         value = 0.0
     if not 0 < value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a positive number")
+    return value
+
+
+def _part(text: str) -> float:
+    try:
+        value = float(text)
+    except ValueError:
+        value = 1.0
+    if not 0 <= value < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to below 1")
     return value
 
 

@@ -295,6 +295,7 @@ def train(cells: Cells, options: argparse.Namespace, folder: Path) -> SCVI:
         early_stopping_patience=options.patience,
         precision=options.precision,
         cuda_graph=options.cuda_graph,
+        sleep_below=options.sleep_below,
     )
     (folder / TUNING).unlink(missing_ok=True)  # of another run
     if options.tune:

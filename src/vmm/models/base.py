@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Self
+from typing import Any, Protocol, Self
 
 import torch
 from torch import Tensor, nn
@@ -115,7 +115,15 @@ class LatentVariableModel(nn.Module):
         return networks + self.prior.variational_parameters()
 
 
-def encode_once(model: LatentVariableModel) -> Callable[[Tensor], Normal]:
+class Encoder(Protocol):
+    """What encodes pseudo-inputs."""
+
+    def encode_pseudo_inputs(self, pseudo_inputs: Tensor) -> Normal:
+        """Return g(u)."""
+        ...
+
+
+def encode_once(model: Encoder) -> Callable[[Tensor], Normal]:
     """Return an `encode` for fixed parameters: the pseudo-inputs are encoded only once."""
     known: list[Normal] = []
 

@@ -9,10 +9,10 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from vmm.models.base import LatentVariableModel, Noise
-from vmm.models.networks import relu_mlp
+from vmm.models.networks import PositiveTriangle, relu_mlp
 from vmm.models.records import ImageNetworks
 from vmm.models.tensors import ImageTensors
-from vmm.numerics.gaussians import LOG_2PI, FullRankNormal, inverse_softplus, positive_cholesky
+from vmm.numerics.gaussians import LOG_2PI, FullRankNormal, inverse_softplus
 
 
 class ImageVAE(LatentVariableModel):
@@ -47,10 +47,7 @@ class ImageVAE(LatentVariableModel):
         self.encoder = relu_mlp([n_pixels, *hidden, n_outputs], generator)
         self.decoder = relu_mlp([latent_dim, *reversed(hidden), n_pixels], generator)
         self.scale_raw = nn.Parameter(inverse_softplus(torch.ones(())))
-        rows, columns = torch.tril_indices(latent_dim, latent_dim)
-        position = torch.zeros(latent_dim, latent_dim, dtype=torch.long)
-        position[rows, columns] = torch.arange(len(rows))
-        self.register_buffer("_position", position.reshape(-1), persistent=False)
+        self.triangle = PositiveTriangle(latent_dim)
 
     @classmethod
     def for_data(
@@ -65,8 +62,7 @@ class ImageVAE(LatentVariableModel):
         """Return q(z|x) of images (n, D)."""
         output = self.encoder(batch)
         mean, entries = output[:, : self.latent_dim], output[:, self.latent_dim :]
-        square = entries[:, self._position].reshape(-1, self.latent_dim, self.latent_dim)
-        return FullRankNormal(mean, positive_cholesky(square))
+        return FullRankNormal(mean, self.triangle(entries))
 
     def decode(self, z: Tensor) -> Tensor:
         """Return the mean image f(z), shape (n, D)."""

@@ -11,6 +11,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from vmm.numerics.gaussians import MIN_SCALE
 from vmm.numerics.products import Precision, affine, stackable_affine
 
 MOMENTUM = 0.01
@@ -70,6 +71,64 @@ def relu_mlp(sizes: list[int], generator: torch.Generator | None) -> nn.Sequenti
     for n_in, n_out in pairwise(sizes):
         layers += [linear(n_in, n_out, generator), nn.ReLU()]
     return nn.Sequential(*layers[:-1])
+
+
+class PositiveTriangle(nn.Module):
+    """Cholesky factors (n, p, p) of their entries (n, p (p + 1) / 2), row by row.
+
+    The same as :func:`vmm.numerics.gaussians.positive_cholesky` of a square with these entries:
+    softplus(·) + 1e-5 on the diagonal.
+
+    Parameters
+    ----------
+    size : int
+        p.
+    """
+
+    entry: Tensor
+    place: Tensor
+    on_diagonal: Tensor
+
+    def __init__(self, size: int):
+        super().__init__()
+        rows, columns = torch.tril_indices(size, size)
+        entry = torch.zeros(size, size, dtype=torch.long)
+        entry[rows, columns] = torch.arange(len(rows))
+        for name, value in {
+            "entry": entry,
+            "place": rows * size + columns,
+            "on_diagonal": rows == columns,
+        }.items():
+            self.register_buffer(name, value, persistent=False)
+
+    def forward(self, entries: Tensor) -> Tensor:
+        """Return lower-triangular matrices with a positive diagonal."""
+        return _Triangle.apply(entries, self.entry, self.place, self.on_diagonal)
+
+
+class _Triangle(torch.autograd.Function):
+    """By hand, since each entry has one place: the derivative of indexing sorts and adds."""
+
+    @staticmethod
+    def forward(entries, entry, place, on_diagonal):
+        positive = F.softplus(entries) + MIN_SCALE
+        return torch.where(on_diagonal, positive, entries)[..., entry].tril()
+
+    @staticmethod
+    def setup_context(ctx, inputs, output):
+        entries, _, place, on_diagonal = inputs
+        ctx.save_for_backward(entries, place, on_diagonal)
+
+    @staticmethod
+    def backward(ctx, grad):
+        entries, place, on_diagonal = ctx.saved_tensors
+        plain = grad.flatten(-2)[..., place]
+        by_softplus = torch.ops.aten.softplus_backward(plain, entries, 1, 20)
+        return torch.where(on_diagonal, by_softplus, plain), None, None, None
+
+    @staticmethod
+    def vmap(info, in_dims, entries, *places):
+        return _Triangle.apply(entries.movedim(in_dims[0], 0), *places), 0
 
 
 class HiddenLayer(nn.Module):

@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
+from torch import Tensor, distributions
 
 LOG_2PI = math.log(2 * math.pi)
 MIN_SCALE = 1e-5
@@ -120,6 +121,29 @@ class DiagonalNormal:
 
 
 Normal = FullRankNormal | DiagonalNormal
+
+
+def as_normal(q: Any) -> Normal:
+    """Return normal distributions over the last dimension, which may be PyTorch's, as ours.
+
+    Parameters
+    ----------
+    q : Normal, torch.distributions.Normal, Independent or MultivariateNormal
+
+    Raises
+    ------
+    TypeError
+        If it is anything else.
+    """
+    if isinstance(q, (FullRankNormal, DiagonalNormal)):
+        return q
+    if isinstance(q, distributions.Independent):
+        q = q.base_dist
+    if isinstance(q, distributions.Normal):
+        return DiagonalNormal(q.loc, q.scale)
+    if isinstance(q, distributions.MultivariateNormal):
+        return FullRankNormal(q.loc, q.scale_tril)
+    raise TypeError(f"q(z|x) is of type {type(q).__name__}; it must be a normal distribution")
 
 
 def whitened_log_prob(z: Tensor, mean: Tensor, whitening: Tensor, log_det: Tensor) -> Tensor:

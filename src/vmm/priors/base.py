@@ -13,17 +13,18 @@ from typing import Any, NamedTuple, Self
 import torch
 from torch import Tensor, nn
 
-from vmm.numerics.gaussians import Normal
+from vmm.numerics.gaussians import Normal, as_normal
 
-Encode = Callable[[Tensor], Normal]
-"""Maps K pseudo-inputs (K, D) to their K posteriors q(·; g(u))."""
+Encode = Callable[[Tensor], Any]
+"""Maps K pseudo-inputs (K, D) to their K posteriors q(·; g(u)): normal distributions of
+:mod:`vmm.numerics.gaussians`, or of PyTorch."""
 
 
-def needed(encode: Encode | None) -> Encode:
-    """Return `encode`, without which pseudo-inputs say nothing of z."""
+def encoded(encode: Encode | None, pseudo_inputs: Tensor) -> Normal:
+    """Return the posteriors of pseudo-inputs, which without `encode` say nothing of z."""
     if encode is None:
         raise TypeError("a prior made of pseudo-inputs needs `encode`")
-    return encode
+    return as_normal(encode(pseudo_inputs))
 
 
 class Pretraining(NamedTuple):
@@ -62,6 +63,8 @@ class Prior(nn.Module):
     """Whether it is N(0, I), which methods of scvi-tools assume."""
     starts_from_data = False
     """Whether it needs as many training points as it has components."""
+    can_sleep = False
+    """Whether it can do without components that no point uses; see :meth:`narrowed`."""
     pseudo_inputs: nn.Parameter | None
 
     def __init__(self, latent_dim: int, n_components: int = 0, pseudo_inputs: Tensor | None = None):
@@ -92,9 +95,12 @@ class Prior(nn.Module):
         """Return log p(z), shape (N,), for `z` of shape (N, p)."""
         raise NotImplementedError(f"{type(self).__name__} lacks log_prob")
 
-    def kl(self, q: Normal, z: Tensor, encode: Encode | None = None) -> Tensor:
-        """Estimate KL(q ‖ p) by −H(q) − log p(z) from one sample `z` ~ `q`, shape (N,)."""
-        return -q.entropy() - self.log_prob(z, encode)
+    def kl(self, q: Any, z: Tensor, encode: Encode | None = None) -> Tensor:
+        """Estimate KL(q ‖ p) by −H(q) − log p(z) from one sample `z` ~ `q`, shape (N,).
+
+        Both `q` and what `encode` returns may be PyTorch's normal distributions.
+        """
+        return -as_normal(q).entropy() - self.log_prob(z, encode)
 
     # Components
 
@@ -136,6 +142,29 @@ class Prior(nn.Module):
     def prior_step_loss(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return the loss of the Empirical Bayes step, a scalar."""
         raise TypeError(f"{type(self).__name__} has no Empirical Bayes step")
+
+    def points_of_components(self, z: Tensor, encode: Encode | None = None) -> Tensor:
+        """Return how many of the points `z` (N, p) each component has, by several measures.
+
+        Shape (measures, K): sums over points, which are added up over all points before the
+        larger measure of a component counts.
+        """
+        raise TypeError(f"{type(self).__name__} has no components that could sleep")
+
+    def narrowed(self, order: Tensor, width: int, n_awake: int | None = None) -> Self:
+        """Return the prior in which only some components are computed: the others sleep.
+
+        Parameters
+        ----------
+        order : torch.Tensor of int, shape (K,)
+            All components, those that are awake first.
+        width : int
+            How many are computed, the first of `order`.
+        n_awake : int, optional
+            How many of these are awake; the others are computed in vain, for the shape's sake, and
+            have no part in any point. By default all.
+        """
+        raise TypeError(f"{type(self).__name__} has no components that could sleep")
 
     def pretraining(self, batch_size: int) -> Pretraining | None:
         """Return how the model is trained before the prior is started, None if it is not."""

@@ -30,6 +30,7 @@ def objective(
     concentration_prior: ConcentrationPrior = "inverse_gamma",
     wishart_scale: WishartScale = "paper",
     dirichlet_process: bool = True,
+    of_computed: Tensor | None = None,
 ) -> Tensor:
     """Return Σ_ij q(c_i=j) log ρ_ij + log hyperprior, a scalar.
 
@@ -45,9 +46,13 @@ def objective(
         Concentration α.
     responsibility_gradient, concentration_prior, wishart_scale, dirichlet_process
         See :class:`vmm.priors.mixture.MixturePrior`.
+    of_computed : torch.Tensor, optional
+        log π of the components that `centres` and `cholesky` are of, if these are not all K. What
+        the hyperprior says of others' places is a constant, and left out.
     """
-    n_components, latent_dim = cholesky.shape[:2]
-    log_joint = expected_log_joint(z, centres, cholesky, log_weights)
+    n_components, latent_dim = log_weights.shape[-1], cholesky.shape[-1]
+    computed = log_weights if of_computed is None else of_computed
+    log_joint = expected_log_joint(z, centres, cholesky, computed)
     responsibilities = log_joint.softmax(-1)
     if not responsibility_gradient:
         responsibilities = responsibilities.detach()

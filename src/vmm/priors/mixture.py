@@ -7,6 +7,7 @@ Stirn and Knowles, "The VampPrior Mixture Model", arXiv:2402.04412 (2024).
 
 from __future__ import annotations
 
+import copy
 from typing import Any, Self
 
 import torch
@@ -22,13 +23,16 @@ from vmm.numerics.gaussians import (
     whitened_log_prob,
     widened_log_prob,
 )
-from vmm.priors.base import Encode, Prior, needed
+from vmm.priors.base import Encode, Prior, encoded
 from vmm.priors.hyperpriors import (
     ConcentrationPrior,
     WishartScale,
     expected_log_joint,
     objective,
 )
+
+ASLEEP = -1e4
+"""Added to the log weight of a component that has no part in any point; exp(−1e4) is 0."""
 
 
 class MixturePrior(Prior):
@@ -56,7 +60,16 @@ class MixturePrior(Prior):
     dirichlet_process : bool
         Whether α is fitted. If not, it is 1 and has no prior: an ablation, in which
         `concentration_prior` says nothing.
+
+    Notes
+    -----
+    Weights π are those of all K components. The other parameters may have fewer rows, those of the
+    first components, which alone are computed (:meth:`narrowed`).
     """
+
+    can_sleep = True
+    asleep: Tensor | None
+    """Added to the log weights of those that are computed, where some of them sleep."""
 
     def __init__(
         self,
@@ -89,10 +102,17 @@ class MixturePrior(Prior):
         self.weight_logits = nn.Parameter(torch.zeros(n_components))
         self.precision_raw = nn.Parameter(identity)
         self.concentration_raw = nn.Parameter(inverse_softplus(one), dirichlet_process)
+        self.register_buffer("asleep", None)
 
     def log_weights(self) -> Tensor:
         """Return log π, shape (K,)."""
         return self.weight_logits.log_softmax(-1)
+
+    def of_computed(self, log_weights: Tensor) -> Tensor:
+        """Return of log π (K,) that of the components that are computed."""
+        if len(self.precision_raw) < self.n_components:
+            log_weights = log_weights[: len(self.precision_raw)]
+        return log_weights if self.asleep is None else log_weights + self.asleep
 
     def precision_cholesky(self) -> Tensor:
         """Return lower-triangular L_j with Λ_j = L_j L_jᵀ, shape (K, p, p)."""
@@ -121,7 +141,10 @@ class MixturePrior(Prior):
 
         Equations 4 and 11 of Stirn and Knowles (2024).
         """
-        return (self.log_weights() + self.component_log_prob(z, encode)).logsumexp(-1)
+        return self._log_terms(z, encode).logsumexp(-1)
+
+    def _log_terms(self, z: Tensor, encode: Encode | None) -> Tensor:
+        return self.of_computed(self.log_weights()) + self.component_log_prob(z, encode)
 
     def expected_log_joint(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return log ρ_ij = log π_j + E log N(z_i; μ_j, Λ_j⁻¹), shape (N, K).
@@ -129,7 +152,7 @@ class MixturePrior(Prior):
         The expectation is over the uncertain centre, if it is: −½ tr(Λ_j S_j).
         """
         centres, cholesky = self.centres(encode), self.precision_cholesky()
-        return expected_log_joint(z, centres, cholesky, self.log_weights())
+        return expected_log_joint(z, centres, cholesky, self.of_computed(self.log_weights()))
 
     def cluster_log_probs(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return the E-step's log q(c_i = j) = log softmax_j log ρ_ij, shape (N, K)."""
@@ -141,16 +164,18 @@ class MixturePrior(Prior):
         The hyperprior is not scaled by N/M: this up-weighting is the paper's knob on the number
         of clusters (Section 3.2 of Stirn and Knowles (2024)).
         """
+        log_weights = self.log_weights()
         value = objective(
             z,
             self.centres(encode),
             self.precision_cholesky(),
-            self.log_weights(),
+            log_weights,
             self.concentration(),
             self.responsibility_gradient,
             self.concentration_prior,
             self.wishart_scale,
             self.dirichlet_process,
+            self.of_computed(log_weights),
         )
         return -value / len(z)
 
@@ -158,6 +183,29 @@ class MixturePrior(Prior):
         """Return ψ: α, unless it is fixed, π, Λ and the means or pseudo-inputs."""
         fixed = None if self.dirichlet_process else self.concentration_raw
         return [parameter for parameter in self.parameters() if parameter is not fixed]
+
+    def points_of_components(self, z: Tensor, encode: Encode | None = None) -> Tensor:
+        """Return Σ_i q(c_i=j), and the sum of the components' parts of the density, (2, K)."""
+        parts = self.cluster_log_probs(z, encode), self._log_terms(z, encode).log_softmax(-1)
+        return torch.stack(parts).exp().sum(1)
+
+    def narrowed(self, order: Tensor, width: int, n_awake: int | None = None) -> Self:
+        """Return the prior in which only some components are computed; π and α are of all K.
+
+        π follows `order`; α is the same tensor. See :meth:`vmm.priors.base.Prior.narrowed`.
+        """
+        narrow = copy.copy(self)
+        # A shallow copy of a module shares the dictionaries that its tensors are kept in.
+        narrow._parameters, narrow._buffers = self._parameters.copy(), self._buffers.copy()
+        for name, whole in self._parameters.items():
+            if whole is not None and name != "concentration_raw":
+                rows = order if name == "weight_logits" else order[:width]
+                part = nn.Parameter(whole.detach()[rows], whole.requires_grad)
+                narrow.register_parameter(name, part)
+        if n_awake is not None:
+            asleep = torch.arange(width, device=order.device) >= n_awake
+            narrow.asleep = ASLEEP * asleep.to(self.weight_logits.dtype)
+        return narrow
 
     def moments(self, encode: Encode | None = None) -> tuple[Tensor, Tensor]:
         """Return the means m_j (K, p) and the covariances Λ_j⁻¹ + S_j (K, p, p)."""
@@ -237,4 +285,4 @@ class VampPriorMixture(MixturePrior):
 
     def centres(self, encode: Encode | None) -> Normal:
         """Return q(μ_j; u_j) = g(u_j) of the K centres."""
-        return needed(encode)(self.pseudo_inputs)
+        return encoded(encode, self.pseudo_inputs)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor
 
-from vmm.numerics.gaussians import LOG_2PI, Normal
+from vmm.numerics.gaussians import LOG_2PI, as_normal
 from vmm.priors.base import Encode, Prior
 
 
@@ -25,8 +27,9 @@ class StandardNormal(Prior):
         """Return log N(z; 0, I), shape (N,)."""
         return -0.5 * (z.square().sum(-1) + self.latent_dim * LOG_2PI)
 
-    def kl(self, q: Normal, z: Tensor, encode: Encode | None = None) -> Tensor:
+    def kl(self, q: Any, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return the exact KL(q ‖ N(0, I)), shape (N,)."""
+        q = as_normal(q)
         cross_entropy = 0.5 * (q.second_moment() + self.latent_dim * LOG_2PI)
         return cross_entropy - q.entropy()
 

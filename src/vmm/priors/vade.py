@@ -7,12 +7,15 @@ Jiang et al., "Variational Deep Embedding", IJCAI (2017).
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from torch import Tensor, nn
 
 from vmm.numerics.gaussians import (
     MIN_SCALE,
     Normal,
+    as_normal,
     inverse_softplus,
     log_diagonal,
     whitened_log_prob,
@@ -28,6 +31,7 @@ class VaDEMixture(GaussianMixture):
     """
 
     starts_from_data = True
+    can_sleep = False  # it is told how many it has
     prior_step_loss = Prior.prior_step_loss  # VaDE has none
 
     def __init__(
@@ -35,10 +39,10 @@ class VaDEMixture(GaussianMixture):
     ):
         super().__init__(latent_dim, n_components, generator, dirichlet_process=False)
 
-    def kl(self, q: Normal, z: Tensor, encode: Encode | None = None) -> Tensor:
+    def kl(self, q: Any, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return Σ_j q(c=j) [KL(q ‖ N(μ_j, Λ_j⁻¹)) + log q(c=j) − log π_j], shape (N,)."""
         log_probs = self.cluster_log_probs(z)
-        divergence = self.component_kl(q) + log_probs - self.log_weights()
+        divergence = self.component_kl(as_normal(q)) + log_probs - self.log_weights()
         return (log_probs.exp() * divergence).sum(-1)
 
     def component_kl(self, q: Normal) -> Tensor:

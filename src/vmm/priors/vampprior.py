@@ -12,7 +12,7 @@ import math
 import torch
 from torch import Tensor, nn
 
-from vmm.priors.base import Encode, Prior, needed
+from vmm.priors.base import Encode, Prior, encoded
 
 
 class VampPrior(Prior):
@@ -39,7 +39,7 @@ class VampPrior(Prior):
 
     def component_log_prob(self, z: Tensor, encode: Encode | None) -> Tensor:
         """Return log q(z_i; g(u_j)), shape (N, K)."""
-        return needed(encode)(self.pseudo_inputs).component_log_prob(z)
+        return encoded(encode, self.pseudo_inputs).component_log_prob(z)
 
     def log_prob(self, z: Tensor, encode: Encode | None = None) -> Tensor:
         """Return log 1/K Σ_j q(z; g(u_j)), shape (N,)."""
@@ -59,11 +59,11 @@ class VampPrior(Prior):
 
     def moments(self, encode: Encode | None = None) -> tuple[Tensor, Tensor]:
         """Return the means (K, p) and covariances (K, p, p) of q(z; g(u_j))."""
-        q = needed(encode)(self.pseudo_inputs)
+        q = encoded(encode, self.pseudo_inputs)
         return q.mean, q.covariance()
 
     def sample_component(
         self, component: Tensor, noise: Tensor, encode: Encode | None = None
     ) -> Tensor:
         """Map `noise` (N, p) to samples of q(z; g(u_j)) for the components j (N,)."""
-        return needed(encode)(self.pseudo_inputs[component]).rsample(noise)
+        return encoded(encode, self.pseudo_inputs[component]).rsample(noise)

@@ -150,7 +150,7 @@ class MixtureMixin(ClusterMixin):
         if batch is not None and batch not in self._batch_names():
             raise ValueError(f'"{batch}" not a valid batch category.')
         lacking = [key for key in keys if key not in covariates]
-        of_data, cells = Covariates(), np.empty(0)
+        of_data, cells = Covariates(), np.empty(0, dtype=np.int64)
         if batch is None or library_size is None or lacking:
             if self.adata is None:
                 also = f", and `covariates` for {listing(lacking)}" if lacking else ""

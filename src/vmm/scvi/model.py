@@ -28,7 +28,6 @@ from vmm.models.records import CellNetworks, Dispersion, Likelihood
 from vmm.models.tensors import CellTensors
 from vmm.numerics.products import Precision, float32_products
 from vmm.numerics.seeds import seed_of
-from vmm.priors.records import priors_of
 from vmm.progress import progress, say
 from vmm.scvi.fields import Manager, covariates_like, fields, registered_covariates
 from vmm.scvi.module import Module
@@ -38,7 +37,9 @@ from vmm.scvi.options import (
     LIGHTNING,
     MODEL,
     TRAIN,
+    check_prior,
     device_of,
+    number,
     part_to_validate,
     plan_rate,
     positive,
@@ -59,8 +60,6 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 
-CELL_PRIORS = priors_of("cells")
-"""What `prior` accepts."""
 HISTORY = {
     "elbo_train": ("train_elbo", -1),
     "elbo_validation": ("valid_elbo", -1),
@@ -164,15 +163,8 @@ class SCVI(
     ):
         if adata is None and registry is None:
             raise ValueError("adata or registry must be provided.")
-        if prior not in CELL_PRIORS:
-            raise ValueError(f"`prior` is {prior!r}; it must be one of {', '.join(CELL_PRIORS)}.")
+        check_prior(prior, prior_kwargs)
         check_likelihood(gene_likelihood, dispersion, "gene_likelihood")
-        known = CELL_PRIORS[prior].options_for("cells")
-        if unknown := [key for key in prior_kwargs or {} if key not in known]:
-            raise ValueError(
-                f"`prior_kwargs` has {unknown[0]!r}; the prior {prior!r} takes "
-                f"{', '.join(known) or 'none'}."
-            )
         take(scvi_options, MODEL, "vmm.SCVI", tuple(signature(SCVI).parameters)[:-1])
         n_hidden, n_latent = whole(n_hidden, "n_hidden", 1), whole(n_latent, "n_latent", 1)
         n_layers = whole(n_layers, "n_layers", 1)
@@ -326,6 +318,7 @@ class SCVI(
         early_stopping_patience: int = 100,
         precision: Precision = "float32",
         cuda_graph: bool = False,
+        sleep_below: float = 0.0,
         enable_progress_bar: bool = True,
         threads: int | None = None,
         plan_kwargs: Mapping[str, Any] | None = None,
@@ -366,6 +359,10 @@ class SCVI(
             Of the networks' matrix products, faster on a GPU the fewer bits they have.
         cuda_graph : bool
             On a GPU, record the training step once and replay it: faster, same result.
+        sleep_below : float
+            Do not compute components of a mixture that have less than this part of one cell, until
+            they are wanted again: late epochs are faster. Not the paper's. 0 computes all; 0.1 is a
+            good value.
         enable_progress_bar : bool
         threads : int, optional
             CPU threads of this training; by default those of the model.
@@ -393,10 +390,11 @@ class SCVI(
             seed=seed_of(self._seed, 0, "training"),
             precision=LIGHTNING.get(precision, precision),
             cuda_graph=cuda_graph,
+            sleep_below=number(sleep_below, "sleep_below"),
         )
         device = device_of(accelerator, devices)
-        number = whole(self.threads if threads is None else threads, "threads", 1)
-        with cpu_threads(number), float32_products():
+        n_threads = whole(self.threads if threads is None else threads, "threads", 1)
+        with cpu_threads(n_threads), float32_products():
             self._train(settings, part, device, enable_progress_bar)
 
     def _train(

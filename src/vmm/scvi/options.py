@@ -14,7 +14,10 @@ from scvi.model._utils import parse_device_args
 from vmm.device import resolve_device
 from vmm.errors import InputError
 from vmm.numerics.products import Precision
+from vmm.priors.records import priors_of
 
+CELL_PRIORS = priors_of("cells")
+"""What `prior` accepts."""
 ANYTHING = object()
 """Stands for any value: of what is only shown, or has no effect on results."""
 
@@ -144,6 +147,23 @@ def _is(value: Any, good: Any) -> bool:
     return type(good) in (int, float, str, list, dict) and bool(
         isinstance(value, (int, float, str, list, dict)) and value == good
     )
+
+
+def check_prior(prior: str, prior_kwargs: Mapping[str, Any] | None) -> None:
+    """Refuse a prior that cells are not modelled with, and arguments that it does not take.
+
+    Raises
+    ------
+    ValueError
+    """
+    if prior not in CELL_PRIORS:
+        raise ValueError(f"`prior` is {prior!r}; it must be one of {', '.join(CELL_PRIORS)}.")
+    known = CELL_PRIORS[prior].options_for("cells")
+    if unknown := [key for key in prior_kwargs or {} if key not in known]:
+        raise ValueError(
+            f"`prior_kwargs` has {unknown[0]!r}; the prior {prior!r} takes "
+            f"{', '.join(known) or 'none'}."
+        )
 
 
 def plan_rate(plan_kwargs: Any, learning_rate: float, default: float) -> float:

@@ -22,6 +22,17 @@ LEAST_EXPRESSED = 0.1
 class SummaryMixin(MixtureMixin):
     """A table of the clusters."""
 
+    markers_by: tuple[str, str, str, str, int] = (
+        "differential_expression",
+        "proba_de",
+        "lfc_mean",
+        "non_zeros_proportion1",
+        1,
+    )
+    """The method that compares groups of cells; columns of its table that say how sure a difference
+    is, how large, and in what part of the cells the feature was found ("" where it always is); the
+    sign of an effect that is more."""
+
     def get_cluster_summary(
         self,
         adata: AnnData | None = None,
@@ -127,12 +138,14 @@ class SummaryMixin(MixtureMixin):
         """Return genes that are higher in the members than in all other cells, surest first."""
         if member.all():
             return []
+        method, probability, effect, share, sign = self.markers_by
         chosen: dict[str, Any] = {"mode": "change", "silent": True, **options}
         with global_seed(seed_of(self._seed, 0, "markers")):
-            table = self.differential_expression(adata, idx1=member, **chosen)
-        higher = table["lfc_mean"] > 0
-        table = table[higher & (table["non_zeros_proportion1"] >= LEAST_EXPRESSED)]
-        table = table.sort_values(["proba_de", "lfc_mean"], ascending=False)
+            table = getattr(self, method)(adata, idx1=member, **chosen)
+        more = sign * table[effect]
+        common = table[share] >= LEAST_EXPRESSED if share else True
+        table = table.assign(more=more)[(more > 0) & common]
+        table = table.sort_values([probability, "more"], ascending=False)
         return list(table.index[:n_markers])
 
 

@@ -353,6 +353,31 @@ class PriorContract:
             losses.append(loss.item())
         assert losses == sorted(losses, reverse=True)
 
+    def test_components_can_sleep(self, record: PriorRecord, family: Family) -> None:
+        """The density falls by their part of it, and π stays that of all."""
+        prior, encode, z = self.trained(record), encoder(family), 2 * draw(14, N, P)
+        order = torch.tensor([2, 0, 1])
+        if not prior.can_sleep:
+            return
+        each = [prior.points_of_components(point, encode) for point in z.split(1)]
+        whole = prior.points_of_components(z, encode)
+        torch.testing.assert_close(torch.stack(each).sum(0), whole)
+        torch.testing.assert_close(whole.sum(-1), torch.full_like(whole[:, 0], N))
+        narrow, padded = prior.narrowed(order, 2), prior.narrowed(order, 3, 2)
+        left = torch.stack([parts[-1, order[:2]].sum() for parts in each])
+        torch.testing.assert_close(
+            narrow.log_prob(z, encode), prior.log_prob(z, encode) + left.log()
+        )
+        torch.testing.assert_close(narrow.log_weights(), prior.log_weights()[order])
+        # Those that are computed in vain have no part in values, nor in what is fitted.
+        torch.testing.assert_close(padded.log_prob(z, encode), narrow.log_prob(z, encode))
+        psi = [one.empirical_bayes_parameters() for one in (narrow, padded)]
+        losses = [one.prior_step_loss(z, encode) for one in (narrow, padded)]
+        gradients = [_gradients(loss, of) for loss, of in zip(losses, psi, strict=True)]
+        for ours, others in zip(*gradients, strict=True):
+            rows = others[:2] if others.dim() > 1 else others
+            torch.testing.assert_close(ours, rows)
+
     def test_a_pretrained_prior_starts_from_samples(self, record: PriorRecord) -> None:
         """It comes close to them, by its seed only; others have no pre-training."""
         z = torch.cat([draw(11, 60, P) / 4 + centre for centre in (-3, 0, 3)]).float()

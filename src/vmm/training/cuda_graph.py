@@ -17,8 +17,8 @@ import torch
 from torch import Tensor
 from torch.utils._pytree import tree_map
 
-Step = Callable[..., Tensor]
-"""From tensors, or nested dicts and lists of them, to a tensor; it changes the model in place."""
+Step = Callable[..., Any]
+"""From tensors, or nested dicts and lists of them, to such; it changes the model in place."""
 
 WARM_UP = 3
 """Steps before the recording: libraries set themselves up, and Adam makes its state."""
@@ -27,10 +27,10 @@ WARM_UP = 3
 class Recorder(Protocol):
     """How a step is recorded; a protocol, so that tests can record without a GPU."""
 
-    def warm_up(self, step: Callable[[], Tensor]) -> Tensor:
+    def warm_up(self, step: Callable[[], Any]) -> Any:
         """Run `step` as it is run before a recording."""
 
-    def record(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    def record(self, step: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
         """Record `step` without running it; return what replays it, and what it then fills."""
 
 
@@ -51,7 +51,7 @@ class CUDARecorder:
     def __init__(self, device: torch.device):
         self.stream = torch.cuda.Stream(device)
 
-    def warm_up(self, step: Callable[[], Tensor]) -> Tensor:
+    def warm_up(self, step: Callable[[], Any]) -> Any:
         """Run `step` on a stream of its own, as recordings do."""
         current = torch.cuda.current_stream(self.stream.device)
         self.stream.wait_stream(current)
@@ -60,7 +60,7 @@ class CUDARecorder:
         current.wait_stream(self.stream)
         return result
 
-    def record(self, step: Callable[[], Tensor]) -> tuple[Callable[[], None], Tensor]:
+    def record(self, step: Callable[[], Any]) -> tuple[Callable[[], None], Any]:
         """Record `step` without running it; return what replays it, and what it then fills.
 
         Raises
@@ -114,7 +114,7 @@ class CapturedStep:
         self.calls = 0
         self.refused = False
 
-    def __call__(self, *inputs: Any) -> Tensor:
+    def __call__(self, *inputs: Any) -> Any:
         """Take the step."""
         self.calls += 1
         if self.calls <= WARM_UP:
@@ -126,7 +126,7 @@ class CapturedStep:
         if self.refused:
             return self.step(*inputs)
         self.replay()
-        return self.result.clone()
+        return tree_map(torch.clone, self.result)
 
     def _record(self, inputs: tuple[Any, ...]) -> None:
         # The replays read their inputs from these tensors, and write to the same result.

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 import numpy as np
 import torch
 from torch import Tensor
@@ -27,24 +29,57 @@ def evaluate(
 
     The noise depends on `seed` only, so that epochs are compared with the same noise.
     """
+    parts = evaluation_parts(data, index, model.latent_dim, seed)
+    total, *clusters = evaluated(model, data, parts, kl_weight)
+    return float(total) / len(index), clusters[0].cpu().numpy() if clusters else None
+
+
+def evaluation_parts(
+    data: Tensors, index: np.ndarray | Tensor, latent_dim: int, seed: int
+) -> list[tuple[Tensor, Tensor]]:
+    """Return the rows of `index` and their noise, in the parts that are evaluated at once."""
     generator = torch.Generator(data.device).manual_seed(seed)
+    rows = torch.as_tensor(index, device=data.device).split(EVALUATION_ROWS)
+    shapes = [(len(part), latent_dim) for part in rows]
+    noise = [torch.randn(s, generator=generator, device=data.device) for s in shapes]
+    return list(zip(rows, noise, strict=True))
+
+
+@torch.no_grad()
+def evaluated(
+    model: LatentVariableModel,
+    data: Tensors,
+    parts: Sequence[tuple[Tensor, Tensor]],
+    kl_weight: float = 1.0,
+) -> list[Tensor]:
+    """Return the sum of the ELBO, in double precision, and the clusters (n,) if there are any.
+
+    A pure function of tensors: it can be mapped over stacked models, and recorded.
+
+    Parameters
+    ----------
+    model : LatentVariableModel
+    data : ImageTensors or CellTensors
+    parts : sequence of (torch.Tensor, torch.Tensor)
+        See :func:`evaluation_parts`.
+    kl_weight : float
+    """
     encode = encode_once(model)
     total: float | Tensor = 0.0
     clusters = []
-    for rows in torch.as_tensor(index, device=data.device).split(EVALUATION_ROWS):
+    for rows, noise in parts:
         batch = data.batch(rows)
-        noise = torch.randn((len(rows), model.latent_dim), generator=generator, device=data.device)
         q = model.posterior(batch)
         z = q.rsample(noise)
         elbo = model.log_likelihood(batch, z)
         if kl_weight:
             elbo = elbo - kl_weight * model.prior.kl(q, z, encode)
-        total += elbo.double().sum()
+        total = total + elbo.double().sum()
         if model.prior.n_components:
             point = z if model.cluster_by_sample else q.mean
             clusters.append(model.prior.cluster_log_probs(point, encode).argmax(-1))
-    assignment = torch.cat(clusters).cpu().numpy() if clusters else None
-    return float(total) / len(index), assignment
+    assert isinstance(total, Tensor), "there are parts"
+    return [total, torch.cat(clusters)] if clusters else [total]
 
 
 @torch.no_grad()

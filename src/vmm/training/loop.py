@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import asdict, replace
 from functools import cached_property, partial
 from pathlib import Path
-from typing import Any, get_args
+from typing import Any, NamedTuple, get_args
 
 import numpy as np
 import torch
@@ -22,10 +22,23 @@ from vmm.models.networks import matrix_products
 from vmm.models.tensors import Tensors
 from vmm.numerics.products import Precision, float32_products
 from vmm.training.checkpoint import resume, save_checkpoint
-from vmm.training.cuda_graph import captured
-from vmm.training.embedding import evaluate
+from vmm.training.cuda_graph import Step, captured
+from vmm.training.embedding import evaluated, evaluation_parts
 from vmm.training.settings import FitResult, Row, Settings
+from vmm.training.sleep import LOOK_EVERY, Awake, awake_next, wanted
 from vmm.training.steps import adam, take_step
+
+DRAWN_AT_ONCE = 32
+"""Steps whose random numbers are drawn at once: more take fewer calls, and more memory."""
+
+
+class Validated(NamedTuple):
+    """What validation finds: the mean ELBO, clusters (n,) if any, whether all values are finite."""
+
+    elbo: float
+    clusters: np.ndarray | None
+    finite: bool
+
 
 CHECKPOINT_SECONDS = 30.0
 """Time between checkpoints: what a training that is killed loses at most, and an epoch."""
@@ -79,7 +92,7 @@ def fit(
     trainer = Trainer(model, data, train, valid, settings, labels)
     shown = None if progress is None else [progress]
     try:
-        train_until_finished([trainer], one_by_one, checkpoint, checkpoint_seconds, shown)
+        train_until_finished([trainer], *one_by_one, checkpoint, checkpoint_seconds, shown)
     except KeyboardInterrupt:
         if not keep_on_interrupt or not trainer.history:
             raise
@@ -91,6 +104,7 @@ def fit(
 def train_until_finished(
     trainers: list[Trainer],
     train: Callable[[list[Trainer]], list[float]],
+    validate: Callable[[list[Trainer]], list[Validated]],
     checkpoint: str | Path | None = None,
     checkpoint_seconds: float = CHECKPOINT_SECONDS,
     progress: Sequence[Callable[[Row], None]] | None = None,
@@ -103,6 +117,8 @@ def train_until_finished(
     train : callable
         Trains those given, which are not finished, for one epoch, and returns the mean ELBO of
         each.
+    validate : callable
+        Validates those that have been trained.
     checkpoint, checkpoint_seconds
         See :func:`fit`; one file for all.
     progress : sequence of callable, optional
@@ -113,10 +129,10 @@ def train_until_finished(
     saved = time.monotonic()
     while running := [trainer for trainer in trainers if not trainer.finished]:
         start = time.monotonic()
-        elbos = train(running)
+        elbos, found = train(running), validate(running)
         seconds = (time.monotonic() - start) / len(running)
-        for trainer, elbo in zip(running, elbos, strict=True):
-            row = trainer.validate(elbo, seconds)
+        for trainer, elbo, validated in zip(running, elbos, found, strict=True):
+            row = trainer.add(elbo, validated, seconds)
             if progress is not None:
                 progress[trainers.index(trainer)](row)
         due = time.monotonic() - saved >= checkpoint_seconds
@@ -125,9 +141,23 @@ def train_until_finished(
             saved = time.monotonic()
 
 
-def one_by_one(trainers: list[Trainer]) -> list[float]:
-    """Train each for an epoch; return the mean ELBOs."""
+def _train_each(trainers: list[Trainer]) -> list[float]:
     return [trainer.train() for trainer in trainers]
+
+
+def _validate_each(trainers: list[Trainer]) -> list[Validated]:
+    return [trainer.validate() for trainer in trainers]
+
+
+one_by_one = _train_each, _validate_each
+"""Train each for an epoch, and validate each; see :func:`train_until_finished`."""
+
+
+def step_by_step(blocks: Iterable[tuple[Tensor, Noise]]) -> Iterator[tuple[Tensor, Noise]]:
+    """Return what is drawn for several steps at once, for one step after another."""
+    for rows, noise in blocks:
+        for step, *values in zip(rows, *noise.values(), strict=True):
+            yield step, dict(zip(noise, values, strict=True))
 
 
 def mean_elbo(step: Callable[..., Tensor], draws: Iterable[tuple[Tensor, Noise]]) -> Tensor:
@@ -148,6 +178,11 @@ def _check(model, train, valid, settings: Settings, labels) -> None:
     if settings.precision not in get_args(Precision):
         raise InputError(
             f"precision is {settings.precision!r}; it must be 'float32', 'tf32' or 'bf16'"
+        )
+    if not 0 <= settings.sleep_below < 1:
+        raise InputError(
+            f"sleep_below is {settings.sleep_below}; it must be a part of one point, from 0 to "
+            "below 1"
         )
     if settings.monitor == "unmerged_nmi":
         if labels is None:
@@ -193,15 +228,56 @@ class Trainer:
         if empirical_bayes and settings.kl_weight:
             ratio = settings.prior_learning_ratio
             self.optimizers.append(adam(empirical_bayes, rate * ratio, settings.epsilon))
-        # Not a bound method: see `CapturedStep`.
-        step = partial(_step, model, data, self.optimizers, settings.kl_weight)
-        self.step = captured(step, data.device) if settings.cuda_graph else step
+        can_sleep = model.prior.can_sleep and len(self.optimizers) > 1
+        self.sleeps = can_sleep and settings.sleep_below > 0
+        self.components = tuple(range(model.prior.n_components)) if self.sleeps else ()
+        self._take_steps_on(Awake(model, self.optimizers))
+        self.valid_parts = evaluation_parts(data, valid, model.latent_dim, settings.seed + 1)
+        self.evaluate = self.captured(
+            partial(evaluated, model, data, self.valid_parts, settings.kl_weight)
+        )
         self.history: list[Row] = []
         self.diverged = False
         self.best_score, self.best_epoch = -math.inf, 0
         self.finite_state = _copy(model.state_dict())
         self.best_state = self.finite_state
+        self.spare_state: dict[str, Tensor] | None = None
         self.initial_sum = sum(sum_of_bits(value) for value in self.finite_state.values())
+
+    def _take_steps_on(self, awake: Awake) -> None:
+        """Take the next steps on these parts of the model."""
+        self.awake = awake
+        # Not a bound method: see `CapturedStep`.
+        own = (awake.model, self.data, awake.optimizers, self.settings.kl_weight)
+        self.step = self.captured(partial(_step, *own))
+
+    def captured(self, step: Step) -> Step:
+        """Return `step` as it is best called, by the settings and the device."""
+        return captured(step, self.data.device) if self.settings.cuda_graph else step
+
+    def look(self) -> None:
+        """Before an epoch, every few: decide which components are awake."""
+        if self.sleeps and self.history and len(self.history) % LOOK_EVERY == 0:
+            rows, below, seed = self.train_rows, self.settings.sleep_below, self.settings.seed + 1
+            found = wanted(self.model, self.data, rows, below, seed)
+            self.components = awake_next(self.components, found)
+
+    def narrowed_to(self, width: int | None) -> bool:
+        """Whether steps are taken on the components that are awake and so many in all."""
+        computed = self._to_compute(width)
+        return computed == self.awake.components and (not computed or width == self.awake.width)
+
+    def narrow(self, width: int | None = None) -> None:
+        """Take the next steps on the components that are awake, and so many in all."""
+        if not self.narrowed_to(width):
+            self.awake.write_moments_back()
+            computed = self._to_compute(width)
+            self._take_steps_on(Awake(self.model, self.optimizers, computed, width))
+
+    def _to_compute(self, width: int | None) -> tuple[int, ...]:
+        """Return the components to choose, none where all are computed."""
+        all_awake = len(self.components) == self.model.prior.n_components
+        return () if all_awake and width is None else self.components
 
     @property
     def finished(self) -> bool:
@@ -212,14 +288,20 @@ class Trainer:
 
     def draws(self) -> Iterator[tuple[Tensor, Noise]]:
         """Draw an epoch: the rows of each step's batch, and its noise."""
+        return step_by_step(self.blocks())
+
+    def blocks(self) -> Iterator[tuple[Tensor, Noise]]:
+        """Draw an epoch: rows (B, M) and noise (B, M, …) of up to `DRAWN_AT_ONCE` steps at once."""
         rows = self.train_rows
         order = torch.randperm(len(rows), generator=self.generator, device=rows.device)
         size = min(self.settings.batch_size, len(order))
-        for positions in order[: len(order) // size * size].split(size):
-            yield rows[positions], self.draw_noise(size)
+        batches = rows[order[: len(order) // size * size]].unflatten(0, (-1, size))
+        for block in batches.split(DRAWN_AT_ONCE):
+            noise = self.draw_noise(block.numel())
+            yield block, {name: value.unflatten(0, block.shape) for name, value in noise.items()}
 
     def draw_noise(self, n: int) -> Noise:
-        """Return the random numbers of one step on a batch of `n`, drawn on the device."""
+        """Return the random numbers of steps on `n` rows in all, drawn on the device."""
         device = self.data.device
         noise = self.model.draw_noise(n, self.generator, device)
         if self.optimizers[1:]:
@@ -229,15 +311,23 @@ class Trainer:
 
     def train(self) -> float:
         """Train for one epoch; return the mean ELBO."""
-        with matrix_products(self.model, self.settings.precision):
-            return float(mean_elbo(self.step, self.draws()))
+        self.look()
+        self.narrow()
+        with matrix_products(self.awake.model, self.settings.precision):
+            elbo = float(mean_elbo(self.step, self.draws()))
+        self.awake.write_back()
+        return elbo
 
-    def validate(self, train_elbo: float, seconds: float) -> Row:
-        """Validate after an epoch that took `seconds`; return its row of the history."""
-        start = time.monotonic()
-        valid_elbo, clusters = evaluate(
-            self.model, self.data, self.valid_rows, self.settings.seed + 1, self.settings.kl_weight
-        )
+    def validate(self) -> Validated:
+        """Validate, with the same noise after every epoch."""
+        total, *clusters = self.evaluate()
+        elbo = float(total) / len(self.valid_rows)
+        assignment = clusters[0].cpu().numpy() if clusters else None
+        return Validated(elbo, assignment, math.isfinite(largest(self.model)))
+
+    def add(self, train_elbo: float, validated: Validated, seconds: float) -> Row:
+        """Add an epoch that took `seconds` to the history, and keep its state; return its row."""
+        valid_elbo, clusters, finite = validated
         row: Row = {
             "epoch": len(self.history) + 1,
             "train_elbo": train_elbo,
@@ -252,21 +342,29 @@ class Trainer:
             row["valid_unmerged_nmi"] = score
         elif self.settings.monitor == "none":
             score = len(self.history)
-        row["seconds"] = seconds + time.monotonic() - start
+        row["seconds"] = seconds
         self.history.append(row)
-        self._keep(score, math.isfinite(train_elbo) and math.isfinite(valid_elbo))
+        # A parameter may be NaN and the ELBO not: α, which only the hyperprior knows.
+        self._keep(score, finite and math.isfinite(train_elbo) and math.isfinite(valid_elbo))
         return row
 
     def _keep(self, score: float, finite: bool) -> None:
-        state = _copy(self.model.state_dict())
-        # A parameter may be NaN and the ELBO not: α, which only the hyperprior knows.
-        if not finite or not _is_finite(state):
+        if not finite:
             self.diverged = True
             return
-        self.finite_state = state
-        if score > self.best_score:
+        better, before = score > self.best_score, self.finite_state
+        self.finite_state = _copy(self.model.state_dict(), self.spare_state)
+        self.spare_state = before if better or before is not self.best_state else None
+        if better:
             self.best_score, self.best_epoch = score, len(self.history)
             self.best_state = self.finite_state
+
+    def forget_moments(self) -> None:
+        """Let go of what only further steps would need."""
+        for optimizer in (*self.optimizers, *self.awake.optimizers):
+            optimizer.state.clear()
+        if self.awake.components:
+            self._take_steps_on(Awake(self.model, self.optimizers))
 
     def result(self) -> FitResult:
         """Restore the best state (after a divergence the last finite one) and return the result."""
@@ -276,6 +374,7 @@ class Trainer:
 
     def state(self) -> dict[str, Any]:
         """Return everything that a resumed training needs."""
+        self.awake.write_moments_back()
         return {
             "model": self.finite_state,
             "optimizers": [optimizer.state_dict() for optimizer in self.optimizers],
@@ -285,6 +384,7 @@ class Trainer:
             "best_score": self.best_score,
             "best_epoch": self.best_epoch,
             "best_state": self.best_state,
+            "components": list(self.components),
         }
 
     def restore(self, state: dict[str, Any]) -> None:
@@ -296,7 +396,8 @@ class Trainer:
         self.history, self.diverged = state["history"], state["diverged"]
         self.best_score, self.best_epoch = state["best_score"], state["best_epoch"]
         self.best_state = state["best_state"]
-        self.finite_state = _copy(self.model.state_dict())
+        self.finite_state, self.spare_state = _copy(self.model.state_dict()), None
+        self.components = tuple(state.get("components", self.components))
 
     @cached_property
     def fingerprint(self) -> dict[str, Any]:
@@ -308,6 +409,8 @@ class Trainer:
         rows = (self.train_rows, self.valid_rows)
         settings = asdict(self.settings)
         del settings["cuda_graph"]
+        if not settings["sleep_below"]:
+            del settings["sleep_below"]  # as before there was one
         return {
             "device": self.data.device.type,
             "settings": settings,
@@ -348,10 +451,16 @@ def _switches(model: LatentVariableModel) -> dict[str, Any]:
     return own | {f"{name}.fitted": p.requires_grad for name, p in model.named_parameters()}
 
 
-def _is_finite(state: dict[str, Tensor]) -> bool:
-    """Whether every value is finite; the device is waited for once."""
-    return math.isfinite(torch.stack([(value * 0).sum().float() for value in state.values()]).sum())
+def largest(model: LatentVariableModel) -> Tensor:
+    """Return the largest absolute value of a model's tensors; it is not finite if one is not."""
+    tensors = (*model.parameters(), *model.buffers())
+    values = [value for value in tensors if value.is_floating_point()]
+    return torch.nn.utils.get_total_norm(values, math.inf, foreach=True)
 
 
-def _copy(state: dict[str, Tensor]) -> dict[str, Tensor]:
-    return {name: value.detach().clone() for name, value in state.items()}
+def _copy(state: dict[str, Tensor], to: dict[str, Tensor] | None = None) -> dict[str, Tensor]:
+    """Return a copy, in tensors that are there already if some are given."""
+    if to is None:
+        return {name: value.detach().clone() for name, value in state.items()}
+    torch._foreach_copy_(list(to.values()), list(state.values()))
+    return to

@@ -39,6 +39,9 @@ class Settings:
         Of the networks' matrix products in training; all else is float32, and so is validation.
     cuda_graph : bool
         On a GPU, record the step once and replay it; results are the same.
+    sleep_below : float
+        A component of a mixture that has less than this part of one training point is not computed
+        until it is wanted again (:mod:`vmm.training.sleep`); with 0 all always are.
     """
 
     learning_rate: float
@@ -52,6 +55,7 @@ class Settings:
     epsilon: float = 1e-7
     precision: Precision = "float32"
     cuda_graph: bool = False
+    sleep_below: float = 0.0
 
 
 @dataclass

@@ -9,6 +9,7 @@ what it would alone, up to rounding. A trial that is over leaves the stack.
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from functools import partial
@@ -25,12 +26,19 @@ from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel, Noise
 from vmm.models.networks import matrix_products, with_stackable_layers
 from vmm.models.tensors import Tensors
-from vmm.training.cuda_graph import captured
-from vmm.training.loop import CHECKPOINT_SECONDS, Trainer, fit, mean_elbo, train_until_finished
+from vmm.training.embedding import evaluated
+from vmm.training.loop import (
+    CHECKPOINT_SECONDS,
+    Trainer,
+    Validated,
+    fit,
+    largest,
+    mean_elbo,
+    step_by_step,
+    train_until_finished,
+)
 from vmm.training.settings import FitResult, Row, Settings
-from vmm.training.steps import adam, take_step
-
-MOMENTS = ("exp_avg", "exp_avg_sq")
+from vmm.training.steps import MOMENTS, adam, take_step
 
 
 def fit_stacked(
@@ -76,7 +84,8 @@ def fit_stacked(
     ]
     _check_alike(trainers)
     together = _Together()
-    train_until_finished(trainers, together.train, checkpoint, checkpoint_seconds, progress)
+    steps = together.train, together.validate
+    train_until_finished(trainers, *steps, checkpoint, checkpoint_seconds, progress)
     together.part()
     return [trainer.result() for trainer in trainers]
 
@@ -129,10 +138,22 @@ class _Together:
         if len(trainers) == 1:
             self.part()
             return [trainers[0].train()]
-        if self.stack is None or self.stack.trainers != trainers:
+        for trainer in trainers:
+            trainer.look()
+        width = _width(trainers)
+        changed = not all(trainer.narrowed_to(width) for trainer in trainers)
+        if self.stack is None or self.stack.trainers != trainers or changed:
             self.part()
+            for trainer in trainers:
+                trainer.narrow(width)
             self.stack = Stack(trainers)
         return self.stack.train()
+
+    def validate(self, trainers: list[Trainer]) -> list[Validated]:
+        """Validate those that have been trained."""
+        if self.stack is None:
+            return [trainers[0].validate()]
+        return self.stack.validate()
 
     def part(self) -> None:
         """Give each trainer tensors of its own."""
@@ -141,10 +162,23 @@ class _Together:
             self.stack = None
 
 
+def _width(trainers: list[Trainer]) -> int | None:
+    """Return how many components the neediest has; None where none sleeps in any."""
+    numbers = [len(trainer.components) for trainer in trainers]
+    n_components = trainers[0].model.prior.n_components
+    return None if min(numbers) in (0, n_components) else max(numbers)
+
+
 class StackedModel:
     """Models of the same shape as one: each loss is that of all T of them.
 
     The models' own parameters and buffers become views of the stacked ones.
+
+    Parameters
+    ----------
+    models : list of LatentVariableModel
+    others : StackedModel, optional
+        Of models with which these share tensors; they are stacked there already.
 
     Attributes
     ----------
@@ -152,13 +186,17 @@ class StackedModel:
         Stacked parameters and buffers (T, ...) by their names in a model.
     """
 
-    def __init__(self, models: list[LatentVariableModel]):
+    def __init__(self, models: list[LatentVariableModel], others: StackedModel | None = None):
+        known = {} if others is None else others.stacks()
         self.models = models
         self.skeleton = with_stackable_layers(models[0])
         self.tensors: dict[str, Tensor] = {}
         states = [model.state_dict(keep_vars=True) for model in models]
         for name, first in states[0].items():
             own = [state[name] for state in states]
+            if id(first) in known:
+                self.tensors[name] = known[id(first)]
+                continue
             stacked = torch.stack([tensor.detach() for tensor in own])
             for tensor, view in zip(own, stacked.unbind(), strict=True):
                 tensor.data = view
@@ -168,32 +206,41 @@ class StackedModel:
         self, batch: Any, noise: Noise, training: bool = False, kl_weight: float = 1.0
     ) -> Tensor:
         """Return the ELBOs, shape (T, n); batch and noise have a first dimension T too."""
-        return self._map(
+        return self.map(
             lambda model, *inputs: model.elbo(*inputs, training, kl_weight), batch, noise
         )
 
     def prior_loss(self, batch: Any, noise: Tensor) -> Tensor:
         """Return the losses of the Empirical Bayes step, shape (T,)."""
-        return self._map(lambda model, *inputs: model.prior_loss(*inputs), batch, noise)
+        return self.map(lambda model, *inputs: model.prior_loss(*inputs), batch, noise)
 
-    def _map(self, function: Callable[..., Tensor], *inputs: Any) -> Tensor:
+    def map(self, function: Callable[..., Any], *inputs: Any) -> Any:
         """Return function(model, *inputs) of each model and its part of the inputs."""
 
-        def one(tensors: dict[str, Tensor], *inputs: Any) -> Tensor:
+        def one(tensors: dict[str, Tensor], *inputs: Any) -> Any:
             return functional_call(self.skeleton, tensors, (function, *inputs))
 
         return vmap(one)(self.tensors, *inputs)
 
     def named(self, parameters: list[Tensor]) -> list[Tensor]:
         """Return the stacks that parameters of the first model are in."""
-        names = {id(value): name for name, value in self.models[0].named_parameters()}
-        return [self.tensors[names[id(parameter)]] for parameter in parameters]
+        stacks = self.stacks()
+        return [stacks[id(parameter)] for parameter in parameters]
+
+    def stacks(self) -> dict[int, Tensor]:
+        """Return the stacks by the identity of what the first model has of them."""
+        first = self.models[0].state_dict(keep_vars=True)
+        return {id(value): self.tensors[name] for name, value in first.items()}
 
     def part(self) -> None:
         """Give each model tensors of its own."""
         for model in self.models:
             for tensor in model.state_dict(keep_vars=True).values():
                 tensor.data = tensor.detach().clone()
+
+
+EVALUATED_AT_ONCE = 4096
+"""Images or cells of all trials together: bounds memory, changes no result but by rounding."""
 
 
 class Stack:
@@ -207,13 +254,20 @@ class Stack:
 
     def __init__(self, trainers: list[Trainer]):
         self.trainers, self.settings = trainers, trainers[0].settings
-        self.model = StackedModel([trainer.model for trainer in trainers])
-        by_step = zip(*(trainer.optimizers for trainer in trainers), strict=True)
+        self.whole = StackedModel([trainer.model for trainer in trainers])
+        awake = [trainer.awake.model for trainer in trainers]
+        asleep = awake[0] is not trainers[0].model
+        self.model = StackedModel(awake, self.whole) if asleep else self.whole
+        by_step = zip(*(trainer.awake.optimizers for trainer in trainers), strict=True)
         self.optimizers = [self._stacked(own) for own in by_step]
         data = trainers[0].data
-        # Not a bound method: see `CapturedStep`.
+        # No bound methods: see `CapturedStep`.
         step = partial(_step, self.model, data, self.optimizers, self.settings.kl_weight)
-        self.step = captured(step, data.device) if self.settings.cuda_graph else step
+        self.step = trainers[0].captured(step)
+        numbers = {len(trainer.valid_rows) for trainer in trainers}
+        parts = _joint_parts(trainers) if len(numbers) == 1 else None
+        own = (self.whole, data, parts, self.settings.kl_weight)
+        self.evaluate = trainers[0].captured(partial(_evaluated, *own)) if parts else None
 
     def _stacked(self, own: tuple[torch.optim.Adam, ...]) -> torch.optim.Adam:
         """Return one Adam for the stacks; the moments of the trials' own become views."""
@@ -236,22 +290,54 @@ class Stack:
     def train(self) -> list[float]:
         """Train for one epoch; return the mean ELBO of each trial."""
         with matrix_products(self.model.skeleton, self.settings.precision):
-            return mean_elbo(self.step, self.draws()).tolist()
+            elbos = mean_elbo(self.step, self.draws()).tolist()
+        for trainer in self.trainers:
+            trainer.awake.write_back()
+        return elbos
+
+    def validate(self) -> list[Validated]:
+        """Validate each trial, all K components of it."""
+        if self.evaluate is None:  # their numbers of rows differ
+            return [trainer.validate() for trainer in self.trainers]
+        totals, *clusters = self.evaluate()
+        n_rows = len(self.trainers[0].valid_rows)
+        each = list(clusters[0].cpu().numpy()) if clusters else [None] * len(self.trainers)
+        sizes = torch.stack([largest(trainer.model) for trainer in self.trainers]).tolist()
+        return [
+            Validated(total / n_rows, own, math.isfinite(size))
+            for total, own, size in zip(totals.tolist(), each, sizes, strict=True)
+        ]
 
     def draws(self) -> Iterator[tuple[Tensor, Noise]]:
         """Draw an epoch: rows (T, M) and noise of each step, stacked."""
-        for drawn in zip(*(trainer.draws() for trainer in self.trainers), strict=True):
-            yield tree_map(lambda *own: torch.stack(own), *drawn)
+        each = zip(*(trainer.blocks() for trainer in self.trainers), strict=True)
+        return step_by_step(tree_map(lambda *own: torch.stack(own, 1), *drawn) for drawn in each)
 
     def part(self) -> None:
         """Give each trainer tensors of its own; of the optimizers only to those that go on."""
+        self.whole.part()
         self.model.part()
         for trainer in self.trainers:
-            for optimizer in trainer.optimizers:
-                if trainer.finished:
-                    optimizer.state.clear()
+            if trainer.finished:
+                trainer.forget_moments()
+            for optimizer in trainer.awake.optimizers:
                 for state in optimizer.state.values():
                     state.update({key: value.clone() for key, value in state.items()})
+
+
+def _joint_parts(trainers: list[Trainer]) -> list[tuple[Tensor, Tensor]]:
+    """Return rows (T, n) and noise (T, n, p) of validation, in parts that are evaluated at once."""
+    rows = torch.stack([trainer.valid_rows for trainer in trainers])
+    noise = [torch.cat([noise for _, noise in trainer.valid_parts]) for trainer in trainers]
+    size = max(EVALUATED_AT_ONCE // len(trainers), 1)
+    return list(zip(rows.split(size, 1), torch.stack(noise).split(size, 1), strict=True))
+
+
+def _evaluated(
+    model: StackedModel, data: Tensors, parts: list[tuple[Tensor, Tensor]], kl_weight: float
+) -> list[Tensor]:
+    """Return the sums (T,) of the ELBO, and the clusters (T, n) if there are any."""
+    return model.map(lambda one, parts: evaluated(one, data, parts, kl_weight), parts)
 
 
 def _step(

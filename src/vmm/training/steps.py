@@ -16,6 +16,9 @@ from torch import Tensor
 
 from vmm.models.base import Noise
 
+MOMENTS = ("exp_avg", "exp_avg_sq")
+"""What Adam keeps of a parameter, in its shape."""
+
 
 class Trainable(Protocol):
     """A model, or several of the same shape stacked: what the steps know of it."""
@@ -66,7 +69,7 @@ def variational_step(
 ) -> Tensor:
     """Take step (1), on φ and θ with ψ fixed; return the mean ELBO, detached, a scalar."""
     elbo = model.elbo(batch, noise, training=True, kl_weight=kl_weight).mean(-1)
-    _descend(optimizer, -elbo)
+    descend(optimizer, -elbo)
     return elbo.detach()
 
 
@@ -74,7 +77,7 @@ def prior_step(
     model: Trainable, optimizer: torch.optim.Optimizer, batch: Any, noise: Tensor
 ) -> None:
     """Take steps (2) and (3): z from the updated posterior, one step on ψ with φ and θ fixed."""
-    _descend(optimizer, model.prior_loss(batch, noise))
+    descend(optimizer, model.prior_loss(batch, noise))
 
 
 @contextmanager
@@ -94,7 +97,7 @@ def held_fixed(optimizers: Sequence[torch.optim.Optimizer]) -> Iterator[None]:
             parameter.requires_grad_()
 
 
-def _descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
+def descend(optimizer: torch.optim.Optimizer, loss: Tensor) -> None:
     """Take one step on the optimizer's parameters; no other parameter gets a gradient.
 
     The losses of stacked trials (T,) each depend on parameters of their own only.

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 from tiny_jobs import make_cells, make_spec, read_weights, train, write
 
 from vmm.data import load
+from vmm.data.covariates import Covariates
 
 
 @pytest.fixture
@@ -54,3 +57,20 @@ def test_defaults_are_the_librarys(prepared, tmp_path):
         train(*prepared, spec, tmp_path / str(number))
     first, second = (np.load(tmp_path / str(n) / "latent.npz")["embedding"] for n in (0, 1))
     np.testing.assert_array_equal(first, second)
+
+
+def test_it_is_told_of_covariates(tmp_path):
+    """The decoder sees two batches, three donors, two numbers and the latent space."""
+    data, rows = make_cells(), np.arange(100)
+    known = Covariates(
+        {"batch": (rows % 3, ["a", "b", "c"])},
+        {"age": rows / np.float32(100), "cycle": rows % np.float32(5)},
+        1 + rows.astype(np.float32) % 2,
+    )
+    prepared = write(replace(data, covariates=known), tmp_path)
+    spec = make_spec("cells", "scvi_tools", dispersion="gene-batch", likelihood="nb", max_epochs=1)
+    train(*prepared, spec, tmp_path / "run")
+    weights = read_weights(tmp_path / "run")
+    first = weights["decoder.px_decoder.fc_layers.Layer 0.0.weight"]
+    assert first.shape == (8, 2 + 2 + 2 + 3)
+    assert weights["px_r"].shape == (12, 2)

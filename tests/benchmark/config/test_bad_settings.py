@@ -128,6 +128,19 @@ VALUES: dict[str, tuple[dict, str]] = {
     "one column twice": (
         of(batch_key="t"),
         "datasets.m.batch_key and label_key both name 't'; batches must be something else than"),
+    "a covariate that is batch": (
+        of(batch_key="donor", categorical_covariate_keys=["sex", "donor"]),
+        "m.categorical_covariate_keys names 'donor', as batch_key does; a column can be one only"),
+    "a covariate of two kinds": (
+        of(categorical_covariate_keys=["age"], continuous_covariate_keys=["age"]),
+        "continuous_covariate_keys names 'age', as categorical_covariate_keys does; a column"),
+    "a covariate given twice": (
+        of(categorical_covariate_keys=["age", "age"]), "m.categorical_covariate_keys"),
+    "a covariate that is no list": (
+        of(categorical_covariate_keys="age"), "m.categorical_covariate_keys is 'age', but must be"),
+    "a dispersion of Poisson": (
+        of(likelihood="poisson", dispersion="gene-batch"),
+        "m.dispersion is 'gene-batch', but the Poisson distribution has none; leave it out"),
     "infinity": (of(learning_rate=float("inf")), "m.learning_rate is .inf, but must be a number"),
     "not a number": (of(learning_rate=float("nan")), "rate is .nan, but must be a number"),
     "a sum with a line break": (
@@ -215,7 +228,7 @@ OPTIONS = [
     ("--n-top-genes", "-3", f"'-3' {WHOLE} 0"),
     ("--n-top-genes", "1", "1 gene tells no cells apart; give at least 2, or 0: all"),
     ("--prior", "normal", f"invalid choice: 'normal' (choose from {WITH_CLUSTERS})"),
-    ("--likelihood", "poisson", "invalid choice: 'poisson' (choose from 'zinb', 'nb')"),
+    ("--likelihood", "normal", "invalid choice: 'normal' (choose from 'zinb', 'nb', 'poisson')"),
     ("--device", "tpu", "invalid choice: 'tpu' (choose from 'auto', 'cpu', 'gpu')"),
 ]
 FOUND_IN_THE_FILE = [

@@ -198,8 +198,8 @@ MISTAKES = {
     "unknown key": (minimal(trial=3), "unknown key 'trial'; did you mean 'trials'?"),
     "unknown key like none": (
         minimal(queue=3),
-        "unknown key 'queue'; known keys are run, device, precision, cuda_graph, trials, "
-        "trials_at_once, seed, mirror, n_components, silhouette_batch, evaluation_cells, "
+        "unknown key 'queue'; known keys are run, device, precision, cuda_graph, sleep_below, "
+        "trials, trials_at_once, seed, mirror, n_components, silhouette_batch, evaluation_cells, "
         "inference, datasets, experiments",
     ),
     "unknown key of a data set": (
@@ -274,6 +274,10 @@ MISTAKES = {
     "less precise than there is": (
         minimal(precision="fp16"),
         "precision is 'fp16', but must be one of float32, tf32, bf16",
+    ),
+    "a whole point": (
+        minimal(sleep_below=1),
+        "sleep_below is 1, but must be less than 1",
     ),
     "unknown method": (
         of({}, "digits", image_clustering={"methods": ["vnm"]}),

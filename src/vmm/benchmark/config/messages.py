@@ -57,6 +57,7 @@ def _must(error: ValidationError) -> str:
         "minimum": f"must be at least {value}",
         "maximum": f"must be at most {value}",
         "exclusiveMinimum": f"must be greater than {value}",
+        "exclusiveMaximum": f"must be less than {value}",
         "minLength": "must not be empty",
         "maxLength": f"must have at most {value} characters",
         "minItems": "must not be empty",

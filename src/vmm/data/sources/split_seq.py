@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -63,6 +64,7 @@ def read(files: Files, config: Config) -> RawCells:
             f"{matrix_path} is {matrix.shape[0]} × {matrix.shape[1]}, but {cells_path} has "
             f"{len(obs)} rows; there must be one row for each cell, in the same order."
         )
+    _read_numbers(obs, config)
     obs.index = [f"cell_{i}" for i in range(len(obs))]
     genes = [f"gene_{i}" for i in range(matrix.shape[1])]
     return RawCells(matrix, obs, genes, str(matrix_path), str(cells_path), notes=notes)
@@ -97,6 +99,16 @@ def _read_matrix(path: Path) -> sp.csr_matrix:
     form = "(.npz written by scipy.sparse.save_npz, or Matrix Market .mtx)"
     with reading(path, f"cannot be read as a sparse matrix {form}"):
         return as_csr(sp.load_npz(path) if path.suffix == ".npz" else mmread(path), str(path))
+
+
+def _read_numbers(obs: pd.DataFrame, config: Config) -> None:
+    """Make numbers of the columns that are to be some, where they are."""
+    import pandas as pd
+
+    for key in [*config.get("continuous_covariate_keys", ()), config.get("size_factor_key")]:
+        if key in obs:
+            with suppress(ValueError):
+                obs[key] = pd.to_numeric(obs[key])
 
 
 def _read_table(path: Path) -> pd.DataFrame:

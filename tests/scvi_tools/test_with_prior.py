@@ -1,0 +1,208 @@
+"""What every model of scvi-tools has with a prior, and what is refused."""
+
+from __future__ import annotations
+
+import anndata
+import mudata
+import numpy as np
+import pytest
+import torch
+from library_models import N_CELLS, N_GENES, N_PROTEINS, SIZES, TRAIN, cells, set_up
+
+import scvi
+import vmm
+from vmm.errors import InputError
+from vmm.scvi_tools import MODELS, ModelRecord, with_prior
+
+
+def test_classes_are_the_same_when_asked_for_again():
+    assert with_prior(scvi.model.TOTALVI) is vmm.TOTALVI
+    assert with_prior(scvi.model.TOTALVI, "vmm") is vmm.scvi_tools.TOTALVI
+    assert issubclass(vmm.TOTALVI, scvi.model.TOTALVI)
+
+
+def test_clusters(trained):
+    soft = trained.predict(soft=True)
+    assert soft.shape == (N_CELLS, 10)
+    np.testing.assert_allclose(soft.sum(1), 1, rtol=1e-5)
+    found = trained.predict()
+    assert list(found.categories) == trained.cluster_names[: len(found.categories)]
+    counts = found.value_counts()
+    assert (np.diff(counts) <= 0).all()  # by size
+    assert 1 <= trained.history["utilized_clusters"].iloc[-1, 0] <= 10
+
+
+def test_summary(trained):
+    table = trained.get_cluster_summary(n_markers=3)
+    assert table["n_cells"].sum() == N_CELLS
+    proteins = {f"{name}_protein" for name in trained.adata.obsm["protein"]}  # as in the library
+    features = proteins | {*trained.adata.var_names}
+    for markers in table["markers"]:
+        assert set(markers.split(", ")) - {""} <= features
+    assert ("label" in table) == (trained.record.name != "TOTALVI")  # which takes no labels
+
+
+def test_prior_parameters(trained):
+    prior = trained.get_prior_parameters()
+    assert prior["means"].shape == (10, 4)
+    assert prior["covariances"].shape == (10, 4, 4)
+    assert prior["weights"].sum() == pytest.approx(1)
+    assert prior["concentration"] > 0
+
+
+def test_sampled_cells(trained):
+    name = trained.cluster_names[0]
+    drawn = trained.sample_cluster(name, 40, batch="a", seed=3)
+    assert drawn.shape == (40, N_GENES)
+    assert set(drawn.obs["batch"]) == {"a"}
+    again = trained.sample_cluster(name, 40, batch="a", seed=3)
+    assert (drawn.X != again.X).nnz == 0
+    prior = trained.get_prior_parameters()
+    mean = drawn.obsm["X_vmm"].mean(0) - prior["means"][0]
+    assert (np.abs(mean) < 5 * np.sqrt(prior["covariances"][0].diagonal() / 40)).all()
+    if trained.record.name != "CYTOVI":
+        values = drawn.X.toarray()
+        assert (values >= 0).all()
+        assert (values == values.round()).all()
+    if trained.record.name == "PEAKVI":
+        assert values.max() == 1
+    assert ("protein" in drawn.obsm) == (trained.record.name == "TOTALVI")
+
+
+def test_plots(trained):
+    assert trained.plot_training().axes
+    trained.adata.obsm["plane"] = trained.get_latent_representation()[:, :2]
+    assert trained.plot_cells(basis="plane").axes
+    assert trained.plot_composition("type").axes
+
+
+def test_saved_and_loaded_to_the_bit(trained, tmp_path):
+    trained.save(tmp_path / "model")
+    loaded = type(trained).load(tmp_path / "model", trained.adata)
+    assert loaded.cluster_names == trained.cluster_names
+    for method in ("get_latent_representation", "predict"):
+        assert np.array_equal(getattr(loaded, method)(), getattr(trained, method)())
+    assert np.array_equal(loaded.predict(soft=True), trained.predict(soft=True))
+    before, after = trained.get_prior_parameters(), loaded.get_prior_parameters()
+    assert all(np.array_equal(before[key], after[key]) for key in before)
+
+
+def test_other_kinds_of_model_do_not_load(trained, tmp_path):
+    trained.save(tmp_path / "model")
+    with pytest.raises(ValueError, match="different class"):
+        type(trained).__bases__[-1].load(tmp_path / "model", trained.adata)
+
+
+def test_query(trained):
+    if not hasattr(type(trained).__bases__[-1], "load_query_data"):
+        with pytest.raises(NotImplementedError, match=trained.record.name):
+            type(trained).load_query_data(trained.adata, trained)
+        return
+    query = cells(trained.record.name, seed=7, batches="c")
+    mapped = type(trained).load_query_data(query, trained)
+    before = {key: value.clone() for key, value in mapped.module.prior.state_dict().items()}
+    mapped.train(**TRAIN)
+    for key, value in mapped.module.prior.state_dict().items():
+        assert torch.equal(before[key], value)
+    assert mapped.cluster_names == trained.cluster_names
+    assert len(mapped.predict()) == N_CELLS
+    reference = mapped.get_latent_representation(trained.adata)
+    np.testing.assert_allclose(reference, trained.get_latent_representation(), atol=1e-5)
+    assert list(mapped.predict(trained.adata)) == list(trained.predict())
+
+
+def test_importance_weights_are_refused(trained):
+    with pytest.raises(NotImplementedError, match=r"N\(0, I\)"):
+        trained.get_importance_weights(None, None, qz=None, px=None, zs=None)
+
+
+def test_pseudo_inputs_start_from_training_cells():
+    adata = cells("SCVI")
+    model = set_up("SCVI", adata)(adata, **SIZES, seed=3)
+    model.train(**TRAIN | {"max_epochs": 1}, prior_learning_ratio=1e-9)
+    started = model.module.prior.pseudo_inputs.detach().numpy()
+    distances = np.abs(np.log1p(adata.X)[None] - started[:, None]).max(-1)
+    nearest = distances.argmin(1)
+    assert distances.min(1).max() < 1e-5
+    assert len(set(nearest)) == 10
+    assert set(nearest) <= set(model.train_indices)
+
+
+def test_training_on_keeps_names():
+    adata = cells("SCVI")
+    model = set_up("SCVI", adata)(adata, prior="gmm", **SIZES)
+    model.train(**TRAIN)
+    model.rename_clusters({"0": "mine"})
+    model.train(**TRAIN | {"max_epochs": 1}, prior_learning_ratio=1e-9, plan_kwargs={"lr": 1e-9})
+    assert len(model.history["elbo_train"]) == 3
+    assert "mine" in model.cluster_names
+
+
+def test_of_a_mudata():
+    adata = cells("TOTALVI")
+    proteins = anndata.AnnData(adata.obsm["protein"], obs=adata.obs[[]])
+    proteins.var_names = [f"protein_{i}" for i in range(N_PROTEINS)]
+    both = mudata.MuData({"rna": adata, "protein": proteins})
+    both.obs["batch"] = adata.obs["batch"].to_numpy()
+    modalities = {"rna_layer": "rna", "protein_layer": "protein"}
+    vmm.TOTALVI.setup_mudata(
+        both, rna_layer=None, protein_layer=None, batch_key="batch", modalities=modalities
+    )
+    model = vmm.TOTALVI(both, **SIZES)
+    model.train(**TRAIN)
+    assert model.predict(soft=True).shape == (N_CELLS, 10)
+    assert list(model.sample_cluster("0", 5).obsm["protein"]) == list(proteins.var_names)
+
+
+def test_a_model_of_one_s_own_by_a_record():
+    class Own(scvi.model.SCVI):
+        """A model that vmm does not know."""
+
+    record = ModelRecord("Own", "my.module:Own", "Mine.", kl="kl_divergence_z")
+    made = with_prior(Own, record=record)
+    adata = cells("SCVI")
+    made.setup_anndata(adata)
+    model = made(adata, **SIZES)
+    model.train(**TRAIN)
+    assert len(model.predict()) == N_CELLS
+    with pytest.raises(InputError, match="Own takes no prior of vmm; there are SCVI"):
+        with_prior(Own)
+
+
+@pytest.mark.parametrize(
+    ("model", "reason"),
+    [
+        (scvi.model.SCANVI, "a mixture already"),
+        (scvi.model.MULTIVI, "several encoders"),
+        (scvi.model.AUTOZI, "there are SCVI"),
+    ],
+)
+def test_models_that_take_no_prior(model, reason):
+    with pytest.raises(InputError, match=f"{model.__name__} takes no prior of vmm.*{reason}"):
+        with_prior(model)
+
+
+@pytest.mark.parametrize(
+    ("name", "options", "error", "message"),
+    [
+        ("SCVI", {"prior": "vade"}, ValueError, "must be one of normal, vampprior, gmm, vmm"),
+        ("SCVI", {"prior_kwargs": {"k": 1}}, ValueError, "takes responsibility_gradient"),
+        ("SCVI", {"n_components": 0}, InputError, "`n_components` is 0"),
+        ("SCVI", {"n_components": 121}, InputError, "n_components is 121, but adata has only 120"),
+        ("SCVI", {"latent_distribution": "ln"}, NotImplementedError, "must be 'normal'"),
+        ("CYTOVI", {"prior_mixture": True}, InputError, "`prior` is in its place"),
+    ],
+)
+def test_refused(name, options, error, message):
+    adata = cells(name)
+    made = set_up(name, adata)
+    with pytest.raises(error, match=message):
+        made(adata, **options)
+
+
+def test_a_signature_has_the_arguments_of_both():
+    import inspect
+
+    for name in MODELS:
+        taken = inspect.signature(getattr(vmm.scvi_tools, name)).parameters
+        assert {"adata", "n_latent", "prior", "n_components", "seed", "prior_kwargs"} <= {*taken}
