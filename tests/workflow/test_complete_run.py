@@ -28,6 +28,8 @@ from vmm.benchmark.spec import Spec
 TINY = ROOT / "tests" / "workflow" / "tiny.yaml"
 FIGURES = [
     "batch_size",
+    "controls_pbmc68k",
+    "controls_pbmc68k_replicates",
     "mde_pbmc68k",
     "mde_pbmc68k_replicates",
     "samples_digits_vampprior",
@@ -162,7 +164,7 @@ def test_total_is_that_of_scib(finished):
     wide = rows[rows["dataset"] == "pbmc68k_replicates"].pivot_table(
         index=["model", "prior", "trial"], columns="metric", values="value"
     )
-    assert len(wide) == 6 * 2
+    assert len(wide) == (6 + 3) * 2, "three controls"
     batch, bio = wide[parts_of(BATCH)].mean(axis=1), wide[parts_of(BIO)].mean(axis=1)
     expected = pd.DataFrame({"Batch correction": batch, "Bio conservation": bio})
     expected["Total"] = 0.4 * batch + 0.6 * bio

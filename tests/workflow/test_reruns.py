@@ -66,6 +66,8 @@ def test_what_changes_no_result_runs_nothing_again(finished, edits):
         ("src/vmm/paper/figures/batch_size.py", {"figure_batch_size", "report"}),
         ("src/vmm/plots/mde.py", {"mde", "figure_mde", "report"}),
         ("src/vmm/plots/mde_figure.py", {"figure_mde", "report"}),
+        ("src/vmm/plots/ranges.py", {"figure_controls", "report"}),
+        ("src/vmm/benchmark/evaluation/stability.py", {"stability", "recommendation", "report"}),
         ("src/vmm/paper/recommendation.py", {"recommendation", "report"}),
         (
             "src/vmm/benchmark/metrics/leiden.py",
@@ -80,7 +82,8 @@ def test_what_changes_no_result_runs_nothing_again(finished, edits):
             "src/vmm/benchmark/tuning.py",
             {"tune", "evaluate_tuning", "choose", "figure_tuning"}
             | {"train_cells", "evaluate_integration", "evaluate_clustering", "gather", "table"}
-            | {"mde", "figure_mde", "training_curves", "recommendation", "report"},
+            | {"mde", "figure_mde", "figure_controls", "stability"}
+            | {"training_curves", "recommendation", "report"},
         ),
     ],
 )
@@ -122,6 +125,7 @@ def test_a_model_is_trained_again_if_its_own_files_change(finished, file, digits
             "src/vmm/priors/records.py",
             'label="VMM"',
             {"figure_batch_size": 1, "figure_samples": 1, "figure_mde": 2, "training_curves": 3}
+            | {"figure_controls": 2}
             | {"table": 4, "recommendation": 1, "report": 1},
         ),
         (
@@ -138,7 +142,8 @@ def test_a_model_is_trained_again_if_its_own_files_change(finished, file, digits
         (
             "src/vmm/data/sources/records.py",
             'label="pbmc68k_replicates"',
-            {"table": 2, "training_curves": 1, "recommendation": 1, "report": 1},
+            {"table": 2, "training_curves": 1, "recommendation": 1, "report": 1}
+            | {"figure_controls": 1},
         ),
         ("src/vmm/priors/records.py", 'label="GMM"', {}),  # not in this run
         ("src/vmm/data/sources/records.py", 'label="MNIST"', {}),

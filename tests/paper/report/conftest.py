@@ -40,7 +40,7 @@ CONFIG: dict[str, Any] = {
         "elbo_surgery": {"methods": ["normal", "vmm"]},
         "image_clustering": {"methods": ["vampprior", "vmm"]},
         "tuning": {"trials": 1, "batch_sizes": [64], "prior_learning_ratios": [1, 5]},
-        "cells": {"methods": ["normal", "vmm"], "baselines": ["pca", "harmony"]},
+        "cells": {"methods": ["normal", "vmm"], "baselines": ["pca", "harmony"], "controls": []},
     },
 }
 DESCRIPTIONS = {

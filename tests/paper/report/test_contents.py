@@ -46,6 +46,14 @@ def test_expected_files_follow_the_experiments(config, with_experiments):
     ]
 
 
+def test_controls_have_a_figure(config):
+    config["experiments"]["cells"]["controls"] = ["random"]
+    assert "figures/controls_mine.png" in contents.expected_files(config)
+    items = [item for item in contents.figures(config) if item.caption == "controls"]
+    caption = contents.caption(items[0], config)
+    assert "<code>mine</code>" in caption and caption.endswith(".") and "\n" not in caption
+
+
 def test_every_caption_is_one_paragraph_with_its_data_set(config):
     items = contents.tables(config) + contents.figures(config) + contents.curves(config)
     for item in [*items, contents.tuning_figure("mine")]:

@@ -8,6 +8,7 @@ import re
 from html.parser import HTMLParser
 from pathlib import Path
 
+import pandas as pd
 import pytest
 import yaml
 
@@ -109,6 +110,21 @@ def test_pictures_are_embedded_and_described(small_run, config):
     for image in images:
         assert image["src"].startswith("data:image/png;base64,")
         assert len(image["alt"]) > 40
+
+
+def test_scores_outside_their_controls_are_told(write_run, tmp_path, config):
+    """Of a run with controls, below their figure; the file is linked."""
+    config["experiments"]["cells"]["controls"] = ["random"]
+    run = write_run(tmp_path / "results/small", config)
+    row = {"dataset": "mine", "metric": "iLISI", "method": "VMM", "control": False, "n": 3}
+    odd = row | {"mean": 0.9, "least": 0.1, "most": 0.5, "outside": "above"}
+    table = pd.DataFrame([odd, row | {"mean": 0.4, "least": 0.1, "most": 0.5, "outside": ""}])
+    table.to_csv(run / "tables/controls_mine.csv", index=False)
+    page = page_of(run, config)
+    text = page.text("figures")
+    assert "VMM has 0.900 in iLISI, above all controls (0.100 to 0.500)." in text
+    assert text.count("all controls (") == 1
+    assert "tables/controls_mine.csv" in [a["href"] for a in page.all("a")]
 
 
 def test_nothing_is_loaded_from_elsewhere(small_run, config):

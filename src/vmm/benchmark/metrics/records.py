@@ -393,14 +393,14 @@ METRICS: tuple[Metric, ...] = (
     ),
     _newer(
         "Leiden NMI",
-        "leiden:leiden_nmi",
+        "best_resolution:leiden_nmi",
         "Normalised mutual information of the classes and Leiden's clusters at the resolution of "
         f"0.2, 0.4, …, 2 where it is best {_LUECKEN}.",
         needs_classes=True,
     ),
     _newer(
         "Leiden ARI",
-        "leiden:leiden_ari",
+        "best_resolution:leiden_ari",
         f"Adjusted Rand index of the classes and the same clusters {_LUECKEN}.",
         needs_classes=True,
         bounds=(-1.0, 1.0),

@@ -29,7 +29,7 @@ def scgraph(embedding: Embedding, cells: Cells) -> float:
     The consensus is the mean over batches, each with principal components of its own, of the
     logarithms of its counts. For each type, its distances in the embedding are correlated with
     those of the consensus, weighted by the inverse of the latter: close types count most. The mean
-    over types is returned.
+    over types is returned. Of three types each has two others, and so the correlation 1 or -1.
     """
     types, consensus = cells.once(_consensus)
     known = np.isin(cells.labels, types)
@@ -41,6 +41,8 @@ def scgraph(embedding: Embedding, cells: Cells) -> float:
 
 def _consensus(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
     """Return the types (T,) that count, and the distances (T, T) that batches agree on."""
+    if cells.counts.shape[1] < 2:
+        raise Undefined("single gene")
     types = np.flatnonzero(np.bincount(cells.labels) >= LEAST_TYPE)
     if len(types) < 3:
         raise Undefined(f"fewer than 3 classes of {LEAST_TYPE} cells")
@@ -67,8 +69,9 @@ def _components(counts: Any) -> np.ndarray:
     batch = AnnData(counts.astype(np.float32))
     sc.pp.normalize_total(batch, target_sum=1e4)
     sc.pp.log1p(batch)
-    sc.pp.highly_variable_genes(batch, n_top_genes=min(N_GENES, batch.n_vars))
-    batch = batch[:, batch.var["highly_variable"]].copy()
+    if batch.n_vars > N_GENES:
+        sc.pp.highly_variable_genes(batch, n_top_genes=N_GENES)
+        batch = batch[:, batch.var["highly_variable"]].copy()
     sc.pp.pca(batch, n_comps=min(N_COMPONENTS, min(batch.shape) - 1))
     return batch.obsm["X_pca"]
 
