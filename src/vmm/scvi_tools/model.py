@@ -254,11 +254,12 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
         recorded = {name: table.iloc[:, 0] for name, table in self.history.items()}
         train = recorded["elbo_train"].astype(float)
         nothing = pd.Series(np.nan, train.index)
+        valid = recorded.get("elbo_validation", nothing).astype(float)  # not of every epoch perhaps
         history = pd.DataFrame(
             {
                 "epoch": np.arange(1, len(train) + 1),
                 "train_elbo": -train,
-                "valid_elbo": -recorded.get("elbo_validation", nothing).astype(float),
+                "valid_elbo": -valid.reindex(train.index).interpolate(limit_area="inside"),
                 "utilized_clusters": recorded.get("utilized_clusters", nothing).astype(float),
             },
             index=train.index,
