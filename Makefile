@@ -57,6 +57,7 @@ evidence: $(READY)  ## measure again what docs/fidelity.md reports, from data be
 	@$(EVIDENCE)/pseudo_inputs.yaml --config run=evidence_train_pseudo_inputs \
 	  'inference={"train_pseudo_inputs": false}'
 	@$(BIN)/python docs/evidence/collect.py
+	@$(BIN)/python docs/evidence/scvi_tools.py
 
 bench: $(READY)  ## measure speed and rewrite docs/benchmarks.md (ONLY=name: one benchmark)
 	@$(BIN)/python -m benchmarks $(ONLY)

@@ -131,6 +131,7 @@ def _ours(size: str, method: str, lap, **changes: float) -> None:
     model = build_model(spec(method), data, train)
     trainer = Trainer(model, data, train, valid, settings_of(spec(method), **changes))
     if trainer.sleeps:
+        trainer.train()  # so that Adam has what those asleep keep
         with torch.no_grad():
             model.prior.weight_logits[AWAKE:] = -50.0
         trainer.components = tuple(range(AWAKE))

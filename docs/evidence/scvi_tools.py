@@ -67,7 +67,6 @@ COMPARISONS = {
         train={"max_epochs": 60, "early_stopping": False, "reduce_lr_on_plateau": False},
     ),
     "SCVI, RNA alone": Comparison("SCVI", CITE, train={"max_epochs": 100}),
-    "LinearSCVI, RNA alone": Comparison("LinearSCVI", CITE, train={"max_epochs": 100}),
 }
 """By name: the labels are gated on the proteins alone."""
 
@@ -89,7 +88,18 @@ def found_by(
     )
     if prior != "normal":
         yield LABELS[prior], np.asarray(model.predict(), dtype=str)
-    yield f"{LABELS[prior]}, Leiden", leiden_clusters(model.get_latent_representation())
+    embedding = model.get_latent_representation()
+    yield f"{LABELS[prior]}, Leiden", leiden_clusters(embedding)
+    if prior == "normal":
+        n_types = adata.obs["cell_type"].nunique()
+        yield f"{LABELS[prior]}, Leiden, told {n_types}", few_clusters(embedding, n_types)
+
+
+def few_clusters(embedding: np.ndarray, most: int) -> np.ndarray:
+    """Return Leiden's clusters at the greatest of some resolutions with so few of them."""
+    resolutions = np.geomspace(1, 0.02, 40)
+    found = (leiden_clusters(embedding, resolution) for resolution in resolutions)
+    return next(clusters for clusters in found if clusters.max() < most)
 
 
 KEYS = ["comparison", "prior", "trial"]

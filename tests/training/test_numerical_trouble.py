@@ -158,15 +158,15 @@ def test_a_parameter_that_the_elbo_does_not_know_of_counts_too(monkeypatch):
     data, rows = ImageTensors(THREE_IMAGES.astype(np.uint8)), np.arange(90)
     model = build_model(make_spec("images", "gmm"), data, rows)
     before = model.prior.concentration_raw.item()
-    evaluate = vmm.training.embedding.evaluate
+    evaluated = vmm.training.embedding.evaluated
 
     def poisonous(*arguments, **options):
-        found = evaluate(*arguments, **options)
+        found = evaluated(*arguments, **options)
         with torch.no_grad():
             model.prior.concentration_raw.fill_(math.nan)
         return found
 
-    monkeypatch.setattr(vmm.training.loop, "evaluate", poisonous)
+    monkeypatch.setattr(vmm.training.loop, "evaluated", poisonous)
     settings = Settings(learning_rate=1e-3, batch_size=70, max_epochs=1, seed=1)
     result = fit(model, data, rows[:70], rows[70:], settings)
     assert math.isfinite(result.history[-1]["valid_elbo"])

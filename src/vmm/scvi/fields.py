@@ -142,6 +142,7 @@ class BatchField(CategoricalObsField):
     def register_field(self, adata: AnnData) -> dict:
         """Register the batches of the cells that a model is made for."""
         if not self.is_default:
+            self.validate_field(adata)
             names = names_in(adata.obs, self._original_attr_key, self._subject)
             refuse_names_of_cells(names, adata.n_obs, self._subject)
         return super().register_field(adata)

@@ -17,7 +17,7 @@ import inspect
 import io
 import math
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
@@ -502,7 +502,7 @@ def _called(
     return functional_call(_Called(prior), own, (function, *inputs))
 
 
-def _gradients(values: Tensor, inputs: list[Tensor]) -> tuple[Tensor, ...]:
+def _gradients(values: Tensor, inputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
     return torch.autograd.grad(values.sum(), inputs, allow_unused=True, materialize_grads=True)
 
 

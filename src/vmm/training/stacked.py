@@ -265,9 +265,10 @@ class Stack:
         step = partial(_step, self.model, data, self.optimizers, self.settings.kl_weight)
         self.step = trainers[0].captured(step)
         numbers = {len(trainer.valid_rows) for trainer in trainers}
-        parts = _joint_parts(trainers) if len(numbers) == 1 else None
-        own = (self.whole, data, parts, self.settings.kl_weight)
-        self.evaluate = trainers[0].captured(partial(_evaluated, *own)) if parts else None
+        self.evaluate = None
+        if len(numbers) == 1:
+            own = (self.whole, data, _joint_parts(trainers), self.settings.kl_weight)
+            self.evaluate = trainers[0].captured(partial(_evaluated, *own))
 
     def _stacked(self, own: tuple[torch.optim.Adam, ...]) -> torch.optim.Adam:
         """Return one Adam for the stacks; the moments of the trials' own become views."""
