@@ -145,7 +145,9 @@ def test_it_is_packed_for_others(story):
 def test_one_trial_is_not_tested_and_says_so(story):
     path = story.project.folder / "results" / "odd" / "tables" / "table4_tests.csv"
     tests = pd.read_csv(path)
-    assert set(tests["n"]) == {1} and tests["p"].isna().all()
+    too_small = tests["metric"] == "scGraph"  # it takes three types of ten cells
+    assert set(tests.loc[~too_small, "n"]) == {1} and set(tests.loc[too_small, "n"]) == {0}
+    assert tests["p"].isna().all()
     assert set(tests["status"]) >= {"not tested: only one trial in common with the best method"}
 
 

@@ -14,7 +14,7 @@ from vmm.errors import InputError
 from vmm.numerics.partitions import agreement
 from vmm.numerics.products import Precision, float32_products
 from vmm.progress import say
-from vmm.scvi.options import device_of, positive, whole
+from vmm.scvi.options import device_of, number, positive, whole
 from vmm.scvi.stability import StabilityMixin
 from vmm.scvi.threads import cpu_threads
 from vmm.training.settings import Settings
@@ -76,6 +76,7 @@ class TuningMixin(StabilityMixin):
         early_stopping_patience: int = 100,
         precision: Precision = "float32",
         cuda_graph: bool = False,
+        sleep_below: float = 0.0,
         accelerator: str = "auto",
         devices: int | str = "auto",
         enable_progress_bar: bool = True,
@@ -97,7 +98,7 @@ class TuningMixin(StabilityMixin):
             The grid; those of the paper by default.
         n_seeds : int
             Trainings of each setting, at least 2.
-        max_epochs, learning_rate, early_stopping_patience, precision, cuda_graph
+        max_epochs, learning_rate, early_stopping_patience, precision, cuda_graph, sleep_below
             As for :meth:`train`.
         accelerator, devices, enable_progress_bar
             As for :meth:`train`.
@@ -140,6 +141,7 @@ class TuningMixin(StabilityMixin):
                     patience=whole(early_stopping_patience, "early_stopping_patience", 1),
                     precision=precision,
                     cuda_graph=cuda_graph,
+                    sleep_below=number(sleep_below, "sleep_below"),
                 )
                 label = f"Batch size {size}, prior learning ratio {ratio:g}"
                 if enable_progress_bar:
