@@ -163,12 +163,12 @@ def test_cells_of_the_scale_are_written_block_by_block(tmp_path, monkeypatch):
     from vmm.models.tensors import CellTensors
 
     monkeypatch.setattr(scale, "FOLDER", tmp_path)
-    monkeypatch.setattr(scale, "BLOCK", 40)
-    adata = read_h5ad(scale.h5ad(100))
-    assert adata.shape == (100, scale.N_GENES)
-    assert (adata.X[:20] != adata.X[80:]).nnz == 0
-    assert adata.X.nnz / 100 / scale.N_GENES == pytest.approx(scale.NON_ZERO, abs=0.01)
-    assert CellTensors(adata.X, np.zeros(100), 1).counts.dtype == torch.int16
+    monkeypatch.setattr(scale, "BLOCK", 200)
+    adata = read_h5ad(scale.h5ad(500))
+    assert adata.shape == (500, scale.N_GENES)
+    assert (adata.X[:100] != adata.X[400:]).nnz == 0
+    assert adata.X.nnz / 500 / scale.N_GENES == pytest.approx(scale.NON_ZERO, abs=0.01)
+    assert CellTensors(adata.X, np.zeros(500), 1).counts.dtype == torch.int16
     assert adata.obs["batch"].nunique() == scale.N_BATCHES
     assert adata.obs_names.is_unique
 

@@ -47,7 +47,7 @@ class Parser(argparse.ArgumentParser):
 
     def error(self, message: str) -> NoReturn:
         """Print the sentence and end with status 2."""
-        whose = "vmm fit" if message.startswith("unrecognized") else self.prog
+        whose = "vmm fit" if message.startswith("unrecognized arguments: -") else self.prog
         print(f"vmm: {message}{_meant(message)}; see {whose} --help.", file=sys.stderr)
         sys.exit(2)
 
@@ -62,7 +62,7 @@ def _meant(message: str) -> str:
         word, known = value[1], [name.strip("'") for name in value[2].split(", ")]
     else:
         return ""
-    close = difflib.get_close_matches(word, known, 1)
+    close = difflib.get_close_matches(word, known, 1, 0.7)
     return f"; did you mean {close[0]}?" if close else ""
 
 
