@@ -184,7 +184,10 @@ def test_names_that_become_paths_are_plain(name, tmp_path):
 
 WORDS = {
     "no command": (["train"], "vmm: argument command: invalid choice: 'train' (choose from"),
-    "unknown option": (["--verbose"], "vmm: unrecognized arguments: --verbose; see vmm fit --help."),
+    "unknown option": (
+        ["--verbose"],
+        "vmm: unrecognized arguments: --verbose; see vmm fit --help.",
+    ),
     "too many words": (["cite", "me"], "vmm: unrecognized arguments: me; see vmm --help."),
     "no file": (["fit", "-o", "out"], "the following arguments are required: path"),
     "no output": (["fit", "my.h5ad"], "the following arguments are required: --output/-o"),
