@@ -466,3 +466,18 @@ def test_a_value_like_a_known_one_is_asked_for(capsys):
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "did you mean vmm?" in told
+
+
+def test_without_counts(cells, tmp_path):
+    """What describes cells and genes is there, old and new, and no matrix."""
+    folder = tmp_path / "out"
+    arguments = ["fit", str(cells), "--layer", "counts", "--output", str(folder), *SMALL]
+    assert main([*arguments, "--max-epochs", "1", "--without-counts"]) == 0
+    before, after = anndata.read_h5ad(cells), anndata.read_h5ad(folder / "lines_vmm.h5ad")
+    assert after.X is None and not after.layers and after.raw is None
+    assert after.obs_names.equals(before.obs_names) and after.var_names.equals(before.var_names)
+    assert {*before.obs, "vmm_cluster", "vmm_probability"} <= {*after.obs}
+    assert {*before.obsm, "X_vmm", "X_vmm_mde"} == {*after.obsm}
+    assert (folder / "lines_vmm.h5ad").stat().st_size < cells.stat().st_size
+    page = (folder / "report.html").read_text()
+    assert "--without-counts" in page

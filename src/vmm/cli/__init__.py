@@ -130,6 +130,11 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
         metavar="N",
         help="train on the N most variable genes (default: 2000; 0: on all)",
     )
+    data.add_argument(
+        "--without-counts",
+        action="store_true",
+        help="leave the counts and all other matrices out of the .h5ad: obs, var and obsm alone",
+    )
     data.add_argument("--overwrite", action="store_true", help="write to a folder that has files")
     model = fit.add_argument_group("model")
     model.add_argument("--prior", choices=clustering_priors("cells"), default="vmm")

@@ -107,7 +107,8 @@ def fit_file(options: argparse.Namespace) -> int:
         cells = read_cells(options)
         source.refuse_changed()
         _check_components(cells.adata.n_obs, path, options)
-        with _folder(folder), ResultFile(folder / name) as result, warnings.catch_warnings():
+        results = ResultFile(folder / name, counts=not options.without_counts)
+        with _folder(folder), results as result, warnings.catch_warnings():
             _only_our_warnings(cells)
             cells.note(*result.begin(source, _results(cells, options), options.n_latent))
             _say(f"Training on {cells.adata.n_obs:,} cells × {cells.adata.n_vars:,} genes")

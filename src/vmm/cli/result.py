@@ -26,6 +26,8 @@ from vmm.io import atomic, refused, remove_leftovers
 
 PIECE = 1 << 24
 """Bytes that are copied at once."""
+LIGHT = ("obs", "var", "obsm")
+"""Parts of a file that take little beside its matrices."""
 
 
 class Source:
@@ -63,13 +65,28 @@ class Source:
         if self.changed():
             raise InputError(f"{self.path} changed while it was read; start again.")
 
-    def copy(self, target: Path) -> None:
-        """Copy it as it was when it was opened, even if another took its place since."""
+    def copy(self, target: Path, counts: bool = True) -> None:
+        """Copy it as it was when it was opened, even if another took its place since.
+
+        Without `counts` only the tables and what describes cells: :data:`LIGHT`.
+        """
         self._file.seek(0)
-        with target.open("wb") as copy:
-            shutil.copyfileobj(self._file, copy, PIECE)
+        if counts:
+            with target.open("wb") as copy:
+                shutil.copyfileobj(self._file, copy, PIECE)
+        else:
+            self._copy_light(target)
         if self._now() != self._state:
             raise InputError(f"{self.path} changed while it was copied; start again.")
+
+    def _copy_light(self, target: Path) -> None:
+        import h5py
+
+        with h5py.File(self._file, "r") as file, h5py.File(target, "w") as copy:
+            copy.attrs.update(file.attrs)
+            for name in LIGHT:
+                if name in file:
+                    file.copy(name, copy)
 
 
 def _state(stat: os.stat_result) -> tuple[int, ...]:
@@ -83,6 +100,8 @@ class ResultFile:
     ----------
     path
         Where it will be, whole or not at all.
+    counts
+        Whether it has all that the user's file has, or no matrices.
 
     Attributes
     ----------
@@ -90,8 +109,8 @@ class ResultFile:
         Why the results will stand alone, without what the user's file has; usually empty.
     """
 
-    def __init__(self, path: Path):
-        self.path, self.alone = path, ""
+    def __init__(self, path: Path, counts: bool = True):
+        self.path, self.counts, self.alone = path, counts, ""
         self._stack = ExitStack()
 
     def __enter__(self) -> ResultFile:
@@ -124,7 +143,7 @@ class ResultFile:
         list of str
             What the result will lack, and why, in sentences.
         """
-        source.copy(self._temporary)
+        source.copy(self._temporary, self.counts)
         arrays = {"X_vmm": n_latent, "X_vmm_mde": 2}
         shapes = {name: np.zeros((len(rehearsal), size)) for name, size in arrays.items()}
         try:
