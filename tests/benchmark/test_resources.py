@@ -40,6 +40,8 @@ def test_what_was_prepared_counts_more_than_the_file(file, tmp_path):
 
 def test_of_data_that_are_not_here_a_size_is_guessed(tmp_path):
     (tmp_path / "broken.h5ad").write_bytes(b"no file of AnnData")
+    (tmp_path / "empty.json").touch()
+    assert size_of("train", tmp_path / "empty.json", {}) == UNKNOWN
     for settings in ({}, {"path": None}, {"path": str(tmp_path / "broken.h5ad")}):
         assert size_of("train", tmp_path / "no.json", settings) == UNKNOWN
         assert size_of("prepare", tmp_path / "no.json", settings) == UNPREPARED

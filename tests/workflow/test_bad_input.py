@@ -187,7 +187,7 @@ def test_a_bad_data_set_stops_only_what_depends_on_it(project):
     cells(value(np.nan)).write_h5ad(project.folder / "nan.h5ad")
     given = {"batch_size": 16, "prior_learning_ratio": 5}
     sets = {"nan": OWN | {"path": "nan.h5ad"} | given, "good": OWN | given}
-    experiments = {"cells": {"methods": ["vmm"], "baselines": []}}
+    experiments = {"cells": {"methods": ["vmm"], "baselines": [], "controls": []}}
     name = project.configure(
         {"run": "x", "trials": 1, "datasets": sets, "experiments": experiments}
     )

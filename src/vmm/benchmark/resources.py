@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from contextlib import suppress
 from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vmm.errors import InputError
 from vmm.io import read_json
 
 ROOM = 1.5
@@ -85,8 +87,9 @@ def size_of(work: str, description: str | PathLike, settings: Mapping[str, Any])
     if work == "prepare":
         return shape or UNPREPARED
     if Path(description).is_file():
-        known = read_json(description)
-        return Size(known["n_cells"], known["n_genes"])
+        with suppress(InputError):  # what is damaged is made again, before it is needed
+            known = read_json(description, "n_cells", "n_genes")
+            return Size(known["n_cells"], known["n_genes"])
     if shape is None:
         return UNKNOWN
     return Size(shape.cells, min(shape.genes, settings.get("n_top_genes") or shape.genes))

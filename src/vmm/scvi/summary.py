@@ -22,7 +22,7 @@ LEAST_EXPRESSED = 0.1
 class SummaryMixin(MixtureMixin):
     """A table of the clusters."""
 
-    markers_by: tuple[str, str, str, str, int] = (
+    _markers_by: tuple[str, str, str, str, int] = (
         "differential_expression",
         "proba_de",
         "lfc_mean",
@@ -138,7 +138,7 @@ class SummaryMixin(MixtureMixin):
         """Return genes that are higher in the members than in all other cells, surest first."""
         if member.all():
             return []
-        method, probability, effect, share, sign = self.markers_by
+        method, probability, effect, share, sign = self._markers_by
         chosen: dict[str, Any] = {"mode": "change", "silent": True, **options}
         with global_seed(seed_of(self._seed, 0, "markers")):
             table = getattr(self, method)(adata, idx1=member, **chosen)

@@ -319,7 +319,7 @@ def _class(model: Any, prior: str, record: ModelRecord) -> Any:
         "__doc__": f"{model.__name__} of scvi-tools with a prior of vmm; see "
         f":func:`vmm.scvi_tools.with_prior`.\n\n{model.__doc__ or ''}",
         "__init__": _initialiser(model, prior),
-        "markers_by": record.markers,
+        "_markers_by": record.markers,
     }
     if record.markers.method != "differential_expression":
         namespace["differential_expression"] = model.differential_expression
