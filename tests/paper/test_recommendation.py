@@ -259,6 +259,12 @@ def test_how_sure_the_clusters_are(case):
     )
 
 
+def test_two_trials_cannot_tell_which_cells_are_unsettled(case):
+    judged = clustering(case, {"vmm": BEST, "gmm": WORSE}, stable("vmm", n_trials=2))
+    assert "agree between the two trials" in judged["sentence"]
+    assert "no settled cluster" not in judged["sentence"]
+
+
 def test_where_the_best_has_no_clusters_of_its_own_the_best_model_is_described(case):
     """The VMM is best, but was not measured; other data sets are not looked at."""
     judged = clustering(case, {"vmm": BEST, "gmm": WORSE}, stable("gmm"))

@@ -73,6 +73,15 @@ def test_a_search():
     assert found.table.loc[1, "elbo"] == pytest.approx(np.mean(elbos), abs=0.05)
 
 
+def test_a_prior_without_empirical_bayes_has_no_ratio_to_tune():
+    pbmc = make_pbmc(30)
+    vmm.SCVI.setup_anndata(pbmc, layer="counts")
+    networks = {"prior": "vampprior", "n_hidden": 8, "n_latent": 3, "n_components": 5}
+    how = {"max_epochs": 1, "n_seeds": 2, "enable_progress_bar": False}
+    found = vmm.SCVI.tune(pbmc, batch_sizes=[64, 128], **how, **networks)
+    assert found.table["batch_size"].tolist() == [64, 128]
+
+
 @pytest.mark.parametrize(
     ("given", "message"),
     [

@@ -93,6 +93,20 @@ def test_other_kinds_of_model_do_not_load(trained, tmp_path):
         type(trained).__bases__[-1].load(tmp_path / "model", trained.adata)
 
 
+def test_many_devices_are_refused_before_anything_changes(trained):
+    before = trained.predict(soft=True)
+    with pytest.raises(InputError, match="trained on one device; leave out `strategy`"):
+        trained.train(**TRAIN, strategy="ddp")
+    assert np.array_equal(trained.predict(soft=True), before)
+
+
+def test_what_has_a_prior_already(trained):
+    with pytest.raises(InputError, match="has a prior of vmm already"):
+        vmm.with_prior(type(trained))
+    with pytest.raises(InputError, match="SCVI has a prior of vmm already"):
+        vmm.with_prior(vmm.SCVI)
+
+
 def test_query(trained):
     if not hasattr(type(trained).__bases__[-1], "load_query_data"):
         with pytest.raises(NotImplementedError, match=trained.record.name):

@@ -170,7 +170,7 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
     _number(training, "--patience", 100, _whole(1), "stop after so many epochs without progress")
     _number(training, "--seed", 0, _whole(0, 2**32 - 1), "same seed, same result")
     _number(
-        training, "--seeds", 0, _whole(0, 1000),
+        training, "--seeds", 0, _seeds,
         "train anew with N other seeds, all at once, and say which clusters come back",
     )  # fmt: skip
     training.add_argument(
@@ -209,6 +209,14 @@ def _whole(least: int, most: int | None = None):
         return int(text)
 
     return convert
+
+
+def _seeds(text: str) -> int:
+    if (number := _whole(0, 1000)(text)) == 1:
+        raise argparse.ArgumentTypeError(
+            "of 1 other seed and the model none can be told to be unusual; give at least 2, or 0"
+        )
+    return number
 
 
 def _top_genes(text: str) -> int:
@@ -253,10 +261,22 @@ def main(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
+def _check_tuned(options: argparse.Namespace) -> None:
+    """Refuse a value for what is to be tuned."""
+    fit = argparse.ArgumentParser()
+    _fit_arguments(fit)
+    keys = ("batch_size", "prior_learning_ratio")
+    given = [key for key in keys if getattr(options, key) != fit.get_default(key)]
+    if options.tune and given:
+        named = " and ".join(f"--{key.replace('_', '-')}" for key in given)
+        raise InputError(f"--tune chooses {named}; leave one or the other out")
+
+
 def _fit(options: argparse.Namespace) -> int:
     try:
         from vmm.cli.fit import fit_file
 
+        _check_tuned(options)
         return fit_file(options)
     except ModuleNotFoundError as error:
         problem = f"{error.name} is not installed; {INSTALL_API}"

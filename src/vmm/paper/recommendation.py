@@ -170,13 +170,18 @@ def _stability(found: Mapping[str, Any], is_best: bool) -> str:
     """Say how much of a model's clusters another seed finds too."""
     which = "Its" if is_best else f"{found['method']} clusters best of the models themselves: its"
     share = f"{100 * found['in_stable']:.0f} % of the cells"
+    unsettled = (
+        f"; {100 * found['unsure']:.1f} % of the cells have no settled cluster"
+        if found["n_trials"] > 2  # of two none can be told to be the unusual one
+        else ""
+    )
+    between = "the two" if found["n_trials"] == 2 else f"two of {found['n_trials']}"
     return (
-        f"{which} clusters agree between two of {found['n_trials']} trials, which differ in seed "
+        f"{which} clusters agree between {between} trials, which differ in seed "
         f"and split, with an adjusted Rand index of {found['ari']:.2f} in the median "
         f"({found['ari_least']:.2f} to {found['ari_most']:.2f}). Of the {found['n_clusters']:.1f} "
         f"clusters of a trial {found['n_stable']:.1f}, with {share}, come back in the others (mean "
-        f"Jaccard similarity of at least {STABLE:g}); {100 * found['unsure']:.1f} % of the cells "
-        "have no settled cluster."
+        f"Jaccard similarity of at least {STABLE:g}){unsettled}."
     )
 
 

@@ -287,7 +287,8 @@ class SCVI(
         for name, given in list(covariates.items())[1:]:
             if isinstance(given, str):
                 raise InputError(f"`{name}` is {given!r}; it must be a list, such as [{given!r}].")
-        refuse_columns_twice({"batch_key": batch_key, **covariates}, "adata.obs", colon="")
+        named = {"labels_key": labels_key, "batch_key": batch_key, **covariates}
+        refuse_columns_twice(named, "adata.obs", colon="")
         if kwargs and "source_registry" not in kwargs:
             ours = tuple(signature(cls.setup_anndata).parameters)[:-1]
             take(kwargs, {}, "vmm.SCVI.setup_anndata", ours)

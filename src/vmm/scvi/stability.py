@@ -130,7 +130,8 @@ class StabilityMixin(PlotMixin):
         Parameters
         ----------
         n_seeds : int
-            Trainings, with the seeds that follow that of the model.
+            Trainings, with the seeds that follow that of the model. At least 2: of two partitions
+            none can be told to be the unusual one.
         accelerator, devices
             As for :meth:`train`.
         enable_progress_bar : bool
@@ -147,7 +148,7 @@ class StabilityMixin(PlotMixin):
         """
         self._require_clusters()
         self._require_training()
-        n_seeds = whole(n_seeds, "n_seeds", 1)
+        n_seeds = whole(n_seeds, "n_seeds", 2)
         seeds = [self._seed + i for i in range(1, n_seeds + 1)]
         device = device_of(accelerator, devices)
         known = dict(self.training_settings_ or {})

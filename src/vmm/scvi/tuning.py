@@ -13,6 +13,7 @@ import pandas as pd
 from vmm.errors import InputError
 from vmm.numerics.partitions import agreement
 from vmm.numerics.products import Precision, float32_products
+from vmm.priors.records import PRIORS
 from vmm.progress import say
 from vmm.scvi.options import device_of, number, positive, whole
 from vmm.scvi.stability import StabilityMixin
@@ -128,6 +129,8 @@ class TuningMixin(StabilityMixin):
         model = cls(adata, **model_options)
         if not model.module.prior.n_components:
             raise InputError(f"prior={model._prior!r} has no clusters, whose stability could tell.")
+        if not PRIORS[model._prior].empirical_bayes:
+            ratios = ratios[:1]  # without effect
         device = device_of(accelerator, devices)
         seeds = [model._seed + i for i in range(n_seeds)]
         found = []

@@ -25,7 +25,7 @@ from vmm.scvi.options import check_prior, positive, whole
 from vmm.scvi.plots import PlotMixin
 from vmm.scvi.summary import SummaryMixin
 from vmm.scvi_tools.module import PriorModule, prepare
-from vmm.scvi_tools.plan import plan_with_prior
+from vmm.scvi_tools.plan import ONE_DEVICE, plan_with_prior
 from vmm.scvi_tools.records import LEFT_OUT, MODELS, ModelRecord
 
 if TYPE_CHECKING:
@@ -106,6 +106,8 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
         **options
             Of the library's ``train``.
         """
+        if options.get("strategy", "auto") != "auto":
+            raise InputError(ONE_DEVICE)  # once it has started, the model is no longer what it was
         given = prior_learning_ratio
         ratio = self.record.prior_learning_ratio if given is None else given
         plan = dict(plan_kwargs or {})
@@ -331,6 +333,8 @@ def _record_of(model: type) -> ModelRecord:
     name = getattr(model, "__name__", repr(model))
     record = MODELS.get(name)
     if record is None or resolve(record.cls) is not model:
+        if isinstance(model, type) and issubclass(model, (ModelWithPrior, SummaryMixin)):
+            raise InputError(f"{name} has a prior of vmm already; give its argument `prior`.")
         why = f": {LEFT_OUT[name]}" if name in LEFT_OUT else ""
         raise InputError(
             f"{name} takes no prior of vmm{why}; there are {', '.join(MODELS)}, and for a model of "

@@ -35,6 +35,12 @@ else:
     Plan = object  # the library's plan is inherited from beside
 
 
+ONE_DEVICE = (
+    "a model with a prior of vmm is trained on one device; leave out `strategy`, and give one of "
+    "the `devices`"
+)
+
+
 class PriorPlan(Plan):
     """What is added to a training plan: after each of its steps one of Empirical Bayes.
 
@@ -76,10 +82,7 @@ class PriorPlan(Plan):
         """Start the prior from training cells."""
         super().on_train_start()
         if self.trainer.world_size > 1:
-            raise InputError(
-                "a model with a prior of vmm is trained on one device; leave out `strategy`, and "
-                "give one of the `devices`"
-            )
+            raise InputError(ONE_DEVICE)
         if self.start_prior is not None:
             self.start_prior(self.trainer.datamodule.train_idx)
 

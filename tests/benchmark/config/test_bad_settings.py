@@ -192,6 +192,10 @@ WORDS = {
     "no file": (["fit", "-o", "out"], "the following arguments are required: path"),
     "no output": (["fit", "my.h5ad"], "the following arguments are required: --output/-o"),
     "unknown option of fit": (["fit", "my.h5ad", "-o", "out", "--gpu"], "arguments: --gpu"),
+    "a value for what is tuned": (
+        ["fit", "my.h5ad", "-o", "out", "--tune", "--batch-size", "64"],
+        "vmm: --tune chooses --batch-size; leave one or the other out.",
+    ),
     "an option without a value": (["fit", "my.h5ad", "-o"], "--output/-o: expected one argument"),
 }
 
@@ -230,6 +234,7 @@ OPTIONS = [
     ("--prior-learning-ratio", "-5", "'-5' is not a positive number"),
     ("--n-top-genes", "-3", f"'-3' {WHOLE} 0"),
     ("--n-top-genes", "1", "1 gene tells no cells apart; give at least 2, or 0: all"),
+    ("--seeds", "1", "of 1 other seed and the model none can be told to be unusual; give at least"),
     ("--prior", "normal", f"invalid choice: 'normal' (choose from {WITH_CLUSTERS})"),
     ("--likelihood", "normal", "invalid choice: 'normal' (choose from 'zinb', 'nb', 'poisson')"),
     ("--device", "tpu", "invalid choice: 'tpu' (choose from 'auto', 'cpu', 'gpu')"),

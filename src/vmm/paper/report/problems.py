@@ -10,7 +10,7 @@ import pandas as pd
 from vmm.benchmark import grid
 from vmm.benchmark.job import JOB_COLUMNS, Job
 from vmm.benchmark.setting import Setting
-from vmm.paper.labels import method_label
+from vmm.paper.labels import dataset_label, method_label
 from vmm.paper.report.contents import expected_files
 from vmm.paper.report.folder import RunFolder
 
@@ -67,6 +67,27 @@ def model_gaps(run: RunFolder) -> list[Gap]:
             found.setdefault(key, []).append(job)
     gaps = [_model_gap(run, status, jobs) for (*_, status), jobs in found.items()]
     return gaps + _tuning_gaps(run) + _unscored(run)
+
+
+def cut(run: RunFolder) -> list[str]:
+    """Return, a line for each data set and method, the trainings that were cut at `max_epochs`.
+
+    Those that early stopping had not ended: they might have become better.
+    """
+    found: dict[tuple[str, str], list[int]] = {}
+    for job in run.jobs:
+        made = run.runs.get(job.folder, {})
+        most = made.get("spec", {}).get("max_epochs")
+        patience = made.get("spec", {}).get("patience")
+        if made.get("status") != "ok" or most is None or made.get("epochs") != most:
+            continue
+        if most - made["best_epoch"] < patience:
+            label = method_label(job.model, job.prior, str(job.setting))
+            found.setdefault((job.dataset, label), []).append(job.trial)
+    return [
+        f"{dataset_label(dataset)}, {label}: trials {ranges(trials)}"
+        for (dataset, label), trials in found.items()
+    ]
 
 
 def _model_gap(run: RunFolder, status: str, jobs: list[Job]) -> Gap:
