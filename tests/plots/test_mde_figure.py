@@ -221,12 +221,15 @@ def test_two_rows_and_one_row_fit(fits):
         fits(mde_figure(**{**case, "coordinates": chosen}))
 
 
-def test_a_far_cell_does_not_shrink_the_rest():
-    case = _case(n=500)
-    case["coordinates"]["VMM"][7] = (900.0, 900.0)
+@pytest.mark.parametrize(
+    ("n", "far", "note"), [(500, [7], "1 cell outside"), (300, [7, 9], "2 cells outside")]
+)
+def test_far_cells_do_not_shrink_the_rest(n, far, note):
+    case = _case(n=n)
+    case["coordinates"]["VMM"][far] = (900.0, 900.0)
     axes = _axes(mde_figure(**case))["VMM/Cell type"]
     assert np.ptp(axes.get_xlim()) < 60
-    assert any(t.get_text() == "1 cell outside" for t in axes.texts)
+    assert any(t.get_text() == note for t in axes.texts)
 
 
 def test_all_points_are_inside_the_window_otherwise():

@@ -257,10 +257,12 @@ def _draw_points(axes: Axes, xy: np.ndarray, colours: np.ndarray, cells: _Cells)
 def frame(axes: Axes, xy: np.ndarray) -> None:
     """Square limits around the points, with the same scale in x and y and no ticks.
 
-    A few cells far from all others (beyond the middle 99 % by more than its extent) would shrink
-    the rest to a dot: the window ends before them, and says how many it leaves out.
+    A few cells far from all others (beyond the middle 99 %, or all but three at each side, by more
+    than its extent) would shrink the rest to a dot: the window ends before them, and says how many
+    it leaves out.
     """
-    low, high = np.quantile(xy, [0.005, 0.995], axis=0)
+    edge = max(0.005, min(0.1, 3 / len(xy)))
+    low, high = np.quantile(xy, [edge, 1 - edge], axis=0)
     low, high = low - (high - low), high + (high - low)
     within = ((xy >= low) & (xy <= high)).all(axis=1)
     low, high = xy[within].min(axis=0), xy[within].max(axis=0)
