@@ -215,7 +215,7 @@ class StackedModel:
         return self.map(lambda model, *inputs: model.prior_loss(*inputs), batch, noise)
 
     def map(self, function: Callable[..., Any], *inputs: Any) -> Any:
-        """Return function(model, *inputs) of each model and its part of the inputs."""
+        """Return ``function(model, *inputs)`` of each model and its part of the inputs."""
 
         def one(tensors: dict[str, Tensor], *inputs: Any) -> Any:
             return functional_call(self.skeleton, tensors, (function, *inputs))
