@@ -144,7 +144,7 @@ def test_what_has_no_clusters_is_refused():
     vmm.SCVI.setup_anndata(pbmc, layer="counts")
     with pytest.raises(ValueError, match="has no clusters"):
         vmm.SCVI(pbmc, prior="normal").cluster_stability()
-    with pytest.raises(InputError, match="`n_seeds` is 0; it must be a whole number of at least 1"):
+    with pytest.raises(InputError, match="`n_seeds` is 1; it must be a whole number of at least 2"):
         model = vmm.SCVI(pbmc, n_hidden=4, n_latent=2, n_components=3)
         model.train(max_epochs=1, enable_progress_bar=False)
-        model.cluster_stability(0)
+        model.cluster_stability(1)
