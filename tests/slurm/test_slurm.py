@@ -37,7 +37,7 @@ TOO_LONG = "digits/vmm/b32-elbo/trial_0"
 TARGETS = ["tables/table1.csv", "tables/table2.csv", "metrics/clustering.csv"]
 TARGETS = [f"results/small/{name}" for name in [*TARGETS, "metrics/elbo_surgery.csv"]]
 START = "    saved = time.monotonic()\n    while running"
-EPOCH = "        elbos = train(running)\n"
+EPOCH = "        elbos, found = train(running), validate(running)\n"
 EDITS = [
     # So that a training lasts without work, the long one more than a minute and a half; not when
     # it resumes, so that a busy machine has time enough.
