@@ -1,8 +1,8 @@
 """Where the VMM's price in batch mixing comes from: variants of it, three trials each.
 
-``python docs/evidence/mixing.py FOLDER`` trains them on the data and splits of the runs of
-``cells_converged.yaml`` and ``cells_kang.yaml``, in ``FOLDER``, and writes
-``docs/evidence/results/mixing.md``. What is there is not trained again.
+``python docs/evidence/mixing.py results [DATASET …]`` trains them on data and splits of the runs
+of ``cells_converged.yaml`` and ``cells_kang.yaml``, and writes ``docs/evidence/results/mixing.md``.
+What is there is not trained again.
 """
 
 from __future__ import annotations
@@ -24,12 +24,12 @@ from vmm.benchmark import grid
 from vmm.benchmark.config import complete
 from vmm.benchmark.config import load as load_config
 from vmm.benchmark.job import Job
+from vmm.benchmark.jobs import read_split
 from vmm.benchmark.metrics.integration import integration_scores
 from vmm.benchmark.metrics.significance import paired_tests
 from vmm.benchmark.ours import train_ours
 from vmm.benchmark.setting import CHOSEN
 from vmm.data.containers import load
-from vmm.data.splits import read_split
 from vmm.models.count_vae import CountVAE
 
 SETS = {
@@ -151,10 +151,11 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
     return pd.DataFrame(lines)
 
 
-def main(folder: Path) -> None:
+def main(folder: Path, datasets: list[str]) -> None:
     """Train and score what can be, and write the page."""
     parts = ["# Where the price in batch mixing comes from"]
-    for dataset, config in SETS.items():
+    for dataset in datasets:
+        config = SETS[dataset]
         run = complete(load_config(Path(__file__).with_name(f"{config}.yaml")))["run"]
         if (folder / run / "data" / f"{dataset}.npz").exists():
             parts.append(f"## {dataset}\n\n{markdown(table(scored(folder, dataset)))}")
@@ -163,4 +164,4 @@ def main(folder: Path) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), sys.argv[2:] or list(SETS))

@@ -438,3 +438,10 @@ def test_numbers_of_every_type_are_taken():
     tensors = next(iter(model._make_data_loader(adata)))
     assert tensors[REGISTRY_KEYS.SIZE_FACTOR_KEY].dtype == torch.float32
     assert np.isfinite(model.get_latent_representation()).all()
+
+
+def test_encode_covariates_is_true_or_false():
+    cells = AnnData(np.ones((9, 4), dtype=np.float32))
+    vmm.SCVI.setup_anndata(cells)
+    with pytest.raises(InputError, match="`encode_covariates` is 'no'; it must be True or False"):
+        vmm.SCVI(cells, encode_covariates="no")

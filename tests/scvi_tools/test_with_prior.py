@@ -5,6 +5,7 @@ from __future__ import annotations
 import anndata
 import mudata
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from library_models import N_CELLS, N_GENES, N_PROTEINS, SIZES, TRAIN, cells, set_up
@@ -152,19 +153,28 @@ def test_training_on_keeps_names():
     assert "mine" in model.cluster_names
 
 
-def test_of_a_mudata():
+@pytest.mark.parametrize("place", ["whole", "modality"])
+def test_of_a_mudata(place):
+    """The batches are a column of all, or of one modality, as is usual."""
     adata = cells("TOTALVI")
     proteins = anndata.AnnData(adata.obsm["protein"], obs=adata.obs[[]])
     proteins.var_names = [f"protein_{i}" for i in range(N_PROTEINS)]
     both = mudata.MuData({"rna": adata, "protein": proteins})
-    both.obs["batch"] = adata.obs["batch"].to_numpy()
     modalities = {"rna_layer": "rna", "protein_layer": "protein"}
+    if place == "whole":
+        both.obs["batch"] = adata.obs["batch"].to_numpy()
+    else:
+        modalities["batch_key"] = "rna"
     vmm.TOTALVI.setup_mudata(
         both, rna_layer=None, protein_layer=None, batch_key="batch", modalities=modalities
     )
     model = vmm.TOTALVI(both, **SIZES)
     model.train(**TRAIN)
     assert model.predict(soft=True).shape == (N_CELLS, 10)
+    table = model.get_cluster_summary(n_markers=0)
+    shares = pd.crosstab(model.predict(), adata.obs["batch"].to_numpy(), normalize="index")
+    for batch in shares:
+        np.testing.assert_allclose(table[f"batch: {batch}"], shares.loc[table.index, batch])
     assert list(model.sample_cluster("0", 5).obsm["protein"]) == list(proteins.var_names)
 
 

@@ -45,6 +45,7 @@ from vmm.scvi.options import (
     positive,
     take,
     take_split,
+    truth,
     whole,
 )
 from vmm.scvi.plots import PlotMixin
@@ -184,7 +185,7 @@ class SCVI(
             gene_likelihood,
             log_variational,
             dispersion,
-            bool(encode_covariates),
+            truth(encode_covariates, "encode_covariates"),
         )
         self.module = self._module_cls(self._placeholder())
         self.n_batches_ = int(self.summary_stats.n_batch)

@@ -7,6 +7,7 @@ import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
 
+import numpy as np
 import torch
 from lightning.fabric.utilities.exceptions import MisconfigurationException
 from scvi.model._utils import parse_device_args
@@ -259,6 +260,13 @@ def number(value: Any, name: str) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise InputError(f"`{name}` is {value!r}; it must be a number.") from None
+
+
+def truth(value: Any, name: str) -> bool:
+    """Return what must be True or False."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise InputError(f"`{name}` is {value!r}; it must be True or False.")
+    return bool(value)
 
 
 def positive(value: Any, name: str) -> float:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from scvi import REGISTRY_KEYS
 from vmm.data.checks import is_missing, one_column
 from vmm.errors import InputError
 from vmm.numerics.seeds import global_seed, seed_of
@@ -77,6 +78,8 @@ class SummaryMixin(MixtureMixin):
         weights = self.get_prior_parameters()["weights"]
         labels_key, batch_key = self.get_setup_arg("labels_key"), self.get_setup_arg("batch_key")
         labels = known_labels(adata, labels_key) if labels_key in adata.obs else None
+        manager = self.get_anndata_manager(adata, required=True)
+        batches = manager.get_from_registry(REGISTRY_KEYS.BATCH_KEY).ravel() if batch_key else None
         rows, names = [], self.cluster_names
         for cluster in np.unique(assigned):
             member, belongs = assigned == cluster, probabilities[:, cluster]
@@ -93,10 +96,9 @@ class SummaryMixin(MixtureMixin):
                 row["markers"] = ", ".join(self._markers(adata, member, n_markers, de_options))
             typical = np.flatnonzero(member)[np.argsort(-belongs[member], kind="stable")[:n_cells]]
             row["most_probable_cells"] = ", ".join(adata.obs_names[typical])
-            if batch_key:
-                shares = adata.obs[batch_key][member].value_counts(normalize=True)
-                for batch in self._batch_names():
-                    row[f"{batch_key}: {batch}"] = float(shares.get(batch, 0.0))
+            if batches is not None:
+                for code, batch in enumerate(self._batch_names()):
+                    row[f"{batch_key}: {batch}"] = float((batches[member] == code).mean())
             rows.append(row)
         table = pd.DataFrame(rows).set_index("cluster")
         if "label" in table:  # none is None, not what pandas 3 makes of it among text

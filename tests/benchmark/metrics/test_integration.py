@@ -13,7 +13,7 @@ import pytest
 from metric_names import AGGREGATE_METRICS, BIO_METRICS, INTEGRATION_METRICS, NEED_BATCHES
 from scipy.sparse import csr_matrix
 
-from vmm.benchmark.metrics import kbet, silhouettes
+from vmm.benchmark.metrics import kbet, neighbours, silhouettes
 from vmm.benchmark.metrics.integration import (
     NOT_FINITE,
     SINGLE_BATCH,
@@ -390,3 +390,14 @@ def test_a_metric_cannot_write_into_what_it_is_given(cells):
         with pytest.raises(ValueError, match="read-only"):
             array[0] = 1
     assert cells.embeddings["mixed"].flags.writeable
+
+
+def test_neighbours_of_many_cells_are_found_approximately_and_repeat(monkeypatch):
+    array = np.random.default_rng(0).normal(size=(3000, 4)).astype(np.float32)
+    exact = neighbours.nearest_neighbours(array, 15)
+    monkeypatch.setattr(neighbours, "EXACT_UP_TO", len(array) - 1)
+    found, again = (neighbours.nearest_neighbours(array, 15) for _ in range(2))
+    assert (found.indices == again.indices).all()
+    assert (found.indices[:, 0] == np.arange(len(array))).all(), "a cell is among its own"
+    pairs = zip(found.indices, exact.indices, strict=True)
+    assert np.mean([np.isin(one, other).mean() for one, other in pairs]) > 0.99
