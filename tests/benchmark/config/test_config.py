@@ -199,8 +199,8 @@ MISTAKES = {
     "unknown key like none": (
         minimal(queue=3),
         "unknown key 'queue'; known keys are run, device, precision, cuda_graph, sleep_below, "
-        "trials, trials_at_once, seed, mirror, n_components, silhouette_batch, evaluation_cells, "
-        "inference, datasets, experiments",
+        "trials, trials_at_once, seed, mirror, n_components, silhouette_batch, tuning, "
+        "evaluation_cells, inference, datasets, experiments",
     ),
     "unknown key of a data set": (
         of({"n_lat": 3}, "digits"),
@@ -340,7 +340,8 @@ MISTAKES = {
     ),
     "no label_key": (
         of({"path": "x.h5ad"}),
-        "datasets.m lacks label_key, the column of obs with the cell type",
+        "datasets.m lacks label_key, the column of obs with the cell type; without one there is "
+        "`tuning: unsupervised`",
     ),
     "another data set's keys": (
         of({**OWN, "matrix": "x.mtx"}),

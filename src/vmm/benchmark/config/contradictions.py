@@ -17,6 +17,12 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
     """Say what a schema cannot: keys that need or exclude each other, names of nothing."""
     for name, dataset in config["datasets"].items():
         yield from _dataset_contradictions(name, dataset)
+        unlabelled = dataset["kind"] == "cells" and not (dataset["source"] or dataset["label_key"])
+        if unlabelled and config["tuning"] == "supervised":
+            yield (
+                f"datasets.{name} lacks label_key, the column of obs with the cell type; without "
+                "one there is `tuning: unsupervised`"
+            )
     for name, experiment in config["experiments"].items():
         if name in EXPERIMENTS:
             yield from _unfit_datasets(config, name, experiment["datasets"])
@@ -25,6 +31,12 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
         yield (
             "experiments.tuning has nothing to do: no cell data set leaves batch_size or "
             "prior_learning_ratio to it; leave one of them out, or add another experiment"
+        )
+    trials = config["experiments"].get("tuning", {}).get("trials", 0)
+    if config["tuning"] == "unsupervised" and tuned_datasets(config) and trials < 2:
+        yield (
+            f"experiments.tuning.trials is {trials}, but `tuning: unsupervised` compares the "
+            "clusters of trials; give at least 2"
         )
     cells = config["experiments"].get("cells", {"datasets": []})
     for name in cells["datasets"]:
@@ -74,8 +86,6 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
         )
     if dataset["url"] and not dataset["sha256"]:
         yield f"datasets.{name} has a url but lacks sha256, the checksum of the file"
-    if dataset["kind"] == "cells" and not source and not dataset["label_key"]:
-        yield f"datasets.{name} lacks label_key, the column of obs with the cell type"
     keys = [dataset.get(key) for key in ("batch_key", "label_key")]
     if keys[0] is not None and keys[0] == keys[1]:
         yield (
