@@ -104,7 +104,7 @@ def test_choice_without_a_point_draws_no_box(rows, fits):
 
 
 def test_without_labels_fit_and_stability_are_shown(row, fits):
-    """No line at the number of types; hollow is what could not be chosen; the box is at the last."""
+    """No line at the number of types; hollow is what could not be chosen; one box."""
     values = {"Utilized clusters": 9, ELBO: -400, AGREEMENT: 0.5}
     rows = [
         row("pbmc", "vmm", f"b{b}-r{r:g}", t, m, value + r + t, kind="cells")

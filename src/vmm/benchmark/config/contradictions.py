@@ -7,8 +7,10 @@ from typing import Any
 
 from vmm.benchmark.config.messages import hint, shown
 from vmm.benchmark.grid import EXPERIMENTS, tuned_datasets, tuned_keys
+from vmm.benchmark.methods.records import METHODS
 from vmm.data.download import is_url
 from vmm.data.sources.records import SOURCES
+from vmm.versions import older
 
 ORIGINS = ("source", "path", "url")
 
@@ -32,6 +34,7 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
             "experiments.tuning has nothing to do: no cell data set leaves batch_size or "
             "prior_learning_ratio to it; leave one of them out, or add another experiment"
         )
+    yield from _unfit_methods(config)
     trials = config["experiments"].get("tuning", {}).get("trials", 0)
     if config["tuning"] == "unsupervised" and tuned_datasets(config) and trials < 2:
         yield (
@@ -102,6 +105,21 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
     for key in ("matrix", "cells"):
         if dataset.get(key) and not (built_in and built_in.user_supplied):
             yield f"datasets.{name}.{key} is for split_seq only; your own data go by path or url"
+
+
+def _unfit_methods(config: dict[str, Any]) -> Iterator[str]:
+    """Say which methods of cells want what is not there."""
+    cells = config["experiments"].get("cells", {"methods": [], "datasets": []})
+    for name in cells["methods"]:
+        record = METHODS["cells"][name]
+        where = f"experiments.cells.methods names {name}"
+        if record.needs and (found := older(*record.needs)):
+            package, least = record.needs
+            yield f"{where}, which needs {package} {least} or newer; {found} is installed"
+        for dataset in cells["datasets"] if record.told_labels else ():
+            known = config["datasets"].get(dataset, {})
+            if known.get("kind") == "cells" and not (known["source"] or known["label_key"]):
+                yield f"{where}, which learns from labels, but datasets.{dataset} has no label_key"
 
 
 def _columns_twice(dataset: dict[str, Any]) -> Iterator[str]:
