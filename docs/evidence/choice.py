@@ -1,15 +1,14 @@
 """Compare batch size and ratio chosen without labels with those chosen by labels.
 
-``python docs/evidence/choice.py [DATA SET ...]`` trains the grid of ``choice.yaml`` beside this
-file, into ``results/evidence_choice``; chooses by both rules, from the same models; trains what
-either chose with other splits and seeds, which neither rule has seen; and scores these. Writes
-``results/choice.csv`` and ``results/choice.md`` beside this file; what was trained is not trained
-again.
+``python docs/evidence/choice.py`` trains the grids of ``choice.yaml`` and ``choice_short.yaml``
+beside this file, into ``results/evidence_choice``; chooses by both rules, from the same models;
+trains what either chose with other splits and seeds, which neither rule has seen; and scores these.
+Writes ``results/choice.csv`` and ``results/choice.md`` beside this file; what was trained is not
+trained again.
 """
 
 from __future__ import annotations
 
-import sys
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -150,10 +149,9 @@ def table(measured: pd.DataFrame) -> str:
 def main() -> None:
     """Measure what is not there yet, and write the table."""
     torch.set_num_threads(1)
-    config = read_config(HERE / "choice.yaml")
     measured = pd.read_csv(ROWS) if ROWS.exists() else pd.DataFrame(columns=["dataset"])
-    for name in sys.argv[1:] or config["datasets"]:
-        if name not in set(measured["dataset"]):
+    for config in map(read_config, (HERE / "choice.yaml", HERE / "choice_short.yaml")):
+        for name in [n for n in config["datasets"] if n not in set(measured["dataset"])]:
             measured = pd.concat([measured, measure(name, config)], ignore_index=True)
             measured.to_csv(ROWS, index=False)
             TABLE.write_text(table(measured))
