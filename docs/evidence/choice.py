@@ -23,7 +23,7 @@ from vmm.benchmark.config import load as read_config
 from vmm.benchmark.evaluation.clustering import evaluate_clustering
 from vmm.benchmark.evaluation.integration import evaluate_integration
 from vmm.benchmark.metrics.records import CLUSTERS
-from vmm.benchmark.metrics.rows import concatenate_rows
+from vmm.benchmark.metrics.rows import concatenate_rows, read_rows, write_rows
 from vmm.benchmark.metrics.significance import paired_tests
 from vmm.benchmark.setting import Setting
 from vmm.benchmark.spec import Spec
@@ -57,6 +57,7 @@ class Trainings:
         def folder_of(trial: int, setting: Setting) -> Path:
             return RUN / f"models/{self.name}/vmm/{setting}/trial_{trial}"
 
+        torch.set_num_threads(1)  # libraries that scored before have set others
         splits = [self._split(spec.job.trial) for spec in specs]
         origin = {"data": self.about["content_sha256"]}
         steps = climb(self.path, splits, specs, ratios, None, folder_of, "cpu", origin=origin)
@@ -72,10 +73,16 @@ class Trainings:
         np.savez(path, train=train, valid=valid)
         return path
 
-    def scores(self, folders: list[Path]) -> pd.DataFrame:
-        """Return tidy rows of clustering and integration."""
-        rows = [evaluate_clustering(folders, self.path), evaluate_integration(folders, self.path)]
-        return concatenate_rows(rows)
+    def scores(self, what: str, folders: list[Path]) -> pd.DataFrame:
+        """Return tidy rows of clustering and integration, computed once."""
+        kept = RUN / f"metrics/{self.name}_{what}.csv"
+        if not kept.exists():
+            kept.parent.mkdir(parents=True, exist_ok=True)
+            of = (folders, self.path)
+            write_rows(
+                concatenate_rows([evaluate_clustering(*of), evaluate_integration(*of)]), kept
+            )
+        return read_rows(kept)
 
 
 def as_climbed(rows: pd.DataFrame, n_types: int) -> pd.DataFrame:
@@ -99,7 +106,7 @@ def measure(name: str, config: grid.Config) -> pd.DataFrame:
         by_size.setdefault(ladder.batch_size, []).append(grid.ladder_spec(ladder, config))
     for specs in by_size.values():
         folders += chain.from_iterable(of.train(specs, list(ladders[0].ratios)))
-    rows = as_climbed(of.scores(folders), of.about["n_types"])
+    rows = as_climbed(of.scores("tuning", folders), of.about["n_types"])
     single = of.about["n_batches"] == 1
     labels = choose_setting(rows, of.about["n_types"], single)
     chosen = {"labels": labels, "none": choose_without_labels(folders)[0]}
@@ -109,7 +116,7 @@ def measure(name: str, config: grid.Config) -> pd.DataFrame:
         specs = by_size[choice["batch_size"]]
         later = [replace(s, job=replace(s.job, trial=s.job.trial + n_trials)) for s in specs]
         new = [*chain.from_iterable(of.train(later, [choice["prior_learning_ratio"]]))]
-        scores = of.scores(new)
+        scores = of.scores(f"chosen_{choice['setting']}", new)
         for trial, part in scores[scores["metric"].isin(METRICS)].groupby("trial"):
             values = part.set_index("metric")["value"].to_dict()
             found.append(
@@ -148,7 +155,6 @@ def table(measured: pd.DataFrame) -> str:
 
 def main() -> None:
     """Measure what is not there yet, and write the table."""
-    torch.set_num_threads(1)
     measured = pd.read_csv(ROWS) if ROWS.exists() else pd.DataFrame(columns=["dataset"])
     for config in map(read_config, (HERE / "choice.yaml", HERE / "choice_short.yaml")):
         for name in [n for n in config["datasets"] if n not in set(measured["dataset"])]:

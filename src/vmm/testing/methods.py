@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 from vmm.benchmark.baselines.pca import principal_components
 from vmm.benchmark.embed import embed_cells
@@ -96,6 +97,7 @@ class MethodContract:
         """Only cells are embedded, without clusters; our models are those with a prior of ours."""
         assert method.trains or (method.kind == "cells" and not method.clusters)
         assert not (method.trains and method.needs_batches), "a model is trained on any data"
+        assert not (method.trains and method.graph), "a graph is made without training"
         assert (method.made_by == OURS) == method.is_ours
         if method.prior_record is not None:
             assert method.kind in method.prior_record.kinds
@@ -118,7 +120,7 @@ class MethodContract:
         assert run["seconds"] > 0 and run["peak_memory_mb"] > 50
         assert run["versions"]["torch"] == torch.__version__
         _check_latent(_latent(folder), len(load(prepared[0])), method)
-        if method.needs_batches:
+        if method.needs_batches and not method.graph:
             assert not np.array_equal(_latent(folder)["embedding"], _uncorrected(prepared[0]))
         if not method.trains:
             return
@@ -247,6 +249,9 @@ def _uncorrected(path: Path) -> np.ndarray:
 
 def _check_latent(latent: dict[str, np.ndarray], n: int, method: Method) -> None:
     """Assert the arrays that a method must give, finite and in single precision."""
+    if method.graph:
+        _check_graph(latent, n)
+        return
     assert set(latent) == {"embedding"} | ({"cluster_probs"} if method.clusters else set())
     assert all(array.dtype == np.float32 for array in latent.values())
     assert all(np.isfinite(array).all() for array in latent.values())
@@ -258,6 +263,17 @@ def _check_latent(latent: dict[str, np.ndarray], n: int, method: Method) -> None
     if method.clusters:
         assert latent["cluster_probs"].shape == (n, K)
         np.testing.assert_allclose(latent["cluster_probs"].sum(1), 1, rtol=1e-5)
+
+
+def _check_graph(latent: dict[str, np.ndarray], n: int) -> None:
+    """Assert a symmetric graph of positive weights that joins each cell with some other."""
+    assert set(latent) == {"graph_data", "graph_indices", "graph_indptr"}
+    parts = (latent[f"graph_{part}"] for part in ("data", "indices", "indptr"))
+    graph = csr_matrix(tuple(parts), shape=(n, n))
+    assert np.isfinite(graph.data).all() and (graph.data > 0).all()
+    assert abs(graph - graph.T).max() < 1e-6
+    graph.setdiag(0)
+    assert (graph.sum(1) > 0).all()
 
 
 def _assert_same(first: Path, second: Path, method: Method) -> None:

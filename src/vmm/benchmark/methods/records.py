@@ -45,6 +45,8 @@ class Method:
         Whether it makes no sense for data of one batch.
     control : bool
         Whether it is no competitor, but bounds what scores can be expected.
+    graph : bool
+        Whether it embeds nothing, and gives a graph of neighbours: few metrics are of graphs.
     told_labels : bool
         Whether it is trained with the labels that it is scored against: it is compared with no
         other, and its label says so.
@@ -71,6 +73,7 @@ class Method:
     clusters: bool = False
     needs_batches: bool = False
     control: bool = False
+    graph: bool = False
     told_labels: bool = False
     needs: tuple[str, ...] = ()
     prior_record: PriorRecord | None = None
@@ -104,7 +107,9 @@ def _of_prior(record: PriorRecord, kind: str) -> Method:
     )
 
 
-def _embedding(name: str, label: str, colour: str, about: str, needs_batches: bool) -> Method:
+def _embedding(
+    name: str, label: str, colour: str, about: str, needs_batches: bool, graph: bool = False
+) -> Method:
     """Return an embedding of cells without a model, in a file of its own name."""
     return Method(
         name=name,
@@ -117,6 +122,7 @@ def _embedding(name: str, label: str, colour: str, about: str, needs_batches: bo
         made_by=f"vmm.benchmark.baselines.{name}:{name}",
         trains=False,
         needs_batches=needs_batches,
+        graph=graph,
     )
 
 
@@ -196,6 +202,15 @@ EMBEDDINGS = (
         "#33447f",
         "Principal components corrected by Scanorama (Hie et al. 2019).",
         needs_batches=True,
+    ),
+    _embedding(
+        "bbknn",
+        "BBKNN",
+        "#a3195b",
+        "A graph in which each cell has neighbours in every batch; no embedding, so that Leiden's "
+        "clusters and graph connectivity alone are scored (Polański et al. 2020).",
+        needs_batches=True,
+        graph=True,
     ),
 )
 
