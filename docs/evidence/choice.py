@@ -1,16 +1,14 @@
 """Compare batch size and ratio chosen without labels with those chosen by labels.
 
 ``python docs/evidence/choice.py`` trains the grids of ``choice.yaml`` and ``choice_short.yaml``
-beside this file, into ``results/evidence_choice``; chooses by both rules, from the same models;
-trains what either chose with other splits and seeds, which neither rule has seen; and scores these.
-Writes ``results/choice.csv`` and ``results/choice.md`` beside this file; what was trained is not
-trained again.
+beside this file, into ``results/evidence_choice``, and chooses by both rules, from the same models.
+A benchmark trains what was chosen with the same splits and seeds, so that these are its models too;
+the choice by labels has seen the scores that are compared. Writes ``results/choice.csv`` and
+``results/choice.md`` beside this file; what was trained is not trained again.
 """
 
 from __future__ import annotations
 
-from dataclasses import replace
-from itertools import chain
 from pathlib import Path
 
 import numpy as np
@@ -73,9 +71,9 @@ class Trainings:
         np.savez(path, train=train, valid=valid)
         return path
 
-    def scores(self, what: str, folders: list[Path]) -> pd.DataFrame:
+    def scores(self, folders: list[Path]) -> pd.DataFrame:
         """Return tidy rows of clustering and integration, computed once."""
-        kept = RUN / f"metrics/{self.name}_{what}.csv"
+        kept = RUN / f"metrics/{self.name}.csv"
         if not kept.exists():
             kept.parent.mkdir(parents=True, exist_ok=True)
             of = (folders, self.path)
@@ -96,31 +94,24 @@ def as_climbed(rows: pd.DataFrame, n_types: int) -> pd.DataFrame:
 
 
 def measure(name: str, config: grid.Config) -> pd.DataFrame:
-    """Choose by both rules, train both choices with new trials, return their scores."""
+    """Choose by both rules, return the scores of the models of either choice."""
     of = Trainings(name, config)
     ladders = grid.ladders(config, name)
-    n_trials = config["experiments"]["tuning"]["trials"]
-    folders: list[Path] = []
     by_size: dict[int, list[Spec]] = {}
     for ladder in ladders:
         by_size.setdefault(ladder.batch_size, []).append(grid.ladder_spec(ladder, config))
-    for specs in by_size.values():
-        folders += chain.from_iterable(of.train(specs, list(ladders[0].ratios)))
-    rows = as_climbed(of.scores("tuning", folders), of.about["n_types"])
-    single = of.about["n_batches"] == 1
-    labels = choose_setting(rows, of.about["n_types"], single)
-    chosen = {"labels": labels, "none": choose_without_labels(folders)[0]}
+    trained = [of.train(specs, list(ladders[0].ratios)) for specs in by_size.values()]
+    folders = [folder for trials in trained for own in trials for folder in own]
+    scores, n_types = of.scores(folders), of.about["n_types"]
+    labels = choose_setting(as_climbed(scores, n_types), n_types, of.about["n_batches"] == 1)
     found = []
-    for rule, choice in chosen.items():
+    for rule, choice in zip(RULES, (labels, choose_without_labels(folders)[0]), strict=True):
         print(name, rule, choice["setting"], choice["reason"], flush=True)
-        specs = by_size[choice["batch_size"]]
-        later = [replace(s, job=replace(s.job, trial=s.job.trial + n_trials)) for s in specs]
-        new = [*chain.from_iterable(of.train(later, [choice["prior_learning_ratio"]]))]
-        scores = of.scores(f"chosen_{choice['setting']}", new)
-        for trial, part in scores[scores["metric"].isin(METRICS)].groupby("trial"):
+        own = scores[scores["setting"].eq(choice["setting"]) & scores["metric"].isin(METRICS)]
+        for trial, part in own.groupby("trial"):
             values = part.set_index("metric")["value"].to_dict()
             found.append(
-                {"dataset": name, "n_types": of.about["n_types"], "rule": rule}
+                {"dataset": name, "n_types": n_types, "rule": rule}
                 | {"setting": choice["setting"], "trial": trial, **values}
             )
     return pd.DataFrame(found)
@@ -136,7 +127,7 @@ def table(measured: pd.DataFrame) -> str:
     for name, part in measured.groupby("dataset", sort=False):
         rules = {rule: own.set_index("trial") for rule, own in part.groupby("rule")}
         labels, none = (rules[rule] for rule in RULES)
-        cells = [f"{name} ({labels['n_types'].iloc[0]})"]
+        cells = [f"{name} ({labels['n_types'].iloc[0]:.0f})"]
         cells += [own["setting"].iloc[0] for own in (labels, none)]
         for metric, digits in zip(METRICS, (1, 3, 3), strict=True):
             pair = [f"{own[metric].mean():.{digits}f}" for own in (labels, none)]

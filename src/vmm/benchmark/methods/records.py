@@ -139,14 +139,14 @@ SCVI_TOOLS = Method(
 )
 
 
-def _rival(name: str, label: str, colour: str, about: str, **more: Any) -> Method:
+def _rival(name: str, model: str, colour: str, about: str, label: str = "", **more: Any) -> Method:
     """Return a newer model of scvi-tools."""
     return Method(
         name=name,
         kind="cells",
-        model=label,
+        model=model,
         prior="own",
-        label=label,
+        label=label or model,
         colour=colour,
         about=about,
         made_by=f"vmm.benchmark.baselines.rivals:train_{name}",
@@ -172,10 +172,11 @@ RIVALS = (
     ),
     _rival(
         "scanvi",
-        "scANVI (told the labels)",
+        "scANVI",
         "#b5651d",
         "scANVI of scvi-tools: scVI that is then trained with the labels of the training cells, "
         "against which it is scored (Xu et al. 2021).",
+        label="scANVI (told the labels)",
         told_labels=True,
         options=("deeply_inject_covariates",),
     ),
