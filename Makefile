@@ -58,6 +58,7 @@ evidence: $(READY)  ## measure again what docs/fidelity.md reports, from data be
 	  'inference={"train_pseudo_inputs": false}'
 	@$(BIN)/python docs/evidence/collect.py
 	@$(BIN)/python docs/evidence/scvi_tools.py
+	@$(BIN)/python docs/evidence/choice.py
 
 bench: $(READY)  ## measure speed and rewrite docs/benchmarks.md (ONLY=name: one benchmark)
 	@$(BIN)/python -m benchmarks $(ONLY)

@@ -285,5 +285,9 @@ def test_what_was_told_the_labels_is_never_recommended(case):
         "scANVI (told the labels) (0.900) was trained with the labels that it is scored against, "
         "and is compared with no other method."
     )
+    clusters = {("my_cells", "vmm", NMI): BEST, ("my_cells", "scanvi", NMI, "leiden"): [0.9] * 6}
+    rows, jobs = case(3, clusters)
+    both = recommend({3: rows}, {3: jobs}, TWO, stable("vmm"))["my_cells"]["clustering"]
+    assert both["sentence"].index("Its clusters agree") < both["sentence"].index("Leiden on scANVI")
     alone = integration(case, {"vmm": BEST, "scanvi": [0.9] * 6})
     assert "there is no other method to compare it with" in alone["sentence"]

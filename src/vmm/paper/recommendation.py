@@ -103,6 +103,8 @@ def recommend(
             judged = _judge(part, tests, trials, about)
             if part == CLUSTERING and stability is not None:
                 judged |= _with_stability(judged, tests, stability)
+            told = [told_sentence(_listed([entry])) for entry in judged["told_labels"]]
+            judged["sentence"] = " ".join([judged["sentence"], *told])
             result.setdefault(str(dataset), {})[part] = judged
     return result
 
@@ -239,7 +241,6 @@ def _sentence(part: str, judged: Mapping[str, Any], description: Mapping[str, An
         )
     if judged["without_value"]:
         sentences.append(f"Without a score: {_listed(judged['without_value'], means=False)}.")
-    sentences += [told_sentence(_listed([entry])) for entry in judged["told_labels"]]
     return " ".join(filter(None, sentences))
 
 

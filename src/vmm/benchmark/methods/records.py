@@ -165,7 +165,7 @@ RIVALS = (
     _rival(
         "drvi",
         "DRVI",
-        "#8d5a97",
+        "#7a4b2a",
         "DRVI of scvi-tools, from its version 1.5 on: each latent dimension is decoded by itself "
         "(Moinfar and Theis 2024).",
         needs=("scvi-tools", "1.5"),
@@ -173,7 +173,7 @@ RIVALS = (
     _rival(
         "scanvi",
         "scANVI",
-        "#b5651d",
+        "#5d4aa8",
         "scANVI of scvi-tools: scVI that is then trained with the labels of the training cells, "
         "against which it is scored (Xu et al. 2021).",
         label="scANVI (told the labels)",
@@ -207,7 +207,7 @@ EMBEDDINGS = (
     _embedding(
         "bbknn",
         "BBKNN",
-        "#a3195b",
+        "#1b7f5c",
         "A graph in which each cell has neighbours in every batch; no embedding, so that Leiden's "
         "clusters and graph connectivity alone are scored (Polański et al. 2020).",
         needs_batches=True,
