@@ -162,7 +162,9 @@ def _summary(run: RunFolder) -> dict[str, Any]:
         if (kind, name) in used
     ]
     experiments = [EXPERIMENTS[name] for name in run.config["experiments"]]
-    return {"methods": methods, "experiments": experiments}
+    controls = [(kind, method) for kind, method in methods if method.control]
+    methods = [pair for pair in methods if pair not in controls]
+    return {"methods": methods, "controls": controls, "experiments": experiments}
 
 
 def _shown(run: RunFolder) -> dict[str, Any]:
