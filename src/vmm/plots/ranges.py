@@ -86,7 +86,16 @@ def ranges_figure(ranges: Sequence[Range], colours: Mapping[str, str], title: st
             at = place + apart[name]
             if name in row.outside:
                 axes.plot(value, at, "o", ms=7, mfc="none", mec=REFERENCE, mew=1.2, zorder=4)
-            axes.plot(value, at, marker_of[name], color=colours[name], ms=4.5, mew=0, zorder=3)
+            axes.plot(
+                value,
+                at,
+                marker_of[name],
+                color=colours[name],
+                ms=4.5,
+                mew=0,
+                zorder=3,
+                clip_on=False,
+            )
     axes.set_yticks(range(len(ranges)), [row.name for row in ranges], fontsize=SMALL + 1)
     axes.set_ylim(len(ranges) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
