@@ -19,7 +19,7 @@ import pandas as pd
 from collect import OUT, markdown
 
 from vmm.benchmark.methods.records import METHODS
-from vmm.benchmark.metrics.pcr import count_components
+from vmm.benchmark.metrics.pcr import count_components, explained_within
 from vmm.data.containers import CellData, load
 from vmm.io import read_arrays
 from vmm.paper.labels import dataset_label
@@ -27,17 +27,8 @@ from vmm.paper.labels import dataset_label
 
 def shares(x: np.ndarray, data: CellData) -> tuple[float, float]:
     """Return R² of the batch in cells (N, p): of all variance, and of that within types."""
-    x = np.asarray(x - x.mean(0), dtype=float)
-    batch, types = (np.eye(codes.max() + 1)[codes] for codes in (data.batch, data.labels))
-    total = (x**2).sum()
-    left = total - _explained(x, types)
-    both = _explained(x, np.hstack([types, batch]))
-    return _explained(x, batch) / total, (both - (total - left)) / left
-
-
-def _explained(x: np.ndarray, by: np.ndarray) -> float:
-    """Return the sum of squares of the least squares fit of `x` by columns."""
-    return float(((by @ np.linalg.lstsq(by, x, rcond=None)[0]) ** 2).sum())
+    one_class = np.zeros_like(data.labels)
+    return tuple(explained_within(x, data.batch, by) for by in (one_class, data.labels))
 
 
 def reduction(after: float, before: float) -> float:
