@@ -68,3 +68,16 @@ def test_source_that_is_not_installed_has_no_version(monkeypatch):
     assert "vmm" not in versions.installed("torch")
     with pytest.raises(ImportError, match="no-such-package"):
         _ = vmm.__version__
+
+
+@pytest.mark.parametrize(
+    ("found", "least", "older"),
+    [("1.4.2", "1.5", True), ("1.5.0", "1.5", False), ("1.10.0", "1.5", False), ("1.5", "2", True)],
+)
+def test_what_is_older(found, least, older, monkeypatch):
+    monkeypatch.setattr(versions, "version", lambda name: found)
+    assert versions.older("package", least) == (found if older else None)
+
+
+def test_what_is_not_installed_is_not_older():
+    assert versions.older("no-such-package", "1") is None

@@ -142,7 +142,7 @@ def choices() -> pd.DataFrame:
             choice = read_json(file)
             tried = "; ".join(
                 f"{row['setting'].partition('-r')[2]}: {row['Utilized clusters']:.0f}, "
-                f"{row[choice['criterion']]:.3f}"
+                f"{row[choice['criteria'][-1]]:.3f}"
                 for row in choice["table"]
             )
             types = read_json(run / "data" / f"{file.stem}.json")["n_types"]

@@ -58,6 +58,16 @@ def commit(*more: str) -> str:
     return name + (".changed" if changed else "")
 
 
+def older(package: str, least: str) -> str | None:
+    """Return the version of a package that is installed, if it is older than another, such as 1.5.
+
+    None too where the package is not installed.
+    """
+    found = installed(package).get(package)
+    numbers = [[int(n) for n in re.findall(r"\d+", text)[:3]] for text in (found or "", least)]
+    return found if found and numbers[0] < numbers[1] else None
+
+
 def _build_of_torch() -> str | None:
     """Return ``torch.__version__``, without the seconds that importing torch takes.
 

@@ -19,7 +19,7 @@ import vmm
 import vmm.cli.fit
 from vmm.cli import main
 from vmm.cli.words import in_options
-from vmm.scvi.tuning import Tuning
+from vmm.training.choice import Tuning
 
 SMALL = ["--max-epochs", "15", "--n-hidden", "16", "--n-latent", "4", "--n-components", "8"]
 SMALL += ["--learning-rate", "3e-3"]

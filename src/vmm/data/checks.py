@@ -484,7 +484,7 @@ def enough(matrix: sp.csr_matrix, where: str) -> None:
             )
 
 
-def several_types(labels: np.ndarray, names: Sequence[str], key: str, where: str) -> None:
+def several_types(labels: np.ndarray, names: Sequence[str], key: str | None, where: str) -> None:
     """Refuse labels that are all the same; there may be none at all."""
     if len(names) == 1:
         that = "" if (labels >= 0).all() else " that has one"

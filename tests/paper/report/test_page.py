@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from vmm.benchmark.choice import AGREEMENT, ELBO
 from vmm.benchmark.grid import Job
 from vmm.benchmark.metrics.rows import read_rows, write_rows
 from vmm.errors import InputError
@@ -177,8 +178,32 @@ def test_comparison_counts_what_the_paper_has_of_this_run(small_run, config):
 
 def test_tuning_gives_the_choice_and_its_reason(small_run, config):
     text = page_of(small_run, config).text("tuning")
-    assert "mine 64 5 best mean Bio conservation (0.7200) among the 2 of 2 settings" in text
+    reason = "best mean Bio conservation (0.7200) among the 2 of 2 settings"
+    assert f"mine 64 5 by labels {reason}" in text
     assert "b64-r5 (chosen) 8 0.72 1" in text
+    assert "by the known cell types: utilised clusters (the red line" in text
+
+
+def test_a_choice_without_labels_says_so(small_run, config):
+    config = copy.deepcopy(config) | {"tuning": "unsupervised"}
+    known = {ELBO: -1234.567, AGREEMENT: 0.81, "Utilized clusters": 8.0, "trials": 2}
+    barred = dict.fromkeys(known, None) | {"trials": 0}
+    table = [
+        {"setting": "b64-r1", **barred, "status": "diverged"},
+        {"setting": "b64-r5", **known, "status": "chosen"},
+    ]
+    choice = read_json(small_run / "tuning/mine.json") | {
+        "rule": "unsupervised",
+        "criteria": [ELBO, AGREEMENT],
+        "reason": "Because.",
+        "table": table,
+    }
+    write_json(small_run / "tuning/mine.json", choice)
+    text = page_of(small_run, config).text("tuning")
+    assert "mine 64 5 without labels Because." in text
+    assert "Setting Utilised clusters Validation ELBO ARI between trials Trials Result" in text
+    assert "b64-r1 – – – 0 diverged b64-r5 (chosen) 8 −1234.57 0.81 2 chosen" in text
+    assert "without labels: utilised clusters, validation ELBO, and how far" in text
 
 
 def test_one_line_for_all_that_a_single_batch_leaves_undefined(small_run, config):

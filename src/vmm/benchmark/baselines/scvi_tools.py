@@ -1,4 +1,4 @@
-"""The scvi-tools baseline: its own SCVI model, trained with the paper's settings."""
+"""The scvi-tools baseline: its own SCVI model, trained with the paper's settings; others too."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ import logging
 import math
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -37,11 +37,39 @@ def train_scvi_tools(
 
     There are no checkpoints, and no CUDA graphs.
     """
+    return train_each(scvi_model, data, splits, specs, device, progress)
+
+
+def train_each(
+    build: Callable[[CellData, Spec], Any],
+    data: CellData,
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    specs: Sequence[Spec],
+    device: torch.device,
+    progress: Sequence[Callable[[Row], None]],
+    refine: Callable[[Any, CellData, dict[str, Any]], Any] | None = None,
+) -> list[Trained]:
+    """Train a model of scvi-tools for each trial, one after another.
+
+    No KL warm-up, no weight decay, Adam eps 1e-7, early stopping on the validation ELBO, the best
+    epoch restored (none: the initial state); all else as scvi-tools has it. Its status is
+    "diverged" where the library met NaN.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the model from the cells and the specification.
+    refine : callable, optional
+        Takes the trained model, the cells, and how it was trained; returns another that goes on
+        from it, trained.
+    """
     each = zip(splits, specs, progress, strict=True)
-    return [_train_one(data, *rows, spec, device, show) for rows, spec, show in each]
+    return [_train_one(build, refine, data, *rows, spec, device, show) for rows, spec, show in each]
 
 
 def _train_one(
+    build: Callable[[CellData, Spec], Any],
+    refine: Callable[[Any, CellData, dict[str, Any]], Any] | None,
     data: CellData,
     train: np.ndarray,
     valid: np.ndarray,
@@ -49,48 +77,20 @@ def _train_one(
     device: torch.device,
     progress: Callable[[Row], None],
 ) -> Trained:
-    """Train one model and restore its best epoch (none: its initial state).
-
-    No KL warm-up, no weight decay, Adam eps 1e-7, early stopping on the validation ELBO; all else
-    as scvi-tools has it. Its status is "diverged" where the library met NaN.
-    """
     import scvi
 
     for part in ("lightning.fabric", "lightning.pytorch"):  # what it says twice in a log
         logging.getLogger(part).setLevel(logging.WARNING)
     scvi.settings.seed = seed_of(spec.seed, spec.job.trial, "training")
     scvi.settings.verbosity = 30
-    adata = data.to_anndata()
-    known = data.covariates
-    scvi.model.SCVI.setup_anndata(
-        adata,
-        batch_key="batch",
-        size_factor_key=SIZE_FACTOR if known.size_factor is not None else None,
-        categorical_covariate_keys=[*map(column_of, known.categorical)] or None,
-        continuous_covariate_keys=[*map(column_of, known.continuous)] or None,
-    )
-    networks, batch_size = spec.networks, spec.batch_size
-    assert isinstance(networks, CellNetworks) and batch_size is not None
-    model = scvi.model.SCVI(
-        adata,
-        n_hidden=networks.n_hidden,
-        n_latent=networks.n_latent,
-        n_layers=networks.n_layers,
-        gene_likelihood=networks.likelihood,
-        dispersion=networks.dispersion,
-        log_variational=networks.log_counts,
-        **(spec.options or {}),
-    )
+    batch_size = spec.batch_size
+    assert batch_size is not None
+    model = build(data, spec)
     best = _best_state_callback(model.module, progress)
-    settings = dict(
-        max_epochs=spec.max_epochs,
+    shared: dict[str, Any] = dict(
         accelerator=device.type,
         devices=[device.index or 0] if device.type == "cuda" else 1,
         batch_size=batch_size,
-        early_stopping=True,
-        early_stopping_monitor="elbo_validation",
-        early_stopping_patience=spec.patience,
-        check_val_every_n_epoch=1,
         datasplitter_kwargs={
             "external_indexing": [np.asarray(train), np.asarray(valid), np.array([], dtype=int)],
             # The library's batch normalisation refuses a last batch of one cell.
@@ -102,11 +102,18 @@ def _train_one(
             "weight_decay": 0.0,
             "n_epochs_kl_warmup": None,
         },
-        callbacks=[best],
         enable_progress_bar=False,
     )
     try:
-        model.train(**settings)
+        model.train(
+            max_epochs=spec.max_epochs,
+            early_stopping=True,
+            early_stopping_monitor="elbo_validation",
+            early_stopping_patience=spec.patience,
+            check_val_every_n_epoch=1,
+            callbacks=[best],
+            **shared,
+        )
         finite = all(np.isfinite(row["valid_elbo"]) for row in best.history)
     except ValueError as error:
         if "found invalid values" not in str(error):  # what torch.distributions says of NaN
@@ -115,11 +122,51 @@ def _train_one(
         model.is_trained_ = True
         best.keep(math.nan, math.nan)
     model.module.load_state_dict(best.state)
+    if finite and refine is not None:
+        model = refine(model, data, shared)
     model.module.eval()
     embedding = model.get_latent_representation().astype(np.float32)
     result = FitResult("ok" if finite else "diverged", best.history, best.epoch)
-    weights = {name: value.cpu() for name, value in best.state.items()}
+    weights = {name: value.detach().cpu() for name, value in model.module.state_dict().items()}
     return Trained(result, weights, embedding)
+
+
+def scvi_model(data: CellData, spec: Spec, cls: Any = None, **options: Any) -> Any:
+    """Return an untrained ``scvi.model.SCVI``, or another class with the same arguments.
+
+    Parameters
+    ----------
+    data : CellData
+    spec : Spec
+    cls : type, optional
+    **options
+        In place of the specification's own.
+    """
+    import scvi
+
+    cls = cls or scvi.model.SCVI
+    adata, networks = data.to_anndata(), spec.networks
+    assert isinstance(networks, CellNetworks)
+    has_size = data.covariates.size_factor is not None
+    size = {"size_factor_key": SIZE_FACTOR} if has_size else {}
+    cls.setup_anndata(adata, batch_key="batch", **covariate_keys(data), **size)
+    sizes = {key: getattr(networks, key) for key in ("n_hidden", "n_latent", "n_layers")}
+    own = {
+        "gene_likelihood": networks.likelihood,
+        "dispersion": networks.dispersion,
+        "log_variational": networks.log_counts,
+        **(spec.options or {}),
+    }
+    return cls(adata, **sizes, **(own | options))
+
+
+def covariate_keys(data: CellData) -> dict[str, list[str] | None]:
+    """Return the covariates of ``data.to_anndata()`` as ``setup_anndata`` takes them."""
+    known = data.covariates
+    return {
+        "categorical_covariate_keys": [*map(column_of, known.categorical)] or None,
+        "continuous_covariate_keys": [*map(column_of, known.continuous)] or None,
+    }
 
 
 def _best_state_callback(module: Module, progress: Callable[[Row], None]):

@@ -7,8 +7,10 @@ from typing import Any
 
 from vmm.benchmark.config.messages import hint, shown
 from vmm.benchmark.grid import EXPERIMENTS, tuned_datasets, tuned_keys
+from vmm.benchmark.methods.records import METHODS
 from vmm.data.download import is_url
 from vmm.data.sources.records import SOURCES
+from vmm.versions import older
 
 ORIGINS = ("source", "path", "url")
 
@@ -17,6 +19,12 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
     """Say what a schema cannot: keys that need or exclude each other, names of nothing."""
     for name, dataset in config["datasets"].items():
         yield from _dataset_contradictions(name, dataset)
+        unlabelled = dataset["kind"] == "cells" and not (dataset["source"] or dataset["label_key"])
+        if unlabelled and config["tuning"] == "supervised":
+            yield (
+                f"datasets.{name} lacks label_key, the column of obs with the cell type; without "
+                "one there is `tuning: unsupervised`"
+            )
     for name, experiment in config["experiments"].items():
         if name in EXPERIMENTS:
             yield from _unfit_datasets(config, name, experiment["datasets"])
@@ -25,6 +33,13 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
         yield (
             "experiments.tuning has nothing to do: no cell data set leaves batch_size or "
             "prior_learning_ratio to it; leave one of them out, or add another experiment"
+        )
+    yield from _unfit_methods(config)
+    trials = config["experiments"].get("tuning", {}).get("trials", 0)
+    if config["tuning"] == "unsupervised" and tuned_datasets(config) and trials < 2:
+        yield (
+            f"experiments.tuning.trials is {trials}, but `tuning: unsupervised` compares the "
+            "clusters of trials; give at least 2"
         )
     cells = config["experiments"].get("cells", {"datasets": []})
     for name in cells["datasets"]:
@@ -74,8 +89,6 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
         )
     if dataset["url"] and not dataset["sha256"]:
         yield f"datasets.{name} has a url but lacks sha256, the checksum of the file"
-    if dataset["kind"] == "cells" and not source and not dataset["label_key"]:
-        yield f"datasets.{name} lacks label_key, the column of obs with the cell type"
     keys = [dataset.get(key) for key in ("batch_key", "label_key")]
     if keys[0] is not None and keys[0] == keys[1]:
         yield (
@@ -92,6 +105,21 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
     for key in ("matrix", "cells"):
         if dataset.get(key) and not (built_in and built_in.user_supplied):
             yield f"datasets.{name}.{key} is for split_seq only; your own data go by path or url"
+
+
+def _unfit_methods(config: dict[str, Any]) -> Iterator[str]:
+    """Say which methods of cells want what is not there."""
+    cells = config["experiments"].get("cells", {"methods": [], "datasets": []})
+    for name in cells["methods"]:
+        record = METHODS["cells"][name]
+        where = f"experiments.cells.methods names {name}"
+        if record.needs and (found := older(*record.needs)):
+            package, least = record.needs
+            yield f"{where}, which needs {package} {least} or newer; {found} is installed"
+        for dataset in cells["datasets"] if record.told_labels else ():
+            known = config["datasets"].get(dataset, {})
+            if known.get("kind") == "cells" and not (known["source"] or known["label_key"]):
+                yield f"{where}, which learns from labels, but datasets.{dataset} has no label_key"
 
 
 def _columns_twice(dataset: dict[str, Any]) -> Iterator[str]:
