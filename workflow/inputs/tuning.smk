@@ -21,6 +21,11 @@ def ladders_of_job(wildcards):
     ]
 
 
+def ladder_specs(wildcards):
+    """Return what a tuning job needs to know, for each of its ladders."""
+    return [grid.ladder_spec(ladder, config) for ladder in ladders_of_job(wildcards)]
+
+
 def ladders(wildcards):
     """Return the ladders of one data set, a file for each batch size and trial, or of one trial."""
     return [

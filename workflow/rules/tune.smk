@@ -24,9 +24,9 @@ rule tune:
     params:
         ratios=lambda w: ladders_of_job(w)[0].ratios,
         unsupervised=UNSUPERVISED,
-        specs=lambda w: [grid.ladder_spec(ladder, config).plain() for ladder in ladders_of_job(w)],
+        specs=lambda w: [spec.plain() for spec in ladder_specs(w)],
         models=lambda w: tuned_models(w.dataset),
-        code=code("tune.py", lambda w: METHODS["cells"][grid.TUNED_METHOD].depends_on),
+        code=code("tune.py", lambda w: ladder_specs(w)[0].job.record.depends_on),
     script:
         "../scripts/tune.py"
 

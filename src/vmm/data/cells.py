@@ -10,6 +10,7 @@ import numpy as np
 from vmm.data import checks, select
 from vmm.data.containers import CellData
 from vmm.data.covariates import read_covariates, refuse_columns_twice
+from vmm.data.proteins import read_proteins
 from vmm.data.raw import Config, RawCells
 from vmm.data.source import Source
 from vmm.errors import InputError
@@ -106,10 +107,11 @@ def build_cells(
     cells, cell_notes = checks.unique_names(list(raw.obs.index), "cell")
     genes, gene_notes = checks.unique_names(list(raw.genes), "gene")
     counts = checks.counts(raw.counts, raw.where, cells, genes, raw.hint)
+    proteins, protein_notes = read_proteins(raw.proteins, cells) if raw.proteins else (None, [])
     selection = Selection(
         cells_read=counts.shape[0],
         genes_read=counts.shape[1],
-        notes=[*raw.notes, *cell_notes, *gene_notes],
+        notes=[*raw.notes, *cell_notes, *gene_notes, *protein_notes],
     )
     if n_top_genes is not None:
         _check_n_top_genes(n_top_genes)
@@ -129,6 +131,7 @@ def build_cells(
     selection.notes += checks.singletons(batch, batch_names, "batch")
     selection.notes += checks.singletons(labels, label_names, "cell type")
     selection.notes += checks.unlabelled(labels)
+    selection.notes += covariates.remarks()
     counts.sort_indices()
     data = CellData(
         name,
@@ -140,6 +143,7 @@ def build_cells(
         genes[keep_genes],
         cells[keep_cells],
         covariates,
+        proteins and proteins.rows(keep_cells),
     )
     return data, selection
 
@@ -152,7 +156,11 @@ def _check_n_top_genes(value: Any) -> None:
 def describe(data: CellData) -> dict[str, Any]:
     """Numbers about cells, counted from the data."""
     totals = np.asarray(data.counts.sum(axis=1)).ravel()
-    covariates = {"covariates": data.covariates.described()} if data.covariates else {}
+    more: dict[str, Any] = {}
+    if data.covariates:
+        more["covariates"] = data.covariates.described()
+    if data.proteins is not None:
+        more["n_proteins"] = len(data.proteins.names)
     return {
         "n_cells": data.n_cells,
         "n_genes": data.n_genes,
@@ -168,7 +176,7 @@ def describe(data: CellData) -> dict[str, Any]:
             "largest": int(data.counts.data.max()),
             "fraction_zero": 1 - data.counts.nnz / (data.n_cells * data.n_genes),
         },
-        **covariates,
+        **more,
     }
 
 

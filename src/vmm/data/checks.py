@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from vmm.data.messages import as_text, listing
+from vmm.data.messages import as_text, listing, number_of
 from vmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ def counts(
     hint: str = "",
     rounding: str = "(numpy.rint)",
     copy: bool = True,
+    what: str = "gene",
 ) -> sp.csr_matrix:
     """Check that a matrix holds counts, and return it as int32 CSR without stored zeros.
 
@@ -131,6 +132,8 @@ def counts(
         How to round, for whom there are no raw counts.
     copy
         As for :func:`as_csr`.
+    what
+        What a column is, for messages.
 
     Raises
     ------
@@ -140,11 +143,11 @@ def counts(
     """
     csr = as_csr(matrix, where, copy)
     if 0 in csr.shape:
-        raise InputError(f"{where} is empty ({csr.shape[0]} cells × {csr.shape[1]} genes).")
+        raise InputError(f"{where} is empty ({csr.shape[0]} cells × {csr.shape[1]} {what}s).")
     if csr.shape != (len(cells), len(genes)):
         raise InputError(
             f"{where} is {csr.shape[0]} × {csr.shape[1]}, but there are {len(cells)} cells and "
-            f"{len(genes)} genes; it must be cells × genes."
+            f"{len(genes)} {what}s; it must be cells × {what}s."
         )
     data, hint = csr.data, hint or RAW
     for is_bad, problem, advice in NOT_COUNTS:
@@ -160,7 +163,7 @@ def counts(
                 advice = f"; {said}{hint}" if said else hint + ROUNDING.format(how=rounding)
             raise InputError(
                 f"counts in {where} {problem} (first: {data[first]:.6g} at cell {row}, "
-                f"{str(cells[row])!r}, gene {str(gene)!r}; {int(bad.sum()):,} in all){advice}."
+                f"{str(cells[row])!r}, {what} {str(gene)!r}; {int(bad.sum()):,} in all){advice}."
             )
     whole = sp.csr_matrix(
         (np.rint(data).astype(np.int32), csr.indices, csr.indptr), shape=csr.shape
@@ -338,8 +341,9 @@ def numbers(values: pd.Series, subject: str, positive: bool = False) -> np.ndarr
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{subject} has {problem} in {int(bad.sum()):,} cells (first: {found[row]:g} in cell "
-            f"{row}, {str(values.index[row])!r}); correct them or remove these cells."
+            f"{subject} has {problem} in {number_of(int(bad.sum()), 'cell')} (first: "
+            f"{found[row]:g} in cell {row}, {str(values.index[row])!r}); correct them or remove "
+            "these cells."
         )
     return found
 
@@ -433,7 +437,7 @@ def refuse_missing(values: pd.Series, subject: str) -> None:
     if missing.any():
         row = int(np.flatnonzero(missing)[0])
         raise InputError(
-            f"{subject} has no value in {int(missing.sum()):,} cells "
+            f"{subject} has no value in {number_of(int(missing.sum()), 'cell')} "
             f"(first: cell {row}, {str(values.index[row])!r}); fill it in or remove these cells."
         )
 
@@ -446,7 +450,7 @@ def unique_names(names: Sequence[Any], what: str) -> tuple[np.ndarray, list[str]
     names
         Names of cells or genes.
     what
-        "cell" or "gene", for the note.
+        "cell", "gene" or "protein", for the note.
 
     Returns
     -------

@@ -89,12 +89,16 @@ def choose(
     table.loc[good, "status"] = "less stable"
     table.loc[chosen, "status"] = "chosen"
     row = table.loc[chosen]
+    near = f"validation ELBO is within a standard error of the best ({table.loc[best, 'elbo']:.2f})"
+    said = (
+        f"of the {good.sum()} of {len(table)} settings whose {near}, the one whose clusters agree "
+        f"best between {len(seeds)} seeds"
+        if good.sum() > 1
+        else f"the only one of {len(table)} settings whose {near}, with {len(seeds)} seeds"
+    )
     reason = (
         f"Batch size {row['batch_size']} and prior learning ratio {row['prior_learning_ratio']:g}: "
-        f"of the {good.sum()} of {len(table)} settings whose validation ELBO is within a standard "
-        f"error of the best ({table.loc[best, 'elbo']:.2f}), the one whose clusters agree best "
-        f"between {len(seeds)} seeds (mean adjusted Rand index {row['ari']:.3f}, "
-        f"{row['n_clusters']:.1f} clusters)."
+        f"{said} (mean adjusted Rand index {row['ari']:.3f}, {row['n_clusters']:.1f} clusters)."
     )
     return Tuning(int(row["batch_size"]), float(row["prior_learning_ratio"]), reason, table)
 

@@ -87,6 +87,20 @@ def test_summary_gives_data_methods_and_trials(small_run, config):
     assert "all 24 models made" in html
 
 
+def test_controls_and_covariates_are_named_beside(write_run, tmp_path, config):
+    """Controls are no methods; what the model corrects for stands with the data."""
+    config["experiments"]["cells"]["controls"] = ["random", "perfect"]
+    run = write_run(tmp_path / "results/small", config)
+    path = run / "data/mine.json"
+    covariates = {"sex": {"f": 600, "m": 634}, "age": {"least": -1.5, "largest": 2}}
+    write_json(path, read_json(path) | {"covariates": covariates})
+    html = build_report(run, config)
+    assert "2 data sets, 7 methods and 2 controls, 3 trials of each" in html
+    text = Page(html).text("summary")
+    assert "Controls, which bound what a score can be: " in text
+    assert "covariate sex : 2 categories" in text and "covariate age : −1.5 to 2" in text
+
+
 def test_recommendation_names_the_best_method(small_run, config):
     text = page_of(small_run, config).text("recommendation")
     assert "To find clusters VMM" in text and "To embed cells VMM" in text

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vmm.benchmark.baselines.scvi_tools import covariate_keys, scvi_model, train_each
+from vmm.benchmark.baselines.scvi_tools import covariate_keys, library_model, train_each
 from vmm.benchmark.spec import Spec
 from vmm.benchmark.trained import Trained
 from vmm.data.containers import CellData
@@ -75,7 +75,7 @@ def train_drvi(
         ) from None
 
     def build(data: CellData, spec: Spec) -> Any:
-        return scvi_model(data, spec, DRVI, gene_likelihood="pnb")
+        return library_model(data, spec, DRVI, gene_likelihood="pnb")
 
     return train_each(build, data, splits, specs, device, progress)
 
@@ -98,7 +98,7 @@ def train_scanvi(
             f"scanvi learns from labels, and no cell of {data.name} has one; leave it out of "
             "experiments.cells.methods"
         )
-    return train_each(scvi_model, data, splits, specs, device, progress, _with_labels)
+    return train_each(library_model, data, splits, specs, device, progress, _with_labels)
 
 
 def _with_labels(model: Any, data: CellData, how: dict[str, Any]) -> Any:

@@ -10,9 +10,26 @@ from vmm.benchmark.grid import EXPERIMENTS, tuned_datasets, tuned_keys
 from vmm.benchmark.methods.records import METHODS
 from vmm.data.download import is_url
 from vmm.data.sources.records import SOURCES
+from vmm.scvi_tools.records import MODELS as LIBRARY
+from vmm.scvi_tools.records import ModelRecord
 from vmm.versions import older
 
 ORIGINS = ("source", "path", "url")
+NETWORK_KEYS = ("likelihood", "dispersion", "n_layers", "n_hidden", "n_latent")
+"""Keys of a cell set that a model of scvi-tools has its own values for."""
+KNOWN_KEYS = (
+    "proteins",
+    "categorical_covariate_keys",
+    "continuous_covariate_keys",
+    "size_factor_key",
+)
+"""Keys about what is known of cells beside their counts, which not every model takes."""
+OURS_ALONE = {
+    "balanced_pseudo_inputs": False,
+    "log_counts": True,
+    "deeply_inject_covariates": True,
+}
+"""Switches of ``inference`` for scVI alone, with the value that changes nothing."""
 
 
 def contradictions(config: dict[str, Any]) -> Iterator[str]:
@@ -25,6 +42,9 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
                 f"datasets.{name} lacks label_key, the column of obs with the cell type; without "
                 "one there is `tuning: unsupervised`"
             )
+        if dataset["kind"] == "cells":
+            problems = _model_contradictions(dataset, config)
+            yield from (f"datasets.{name}.{problem}" for problem in problems)
     for name, experiment in config["experiments"].items():
         if name in EXPERIMENTS:
             yield from _unfit_datasets(config, name, experiment["datasets"])
@@ -97,7 +117,7 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
         )
     for problem in _columns_twice(dataset):
         yield f"datasets.{name}.{problem}"
-    if dataset.get("likelihood") == "poisson" and dataset["dispersion"] != "gene":
+    if dataset.get("likelihood") == "poisson" and dataset["dispersion"] not in ("gene", None):
         yield (
             f"datasets.{name}.dispersion is {dataset['dispersion']!r}, but the Poisson "
             "distribution has none; leave it out"
@@ -120,6 +140,52 @@ def _unfit_methods(config: dict[str, Any]) -> Iterator[str]:
             known = config["datasets"].get(dataset, {})
             if known.get("kind") == "cells" and not (known["source"] or known["label_key"]):
                 yield f"{where}, which learns from labels, but datasets.{dataset} has no label_key"
+
+
+def _model_contradictions(dataset: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
+    """Say what does not fit the model of a set of cells, each without the data set's name."""
+    model = dataset["model"]
+    if model is None:
+        if dataset["proteins"]:
+            takes = [name for name, record in LIBRARY.items() if "proteins" in record.data]
+            yield (
+                f"proteins is given, but scVI takes none; give `model: {takes[0]}`, or leave it out"
+            )
+        for key in NETWORK_KEYS:
+            if dataset[key] is None:
+                yield f"{key} is null, which is for another `model`; leave it out, or give a value"
+        return
+    yield from _unfit_keys(dataset, LIBRARY[model])
+    if not dataset["encode_covariates"]:
+        yield f"encode_covariates is for scVI alone, and model is {model}; leave it out"
+    for key, value in OURS_ALONE.items():
+        if config["inference"][key] != value:
+            yield f"model is {model}, but inference.{key} is for scVI alone; leave one of them out"
+    for method in config["experiments"].get("cells", {}).get("methods", ()):
+        if not METHODS["cells"][method].fits_library:
+            yield (
+                f"model is {model}, which the method {method!r} of experiments.cells.methods is "
+                "not made for; leave one of them out"
+            )
+
+
+def _unfit_keys(dataset: dict[str, Any], record: ModelRecord) -> Iterator[str]:
+    """Say which keys of a data set its model of scvi-tools lacks or does not take."""
+    taken = dict(record.arguments)
+    for key in NETWORK_KEYS:
+        if dataset[key] is not None and key not in taken:
+            yield f"{key} is given, but {record.name} has only {', '.join(taken)}; leave it out"
+    for key in KNOWN_KEYS:
+        if dataset[key] and key not in record.data:
+            yield f"{key} is given, but {record.name} takes none; leave it out"
+    if "proteins" in record.data and not dataset["proteins"]:
+        yield (
+            f"model is {record.name}, but `proteins` is not given: the key of obsm, or the "
+            "modality, with their counts"
+        )
+    for key, value in record.refused:
+        if dataset[key] == value:
+            yield f"{key} is {value!r}, which {record.name} does not have"
 
 
 def _columns_twice(dataset: dict[str, Any]) -> Iterator[str]:

@@ -7,15 +7,18 @@ follow from the records; importing them imports nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vmm.lazy import by_name
 from vmm.models.records import MODELS
 from vmm.priors.records import PriorRecord, priors_of
+from vmm.scvi_tools.records import benchmarked
 
 OURS = "vmm.benchmark.ours:train_ours"
 """What trains our models."""
+LIBRARY = "vmm.benchmark.baselines.scvi_tools:train_scvi_tools"
+"""What trains models of scvi-tools, with N(0, I) or with one of our priors."""
 
 
 @dataclass(frozen=True)
@@ -90,6 +93,26 @@ class Method:
         """Modules that its results depend on."""
         return (self.made_by.partition(":")[0], *self.modules)
 
+    @property
+    def fits_library(self) -> bool:
+        """Whether it can be had in the models of scvi-tools, or does not train at all."""
+        return not self.trains or self.made_by in (OURS, LIBRARY)
+
+    def of_library(self, model: str) -> Method:
+        """Return the same method in a model of scvi-tools; "": in ours.
+
+        What embeds without training, and the library's own with N(0, I), are called the same in all
+        models.
+        """
+        if not model or self.prior_record is None or self.kind != "cells":
+            return self
+        modules = (*LIBRARY_MODULES, self.prior_record.module)
+        return replace(self, model=model, made_by=LIBRARY, modules=modules)
+
+
+LIBRARY_MODULES = ("vmm.scvi_tools.model", "vmm.scvi_tools.latents")
+"""What a model of scvi-tools with one of our priors depends on."""
+
 
 def _of_prior(record: PriorRecord, kind: str) -> Method:
     model = MODELS[kind]
@@ -133,8 +156,9 @@ SCVI_TOOLS = Method(
     prior="StandardNormal",
     label="scvi-tools N(0, I)",
     colour="#9a9a9a",
-    about="scvi-tools' own scVI (Lopez et al. 2018) with the same sizes, rate and split.",
-    made_by="vmm.benchmark.baselines.scvi_tools:train_scvi_tools",
+    about="scvi-tools' own scVI (Lopez et al. 2018), or the data set's `model`, with the same "
+    "sizes, rate and split.",
+    made_by=LIBRARY,
     options=("deeply_inject_covariates",),
 )
 
@@ -273,11 +297,23 @@ def method_of(model: str, prior: str) -> Method:
     KeyError
         If there is none.
     """
+    library = model if model in benchmarked() else ""
     for methods in METHODS.values():
         for method in methods.values():
+            method = method.of_library(library)
             if (method.model, method.prior) == (model, prior):
                 return method
     raise KeyError(f"no method has the model {model!r} with the prior {prior!r}")
+
+
+def place_of(model: str, prior: str) -> int:
+    """Return where tables list the method that rows call so, those that are unknown last."""
+    listed = [(kind, name) for kind, methods in METHODS.items() for name in methods]
+    try:
+        method = method_of(model, prior)
+    except KeyError:
+        return len(listed)
+    return listed.index((method.kind, method.name))
 
 
 def names(kind: str, **wanted: Any) -> list[str]:

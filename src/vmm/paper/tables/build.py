@@ -17,6 +17,7 @@ from vmm.benchmark.metrics.significance import TEST_COLUMNS, THRESHOLD, paired_t
 from vmm.errors import InputError
 from vmm.paper.labels import dataset_label, method_label, told_labels
 from vmm.paper.tables.specs import RowKey, TableSpec, is_baseline, row_label, row_order, table_spec
+from vmm.scvi_tools.records import benchmarked
 
 Jobs = Iterable[Mapping[str, Any]]
 ABSENT = "absent"
@@ -300,13 +301,14 @@ def _block(
             is_baseline(key),
             {column.name: _cell(column, parts[key]) for column in spec.columns},
         )
-        for key in sorted(parts, key=lambda key: row_order(spec.kind, key))
+        for key in sorted(parts, key=row_order)
     ]
     tests = [_tests(dataset, rows, column) for column in spec.columns]
     for frame, column in zip(tests, spec.columns, strict=True):
         for row, bold in zip(rows, frame["bold"], strict=True):
             row.cells[column.name] = replace(row.cells[column.name], bold=bool(bold))
-    return Block(dataset, _heading(spec, dataset, description), rows), pd.concat(tests)
+    library = [model for model in benchmarked() if (grid["model"] == model).any()]
+    return Block(dataset, _heading(spec, dataset, description, library), rows), pd.concat(tests)
 
 
 def _cell(column: Metric, grid: pd.DataFrame) -> Cell:
@@ -394,8 +396,10 @@ def _tests(dataset: str, rows: list[Row], metric: Metric) -> pd.DataFrame:
     return pd.concat([facts, tests.astype(numeric)], axis=1)[TIDY_TEST_COLUMNS]
 
 
-def _heading(spec: TableSpec, dataset: str, description: Mapping[str, Any]) -> str:
-    """Return the name of a data set with its sizes."""
+def _heading(
+    spec: TableSpec, dataset: str, description: Mapping[str, Any], library: list[str]
+) -> str:
+    """Return the name of a data set with its sizes, and the model of scvi-tools, if it has one."""
     if spec.kind == "images":
         sizes = [("n_images", "image", "images"), ("n_types", "class", "classes")]
     else:
@@ -403,6 +407,7 @@ def _heading(spec: TableSpec, dataset: str, description: Mapping[str, Any]) -> s
             ("n_cells", "cell", "cells"),
             ("n_batches", "batch", "batches"),
             ("n_types", "cell type", "cell types"),
+            ("n_proteins", "protein", "proteins"),
         ]
     listed = [
         f"{description[key]:,} {one if description[key] == 1 else many}"
@@ -412,6 +417,7 @@ def _heading(spec: TableSpec, dataset: str, description: Mapping[str, Any]) -> s
     labelled, n = description.get("n_labelled"), description.get("n_cells")
     if labelled is not None and n is not None and labelled < n:
         listed.append(f"{labelled:,} cells with a label, of which the scores speak")
+    listed += library
     label = dataset_label(dataset)
     return f"{label} ({', '.join(listed)})" if listed else label
 
