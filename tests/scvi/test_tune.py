@@ -8,7 +8,7 @@ from real_cells import make_pbmc
 
 import vmm
 from vmm.errors import InputError
-from vmm.scvi.tuning import choose
+from vmm.training.choice import choose
 
 SAME, OTHER, HALVES = [0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0, 1]
 

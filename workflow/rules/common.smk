@@ -65,6 +65,7 @@ RUN = f"results/{config['run']}"
 TRIALS = range(config["trials"])
 EXPERIMENTS = config["experiments"]
 TUNED = grid.tuned_datasets(config)
+UNSUPERVISED = config["tuning"] == "unsupervised"
 
 
 wildcard_constraints:

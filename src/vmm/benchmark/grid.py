@@ -39,7 +39,7 @@ EXPERIMENTS = {
 class Ladder:
     """One job of tuning: at one batch size, the VMM at ascending ratios.
 
-    It ends after the first ratio with fewer utilised clusters than cell types.
+    Where labels choose, it ends after the first ratio with fewer utilised clusters than cell types.
     """
 
     dataset: str

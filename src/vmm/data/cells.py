@@ -10,7 +10,6 @@ import numpy as np
 from vmm.data import checks, select
 from vmm.data.containers import CellData
 from vmm.data.covariates import read_covariates, refuse_columns_twice
-from vmm.data.messages import listing
 from vmm.data.proteins import read_proteins
 from vmm.data.raw import Config, RawCells
 from vmm.data.source import Source
@@ -36,17 +35,11 @@ def build(
     raw: RawCells, name: str, source: Source, config: Config
 ) -> tuple[CellData, dict[str, Any], list[str]]:
     """Prepare cells by their configuration, and by their record where it says nothing."""
-    label_key = config.get("label_key", source.label_key)
-    if label_key is None:
-        raise InputError(
-            f"no `label_key:` is given: the column of {raw.file} with the cell types is needed to "
-            f"compare methods (its columns are {listing(raw.obs.columns)})."
-        )
     data, selection = build_cells(
         raw,
         name,
         batch_key=config.get("batch_key", source.batch_key),
-        label_key=label_key,
+        label_key=config.get("label_key", source.label_key),
         n_top_genes=config.get("n_top_genes", source.n_top_genes),
         **{key: config[key] for key in COVARIATE_KEYS if key in config},
     )
@@ -59,7 +52,7 @@ def build_cells(
     raw: RawCells,
     name: str,
     batch_key: str | None,
-    label_key: str,
+    label_key: str | None,
     n_top_genes: int | None = None,
     **covariate_keys: Any,
 ) -> tuple[CellData, Selection]:
@@ -72,7 +65,7 @@ def build_cells(
     name
         Name of the data set.
     batch_key, label_key
-        Columns with the batches (None: one batch) and the cell types.
+        Columns with the batches (None: one batch) and the cell types (None: no cell has one).
     n_top_genes
         Number of highly variable genes; None: all genes.
     **covariate_keys
@@ -91,7 +84,12 @@ def build_cells(
     """
     if len(raw.obs) == 0:
         raise InputError(f"{raw.where} is empty (0 cells × {len(raw.genes)} genes).")
-    labels, label_names = checks.column(raw.obs, label_key, "label_key", raw.file, may_lack=True)
+    if label_key is None:
+        labels, label_names = np.full(len(raw.obs), -1), list[str]()
+    else:
+        labels, label_names = checks.column(
+            raw.obs, label_key, "label_key", raw.file, may_lack=True
+        )
     checks.several_types(labels, label_names, label_key, raw.file)
     if batch_key is None:
         batch, batch_names = np.zeros(len(labels), dtype=np.int64), ["all"]
@@ -133,6 +131,7 @@ def build_cells(
     selection.notes += checks.singletons(batch, batch_names, "batch")
     selection.notes += checks.singletons(labels, label_names, "cell type")
     selection.notes += checks.unlabelled(labels)
+    selection.notes += covariates.remarks()
     counts.sort_indices()
     data = CellData(
         name,

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from vmm.data.messages import as_text, listing
+from vmm.data.messages import as_text, listing, number_of
 from vmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -341,8 +341,9 @@ def numbers(values: pd.Series, subject: str, positive: bool = False) -> np.ndarr
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{subject} has {problem} in {int(bad.sum()):,} cells (first: {found[row]:g} in cell "
-            f"{row}, {str(values.index[row])!r}); correct them or remove these cells."
+            f"{subject} has {problem} in {number_of(int(bad.sum()), 'cell')} (first: "
+            f"{found[row]:g} in cell {row}, {str(values.index[row])!r}); correct them or remove "
+            "these cells."
         )
     return found
 
@@ -436,7 +437,7 @@ def refuse_missing(values: pd.Series, subject: str) -> None:
     if missing.any():
         row = int(np.flatnonzero(missing)[0])
         raise InputError(
-            f"{subject} has no value in {int(missing.sum()):,} cells "
+            f"{subject} has no value in {number_of(int(missing.sum()), 'cell')} "
             f"(first: cell {row}, {str(values.index[row])!r}); fill it in or remove these cells."
         )
 
@@ -486,7 +487,7 @@ def enough(matrix: sp.csr_matrix, where: str) -> None:
             )
 
 
-def several_types(labels: np.ndarray, names: Sequence[str], key: str, where: str) -> None:
+def several_types(labels: np.ndarray, names: Sequence[str], key: str | None, where: str) -> None:
     """Refuse labels that are all the same; there may be none at all."""
     if len(names) == 1:
         that = "" if (labels >= 0).all() else " that has one"

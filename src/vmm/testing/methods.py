@@ -36,6 +36,7 @@ from vmm.lazy import resolve
 from vmm.priors.records import PRIORS
 from vmm.tensor_files import read_tensors
 from vmm.testing.examples import EPOCHS, K, make_cells, make_images, make_spec, write
+from vmm.versions import older
 
 TRAINED = {"weights.pt", "latent.npz", "history.csv", "run.json"}
 EMBEDDED = {"latent.npz", "run.json"}
@@ -228,6 +229,8 @@ def _run(
 ) -> dict[str, Any]:
     """Train or embed; return what run.json holds."""
     data, split = prepared
+    if method.needs and (found := older(*method.needs)):
+        pytest.skip(f"needs {' '.join(method.needs)}; {found} is installed")
     if method.trains:
         spec = make_spec(method.kind, method.name, **changes)
         return train_trials(data, [split], [spec], [folder], "cpu", [progress])[0]

@@ -19,7 +19,6 @@ from vmm.lazy import resolve
 from vmm.models.records import CellNetworks
 from vmm.numerics.seeds import seed_of
 from vmm.scvi_tools.records import MODELS as LIBRARY
-from vmm.scvi_tools.records import ModelRecord
 from vmm.training.settings import FitResult, Row
 
 if TYPE_CHECKING:
@@ -42,11 +41,39 @@ def train_scvi_tools(
     It is SCVI or what the specification names; the library's own, or with one of our priors. There
     are no checkpoints, and no CUDA graphs.
     """
+    return train_each(library_model, data, splits, specs, device, progress)
+
+
+def train_each(
+    build: Callable[[CellData, Spec], Any],
+    data: CellData,
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    specs: Sequence[Spec],
+    device: torch.device,
+    progress: Sequence[Callable[[Row], None]],
+    refine: Callable[[Any, CellData, dict[str, Any]], Any] | None = None,
+) -> list[Trained]:
+    """Train a model of scvi-tools for each trial, one after another.
+
+    No KL warm-up, no weight decay, Adam eps 1e-7, early stopping on the validation ELBO, the best
+    epoch restored (none: the initial state); all else as scvi-tools has it. Its status is
+    "diverged" where the library met NaN.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the model from the cells and the specification.
+    refine : callable, optional
+        Takes the trained model, the cells, and how it was trained; returns another that goes on
+        from it, trained.
+    """
     each = zip(splits, specs, progress, strict=True)
-    return [_train_one(data, *rows, spec, device, show) for rows, spec, show in each]
+    return [_train_one(build, refine, data, *rows, spec, device, show) for rows, spec, show in each]
 
 
 def _train_one(
+    build: Callable[[CellData, Spec], Any],
+    refine: Callable[[Any, CellData, dict[str, Any]], Any] | None,
     data: CellData,
     train: np.ndarray,
     valid: np.ndarray,
@@ -54,22 +81,17 @@ def _train_one(
     device: torch.device,
     progress: Callable[[Row], None],
 ) -> Trained:
-    """Train one model and restore its best epoch (none: its initial state).
-
-    No KL warm-up, no weight decay, Adam eps 1e-7, early stopping on the validation ELBO; all else
-    as scvi-tools has it. Its status is "diverged" where the library met NaN.
-    """
     import scvi
 
     for part in ("lightning.fabric", "lightning.pytorch"):  # what it says twice in a log
         logging.getLogger(part).setLevel(logging.WARNING)
     scvi.settings.seed = seed_of(spec.seed, spec.job.trial, "training")
     scvi.settings.verbosity = 30
-    record = LIBRARY[spec.job.library or "SCVI"]
-    model = _model(data, spec, record)
+    model = build(data, spec)
     best = _best_state_callback(model.module, spec.patience, progress)
+    settings = _settings(train, valid, spec, device, model)
     try:
-        model.train(callbacks=[best], **_settings(train, valid, spec, device, record))
+        model.train(max_epochs=spec.max_epochs, callbacks=[best], **settings)
         finite = all(np.isfinite(row["valid_elbo"]) for row in best.history)
     except ValueError as error:
         if "found invalid values" not in str(error):  # what torch.distributions says of NaN
@@ -78,6 +100,8 @@ def _train_one(
         model.is_trained_ = True
         best.keep(math.nan, math.nan)
     model.module.load_state_dict(best.state)
+    if finite and refine is not None:
+        model = refine(model, data, settings)
     model.module.eval()
     embedding = model.get_latent_representation().astype(np.float32)
     probabilities = None
@@ -85,27 +109,44 @@ def _train_one(
         model._order_clusters()  # those of the last epoch need not be those of the best
         probabilities = model.predict(soft=True).to_numpy(dtype=np.float32)
     result = FitResult("ok" if finite else "diverged", best.history, best.epoch)
-    weights = {name: value.cpu() for name, value in best.state.items()}
+    weights = {name: value.detach().cpu() for name, value in model.module.state_dict().items()}
     return Trained(result, weights, embedding, probabilities)
 
 
-def _model(data: CellData, spec: Spec, record: ModelRecord) -> Any:
-    """Return the untrained model of a specification."""
+def library_model(data: CellData, spec: Spec, cls: Any = None, **options: Any) -> Any:
+    """Return an untrained model of scvi-tools: what a specification names, with its prior.
+
+    Parameters
+    ----------
+    data : CellData
+    spec : Spec
+    cls : type, optional
+        Another class with the arguments of SCVI.
+    **options
+        In place of the specification's own.
+    """
+    record = LIBRARY[spec.job.library or "SCVI"]
     adata, known = data.to_anndata(), data.covariates
-    given: dict[str, Any] = {"batch_key": "batch"}
+    given: dict[str, Any] = {"batch_key": "batch", **covariate_keys(data)}
     if known.size_factor is not None:
         given["size_factor_key"] = SIZE_FACTOR
-    if known.categorical:
-        given["categorical_covariate_keys"] = [*map(column_of, known.categorical)]
-    if known.continuous:
-        given["continuous_covariate_keys"] = [*map(column_of, known.continuous)]
     if "proteins" in record.data:
         given["protein_expression_obsm_key"] = "protein"
-    model = resolve(record.cls)
+    model = cls or resolve(record.cls)
     if spec.ours is not None:
         model = resolve("vmm.scvi_tools.model:with_prior")(model)
     model.setup_anndata(adata, **given)
-    return model(adata, **_networks(spec), **_prior(spec))
+    return model(adata, **(_networks(spec) | options), **_prior(spec))
+
+
+def covariate_keys(data: CellData) -> dict[str, list[str]]:
+    """Return the covariates of ``data.to_anndata()`` as ``setup_anndata`` takes them, if any."""
+    known = data.covariates
+    found = {
+        "categorical_covariate_keys": [*map(column_of, known.categorical)],
+        "continuous_covariate_keys": [*map(column_of, known.continuous)],
+    }
+    return {key: columns for key, columns in found.items() if columns}
 
 
 def _networks(spec: Spec) -> dict[str, Any]:
@@ -136,7 +177,7 @@ def _prior(spec: Spec) -> dict[str, Any]:
 
 
 def _settings(
-    train: np.ndarray, valid: np.ndarray, spec: Spec, device: torch.device, record: ModelRecord
+    train: np.ndarray, valid: np.ndarray, spec: Spec, device: torch.device, model: Any
 ) -> dict[str, Any]:
     """Return the arguments of ``train``: which are the plan's differs between models."""
     batch_size = spec.batch_size
@@ -154,12 +195,12 @@ def _settings(
         # The library's batch normalisation refuses a last batch of one cell.
         "drop_last": len(train) % batch_size == 1,
     }
-    taken = signature(resolve(record.cls).train).parameters
+    library: Any = next(cls for cls in type(model).__mro__ if cls.__module__.startswith("scvi."))
+    taken = signature(library.train).parameters
     own = {name: part.pop(name) for part in (plan, splitter) for name in [*part] if name in taken}
     if spec.ours is not None and spec.prior_learning_ratio is not None:
         own["prior_learning_ratio"] = spec.prior_learning_ratio
     return {
-        "max_epochs": spec.max_epochs,
         "accelerator": device.type,
         "devices": [device.index or 0] if device.type == "cuda" else 1,
         "batch_size": batch_size,

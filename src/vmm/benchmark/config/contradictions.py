@@ -12,6 +12,7 @@ from vmm.data.download import is_url
 from vmm.data.sources.records import SOURCES
 from vmm.scvi_tools.records import MODELS as LIBRARY
 from vmm.scvi_tools.records import ModelRecord
+from vmm.versions import older
 
 ORIGINS = ("source", "path", "url")
 NETWORK_KEYS = ("likelihood", "dispersion", "n_layers", "n_hidden", "n_latent")
@@ -35,6 +36,12 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
     """Say what a schema cannot: keys that need or exclude each other, names of nothing."""
     for name, dataset in config["datasets"].items():
         yield from _dataset_contradictions(name, dataset)
+        unlabelled = dataset["kind"] == "cells" and not (dataset["source"] or dataset["label_key"])
+        if unlabelled and config["tuning"] == "supervised":
+            yield (
+                f"datasets.{name} lacks label_key, the column of obs with the cell type; without "
+                "one there is `tuning: unsupervised`"
+            )
         if dataset["kind"] == "cells":
             problems = _model_contradictions(dataset, config)
             yield from (f"datasets.{name}.{problem}" for problem in problems)
@@ -46,6 +53,13 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
         yield (
             "experiments.tuning has nothing to do: no cell data set leaves batch_size or "
             "prior_learning_ratio to it; leave one of them out, or add another experiment"
+        )
+    yield from _unfit_methods(config)
+    trials = config["experiments"].get("tuning", {}).get("trials", 0)
+    if config["tuning"] == "unsupervised" and tuned_datasets(config) and trials < 2:
+        yield (
+            f"experiments.tuning.trials is {trials}, but `tuning: unsupervised` compares the "
+            "clusters of trials; give at least 2"
         )
     cells = config["experiments"].get("cells", {"datasets": []})
     for name in cells["datasets"]:
@@ -95,8 +109,6 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
         )
     if dataset["url"] and not dataset["sha256"]:
         yield f"datasets.{name} has a url but lacks sha256, the checksum of the file"
-    if dataset["kind"] == "cells" and not source and not dataset["label_key"]:
-        yield f"datasets.{name} lacks label_key, the column of obs with the cell type"
     keys = [dataset.get(key) for key in ("batch_key", "label_key")]
     if keys[0] is not None and keys[0] == keys[1]:
         yield (
@@ -116,6 +128,21 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
     for key in ("matrix", "cells"):
         if dataset.get(key) and not (built_in and built_in.user_supplied):
             yield f"datasets.{name}.{key} is for split_seq only; your own data go by path or url"
+
+
+def _unfit_methods(config: dict[str, Any]) -> Iterator[str]:
+    """Say which methods of cells want what is not there."""
+    cells = config["experiments"].get("cells", {"methods": [], "datasets": []})
+    for name in cells["methods"]:
+        record = METHODS["cells"][name]
+        where = f"experiments.cells.methods names {name}"
+        if record.needs and (found := older(*record.needs)):
+            package, least = record.needs
+            yield f"{where}, which needs {package} {least} or newer; {found} is installed"
+        for dataset in cells["datasets"] if record.told_labels else ():
+            known = config["datasets"].get(dataset, {})
+            if known.get("kind") == "cells" and not (known["source"] or known["label_key"]):
+                yield f"{where}, which learns from labels, but datasets.{dataset} has no label_key"
 
 
 def _model_contradictions(dataset: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:

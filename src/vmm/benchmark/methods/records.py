@@ -48,6 +48,11 @@ class Method:
         Whether it makes no sense for data of one batch.
     control : bool
         Whether it is no competitor, but bounds what scores can be expected.
+    told_labels : bool
+        Whether it is trained with the labels that it is scored against: it is compared with no
+        other, and its label says so.
+    needs : tuple of str
+        A package, and the least version that has it.
     prior_record : PriorRecord, optional
         Of one of our models.
     modules : tuple of str
@@ -69,6 +74,8 @@ class Method:
     clusters: bool = False
     needs_batches: bool = False
     control: bool = False
+    told_labels: bool = False
+    needs: tuple[str, ...] = ()
     prior_record: PriorRecord | None = None
     modules: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -148,6 +155,50 @@ SCVI_TOOLS = Method(
     made_by=LIBRARY,
     options=("deeply_inject_covariates",),
 )
+
+
+def _rival(name: str, label: str, colour: str, about: str, **more: Any) -> Method:
+    """Return a newer model of scvi-tools."""
+    return Method(
+        name=name,
+        kind="cells",
+        model=label,
+        prior="own",
+        label=label,
+        colour=colour,
+        about=about,
+        made_by=f"vmm.benchmark.baselines.rivals:train_{name}",
+        **more,
+    )
+
+
+RIVALS = (
+    _rival(
+        "sysvi",
+        "SysVI",
+        "#00838f",
+        "SysVI of scvi-tools: a VampPrior of few components, and a cycle through another batch, on "
+        "log-normalised counts (Hrovatin et al. 2023).",
+    ),
+    _rival(
+        "drvi",
+        "DRVI",
+        "#8d5a97",
+        "DRVI of scvi-tools, from its version 1.5 on: each latent dimension is decoded by itself "
+        "(Moinfar and Theis 2024).",
+        needs=("scvi-tools", "1.5"),
+    ),
+    _rival(
+        "scanvi",
+        "scANVI (told the labels)",
+        "#b5651d",
+        "scANVI of scvi-tools: scVI that is then trained with the labels of the training cells, "
+        "against which it is scored (Xu et al. 2021).",
+        told_labels=True,
+        options=("deeply_inject_covariates",),
+    ),
+)
+"""Models of others that no experiment has unless it is told so."""
 EMBEDDINGS = (
     _embedding(
         "pca",
@@ -213,6 +264,7 @@ METHODS: dict[str, dict[str, Method]] = {
         [
             SCVI_TOOLS,
             *(_of_prior(record, "cells") for record in priors_of("cells").values()),
+            *RIVALS,
             *EMBEDDINGS,
             *CONTROLS,
         ]

@@ -392,6 +392,13 @@ METRICS: tuple[Metric, ...] = (
         needs_batches=True,
     ),
     _newer(
+        "PCR within types",
+        "pcr:pcr_within_types",
+        "PCR comparison of the variance within classes: that batches have other classes costs "
+        "nothing. Of this package.",
+        needs_batches=True,
+    ),
+    _newer(
         "Leiden NMI",
         "best_resolution:leiden_nmi",
         "Normalised mutual information of the classes and Leiden's clusters at the resolution of "

@@ -162,11 +162,18 @@ def _summary(run: RunFolder) -> dict[str, Any]:
         if (kind, name) in used
     ]
     experiments = [EXPERIMENTS[name] for name in run.config["experiments"]]
+    controls = [(kind, method) for kind, method in methods if method.control]
+    methods = [pair for pair in methods if pair not in controls]
     records = sorted(
         {(job.kind, job.record) for job in run.jobs},
         key=lambda pair: (place_of(pair[1].model, pair[1].prior), pair[1].model),
     )
-    return {"methods": methods, "models_and_priors": records, "experiments": experiments}
+    return {
+        "methods": methods,
+        "controls": controls,
+        "models_and_priors": records,
+        "experiments": experiments,
+    }
 
 
 def _shown(run: RunFolder) -> dict[str, Any]:

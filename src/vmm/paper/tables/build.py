@@ -15,7 +15,7 @@ from vmm.benchmark.metrics.records import Metric
 from vmm.benchmark.metrics.rows import JOB_COLUMNS, validate_rows
 from vmm.benchmark.metrics.significance import TEST_COLUMNS, THRESHOLD, paired_tests
 from vmm.errors import InputError
-from vmm.paper.labels import dataset_label
+from vmm.paper.labels import dataset_label, method_label, told_labels
 from vmm.paper.tables.specs import RowKey, TableSpec, is_baseline, row_label, row_order, table_spec
 from vmm.scvi_tools.records import benchmarked
 
@@ -29,6 +29,8 @@ TIDY_TEST_COLUMNS = [
     *["n_pairs" if column == "n" else column for column in TEST_COLUMNS],
 ]
 """Columns of ``Table.tests``: `n` counts a method's own trials, `n_pairs` those of the test."""
+TOLD = "not compared: told the labels"
+"""Status of a method that was trained with what it is scored against."""
 NAMED_MISSING = 3
 ISOLATED = "Isolated labels"
 
@@ -191,6 +193,8 @@ def build_table(
         for dataset in grid["dataset"].unique():
             if sentence := sample_sentence(descriptions.get(dataset, {})):
                 notes.append(f"{dataset_label(dataset)}: {sentence}")
+    pairs = grid[["model", "prior"]].drop_duplicates().itertuples(index=False, name=None)
+    notes += [told_sentence(method_label(*pair)) for pair in pairs if told_labels(*pair)]
     if trials.max() == 1:
         notes.append("With one trial no test is possible: bold marks the best value only.")
     return Table(
@@ -209,6 +213,14 @@ def sample_sentence(description: Mapping[str, Any]) -> str:
     return (
         f"scores of embeddings, and of Leiden's clusters, are of {scored:,} of the {n:,} cells, "
         "the same for all methods; each batch and cell type has its share of them."
+    )
+
+
+def told_sentence(method: str) -> str:
+    """Return why a method that was told the labels is not compared."""
+    return (
+        f"{method} was trained with the labels that it is scored against, and is compared with no "
+        "other method."
     )
 
 
@@ -366,9 +378,13 @@ def _tests(dataset: str, rows: list[Row], metric: Metric) -> pd.DataFrame:
         columns=TIDY_TEST_COLUMNS[:9],
     )
     # Methods are known by their place, so that best_method returns the first of equals.
+    told = [place for place, row in enumerate(rows) if told_labels(row.key.model, row.key.prior)]
     values = pd.DataFrame({place: pd.Series(cell.values) for place, cell in enumerate(cells)})
     if metric.is_tested:
-        tests = paired_tests(values.astype(float).sort_index(), metric.better == "lower")
+        compared = values.drop(columns=told).astype(float).sort_index()
+        tests = paired_tests(compared, metric.better == "lower").reindex(facts.index)
+        tests.loc[told, ["n", "bold", "status"]] = [0, False, TOLD]
+        tests = tests.astype({"n": int, "bold": bool})
         labels = {place: row.label for place, row in enumerate(rows)}
         tests["compared_with"] = tests["compared_with"].map(labels).fillna("")
     else:
