@@ -111,7 +111,7 @@ def test_modalities_are_put_together_by_the_names_of_cells(tmp_path):
     assert data.n_cells == 37 and data.n_batches == 2
     assert data.cells.tolist() == [f"cell{i}" for i in range(37)]
     assert_of_the_same_cells(data)
-    note = "3 of 40 cells without counts of proteins were left out."
+    note = "Cells without counts of proteins were left out: 3 of 40."
     assert note in (tmp_path / "out.json").read_text()
 
 

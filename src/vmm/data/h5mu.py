@@ -125,8 +125,8 @@ def _add_proteins(raw: RawCells, group: h5py.Group, where: str, layer: str | Non
         )
     if len(keep) < len(place):
         raw.notes.append(
-            f"{len(place) - len(keep):,} of {len(place):,} cells without counts of proteins were "
-            "left out."
+            f"Cells without counts of proteins were left out: {len(place) - len(keep):,} of "
+            f"{len(place):,}."
         )
         raw.obs, raw.counts = raw.obs.iloc[keep], raw.counts[keep]
     raw.proteins = RawProteins(measured.counts[place[keep]], measured.genes, measured.where)

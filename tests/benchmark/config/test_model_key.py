@@ -146,6 +146,14 @@ def test_what_does_not_fit_is_one_sentence(given, sentence):
     assert str(caught.value) == f"my.yaml: {sentence}"
 
 
+def test_built_in_sets_have_neither_modalities_nor_proteins():
+    dataset = {"model": "TOTALVI", "proteins": "protein"} | SIZES
+    with pytest.raises(InputError) as caught:
+        complete({"run": "x", "datasets": {"pbmc68k": dataset}}, "my.yaml")
+    said = "datasets.pbmc68k.proteins is for files of your own; pbmc68k is built in"
+    assert str(caught.value) == f"my.yaml: {said}"
+
+
 def test_a_method_that_is_made_for_scvi_alone(monkeypatch):
     other = replace(SCVI_TOOLS, name="scvi_tools", made_by="mine:train")
     monkeypatch.setitem(METHODS["cells"], "scvi_tools", other)

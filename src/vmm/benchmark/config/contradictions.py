@@ -122,6 +122,9 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
             f"datasets.{name}.dispersion is {dataset['dispersion']!r}, but the Poisson "
             "distribution has none; leave it out"
         )
+    for key in ("modality", "proteins"):
+        if source and dataset.get(key):
+            yield f"datasets.{name}.{key} is for files of your own; {source} is built in"
     for key in ("matrix", "cells"):
         if dataset.get(key) and not (built_in and built_in.user_supplied):
             yield f"datasets.{name}.{key} is for split_seq only; your own data go by path or url"
