@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vmm.data.blocks import Stored, bounds_of
 from vmm.data.messages import as_text, listing
 from vmm.data.raw import Config, Files, RawCells
 from vmm.data.supplied import reading, supplied
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     import anndata
     import h5py
     import pandas as pd
+
+LARGE = 1 << 30
+"""Bytes from which on a matrix, dense or sparse by rows, is read in blocks: those in memory."""
 
 SAMPLE = 100_000
 """Values of a layer that are looked at to see whether it would do as counts."""
@@ -118,13 +123,41 @@ def _read_parts(
         if key in file:
             matrices.setdefault(name, file[key])
     return RawCells(
-        counts=read_elem(file[location]),
+        counts=_stored(file[location], path) or read_elem(file[location]),
         obs=_read_cells(file["obs"], columns),
         genes=_names(file["raw/var" if location == "raw/X" else "var"]),
         where=where,
         file=str(path),
         hint=_hint(layer, matrices),
     )
+
+
+def _stored(part: Any, path: Path) -> Stored | None:
+    """Return a matrix that stays in its file, being large; None of one that is read at once."""
+    from anndata.io import sparse_dataset
+
+    name, kind = part.name, as_text(part.attrs.get("encoding-type", ""))
+    if kind == "csr_matrix":
+        ends = np.asarray(part["indptr"][:], dtype=np.int64)
+        if ends[-1] * sum(part[key].dtype.itemsize for key in ("data", "indices")) < LARGE:
+            return None
+        (n, m), opened = map(int, part.attrs["shape"]), sparse_dataset
+    elif kind == "array" and len(part.shape) == 2:
+        if part.size * part.dtype.itemsize < LARGE:
+            return None
+        (n, m), opened = part.shape, lambda array: array
+        ends = np.arange(n + 1) * m
+    else:
+        return None
+
+    @contextmanager
+    def matrix() -> Iterator[Any]:
+        import h5py
+
+        with h5py.File(path, "r") as file:
+            yield opened(file[name])
+
+    return Stored((n, m), bounds_of(ends), matrix)
 
 
 def _read_cells(group: h5py.Group, needed: Collection[str] | None) -> pd.DataFrame:
