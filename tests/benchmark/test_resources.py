@@ -31,6 +31,12 @@ def test_the_size_of_a_users_file_is_read_from_its_header(file, tmp_path, layer,
     assert size_of("prepare", absent, settings | {"n_top_genes": 5}) == (30, genes)
 
 
+def test_the_size_of_a_zarr_store_is_read_too(file, tmp_path):
+    anndata.read_h5ad(file).write_zarr(tmp_path / "my.zarr")
+    settings = {"path": str(tmp_path / "my.zarr"), "layer": "counts"}
+    assert size_of("prepare", tmp_path / "no.json", settings) == (30, 9)
+
+
 def test_what_was_prepared_counts_more_than_the_file(file, tmp_path):
     description = tmp_path / "my.json"
     write_json(description, {"n_cells": 28, "n_genes": 7})

@@ -170,3 +170,29 @@ def test_progress_tells_how_many_cells_were_read(capsys: pytest.CaptureFixture[s
         "Reading X: 5 of 20 cells",
         "Reading X: 20 of 20 cells",
     ]
+
+
+@pytest.mark.parametrize("form", [lambda adata: None, dense])
+def test_a_zarr_store_is_read_like_a_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, form: Callable[[anndata.AnnData], None]
+) -> None:
+    adata, path, store = simulated(), tmp_path / "my.h5ad", tmp_path / "my.zarr"
+    form(adata)
+    adata.write_h5ad(path)
+    adata.write_zarr(store)
+    of_file = prepared(path, tmp_path, n_top_genes=40)["content_sha256"]
+    whole = prepared(store, tmp_path, n_top_genes=40)
+    in_blocks(monkeypatch)
+    assert isinstance(read_h5ad(store).counts, blocks.Stored)
+    assert prepared(store, tmp_path, n_top_genes=40) == whole
+    assert whole["content_sha256"] == of_file
+    assert whole["files"][0]["name"] == "my.zarr" and len(whole["files"][0]["sha256"]) == 64
+
+
+def test_a_zarr_store_that_is_no_anndata_is_told(tmp_path: Path) -> None:
+    import zarr
+
+    store = tmp_path / "my.zarr"
+    zarr.open_group(store, mode="w").create_group("images")
+    with pytest.raises(InputError, match=r"is not a zarr store of anndata .no obs, var in"):
+        read_h5ad(store)

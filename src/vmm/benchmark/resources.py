@@ -8,6 +8,8 @@ from os import PathLike
 from pathlib import Path
 from typing import Any, NamedTuple
 
+from vmm.data.h5ad import opened
+from vmm.data.supplied import is_zarr
 from vmm.errors import InputError
 from vmm.io import read_json
 
@@ -96,13 +98,13 @@ def size_of(work: str, description: str | PathLike, settings: Mapping[str, Any])
 
 
 def _shape_in(path: str | None, layer: str | None) -> Size | None:
-    """Return cells and genes of an .h5ad without reading its counts; None if it has no such."""
+    """Return cells and genes of a file without reading its counts; None if it has no such."""
     import h5py
 
-    if path is None or not Path(path).is_file() or not h5py.is_hdf5(path):
+    if path is None or not (is_zarr(path) or (Path(path).is_file() and h5py.is_hdf5(path))):
         return None
     try:
-        with h5py.File(path, "r", locking=False) as file:
+        with opened(Path(path), locking=False) as file:
             places = [f"layers/{layer}", "raw/X"] if layer else ["X"]
             found = next(file[place] for place in places if place in file)
             shape = found.attrs.get("shape", getattr(found, "shape", None))

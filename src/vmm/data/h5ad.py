@@ -12,7 +12,7 @@ import numpy as np
 from vmm.data.blocks import Stored, bounds_of
 from vmm.data.messages import as_text, listing
 from vmm.data.raw import Config, Files, RawCells
-from vmm.data.supplied import reading, supplied
+from vmm.data.supplied import is_zarr, reading, supplied
 from vmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     import h5py
     import pandas as pd
 
-LARGE = 1 << 30
+LARGE = 1 << 28
 """Bytes from which on a matrix, dense or sparse by rows, is read in blocks: those in memory."""
 
 SAMPLE = 100_000
@@ -28,7 +28,7 @@ SAMPLE = 100_000
 
 
 def read(files: Files, config: Config) -> RawCells:
-    """Read the user's own ``.h5ad``, the layer that the configuration names."""
+    """Read the user's own file, the layer that the configuration names."""
     (file,) = files.values()
     return read_h5ad(file.path, config.get("layer"), named_columns(config))
 
@@ -50,7 +50,7 @@ def read_h5ad(
     Parameters
     ----------
     path
-        The ``.h5ad`` file.
+        The ``.h5ad`` file, or a zarr store of anndata.
     layer
         Layer with the counts; None: ``X``; ``"raw"``: ``raw.X`` (unless a layer has that name).
     columns
@@ -65,16 +65,33 @@ def read_h5ad(
     import h5py
 
     path = supplied(path, "`path:` must name an .h5ad file")
-    if not h5py.is_hdf5(path):
+    zarr = is_zarr(path)
+    if not zarr and not h5py.is_hdf5(path):
         raise InputError(f"{path} is not an .h5ad file (it is not HDF5 at all).")
     with reading(path, "cannot be read, it is truncated or damaged"):
-        with h5py.File(path, "r") as file:
+        with opened(path) as file:
             _refuse_relatives(file, path)
             if missing := [key for key in ("obs", "var") if key not in file]:
-                raise InputError(f"{path} is not an .h5ad file (no {listing(missing)} in it).")
+                what = "a zarr store of anndata" if zarr else "an .h5ad file"
+                raise InputError(f"{path} is not {what} (no {listing(missing)} in it).")
             if is_table(file["obs"]):
                 return _read_parts(file, path, layer, columns)
-        return from_anndata(anndata.read_h5ad(path), layer, str(path))
+        whole = anndata.read_zarr(path) if zarr else anndata.read_h5ad(path)
+        return from_anndata(whole, layer, str(path))
+
+
+@contextmanager
+def opened(path: Path, locking: bool | None = None) -> Iterator[Any]:
+    """Open a file, by h5py with this `locking`, or a zarr store for reading: the group it is."""
+    if is_zarr(path):
+        import zarr
+
+        yield zarr.open_group(path, mode="r")
+        return
+    import h5py
+
+    with h5py.File(path, "r", locking=locking) as file:
+        yield file
 
 
 def _refuse_relatives(file: h5py.File, path: Path) -> None:
@@ -123,7 +140,7 @@ def _read_parts(
         if key in file:
             matrices.setdefault(name, file[key])
     return RawCells(
-        counts=_stored(file[location], path) or read_elem(file[location]),
+        counts=_stored(file, location, path) or read_elem(file[location]),
         obs=_read_cells(file["obs"], columns),
         genes=_names(file["raw/var" if location == "raw/X" else "var"]),
         where=where,
@@ -132,30 +149,29 @@ def _read_parts(
     )
 
 
-def _stored(part: Any, path: Path) -> Stored | None:
+def _stored(file: Any, location: str, path: Path) -> Stored | None:
     """Return a matrix that stays in its file, being large; None of one that is read at once."""
     from anndata.io import sparse_dataset
 
-    name, kind = part.name, as_text(part.attrs.get("encoding-type", ""))
+    part = file[location]
+    kind = as_text(part.attrs.get("encoding-type", ""))
     if kind == "csr_matrix":
         ends = np.asarray(part["indptr"][:], dtype=np.int64)
         if ends[-1] * sum(part[key].dtype.itemsize for key in ("data", "indices")) < LARGE:
             return None
-        (n, m), opened = map(int, part.attrs["shape"]), sparse_dataset
+        (n, m), readable = map(int, part.attrs["shape"]), sparse_dataset
     elif kind == "array" and len(part.shape) == 2:
         if part.size * part.dtype.itemsize < LARGE:
             return None
-        (n, m), opened = part.shape, lambda array: array
+        (n, m), readable = part.shape, lambda array: array
         ends = np.arange(n + 1) * m
     else:
         return None
 
     @contextmanager
     def matrix() -> Iterator[Any]:
-        import h5py
-
-        with h5py.File(path, "r") as file:
-            yield opened(file[name])
+        with opened(path) as file:
+            yield readable(file[location])
 
     return Stored((n, m), bounds_of(ends), matrix)
 
