@@ -43,6 +43,8 @@ class Method:
         Whether it gives cluster probabilities.
     needs_batches : bool
         Whether it makes no sense for data of one batch.
+    most_cells : int, optional
+        Of more it is not tried: it would not end, or not within a usual memory.
     control : bool
         Whether it is no competitor, but bounds what scores can be expected.
     prior_record : PriorRecord, optional
@@ -65,6 +67,7 @@ class Method:
     trains: bool = True
     clusters: bool = False
     needs_batches: bool = False
+    most_cells: int | None = None
     control: bool = False
     prior_record: PriorRecord | None = None
     modules: tuple[str, ...] = ()
@@ -97,7 +100,14 @@ def _of_prior(record: PriorRecord, kind: str) -> Method:
     )
 
 
-def _embedding(name: str, label: str, colour: str, about: str, needs_batches: bool) -> Method:
+def _embedding(
+    name: str,
+    label: str,
+    colour: str,
+    about: str,
+    needs_batches: bool,
+    most_cells: int | None = None,
+) -> Method:
     """Return an embedding of cells without a model, in a file of its own name."""
     return Method(
         name=name,
@@ -110,6 +120,7 @@ def _embedding(name: str, label: str, colour: str, about: str, needs_batches: bo
         made_by=f"vmm.benchmark.baselines.{name}:{name}",
         trains=False,
         needs_batches=needs_batches,
+        most_cells=most_cells,
     )
 
 
@@ -145,6 +156,7 @@ EMBEDDINGS = (
         "#33447f",
         "Principal components corrected by Scanorama (Hie et al. 2019).",
         needs_batches=True,
+        most_cells=100_000,
     ),
 )
 
