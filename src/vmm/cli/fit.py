@@ -372,6 +372,13 @@ def draw(
     stability: ClusterStability | None,
 ) -> dict[str, Figure]:
     """Draw the figures of the page; one that cannot be drawn is left out, and named."""
+    from vmm.scvi.plots import LAID_OUT
+
+    if cells.adata.n_obs > LAID_OUT:
+        cells.note(
+            f"Pictures of cells are of {LAID_OUT:,} of {cells.adata.n_obs:,} cells, a sample in "
+            "which every batch and cluster has its share; numbers of cells are of all."
+        )
     makers: dict[str, Callable[[], Figure]] = {"clusters": model.plot_cells}
     if options.batch_key is not None:
         makers["batches"] = lambda: model.plot_cells(options.batch_key)
