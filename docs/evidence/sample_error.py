@@ -10,7 +10,6 @@ to ``docs/evidence/results/sample_error.csv``, beside those of other files.
 import sys
 from pathlib import Path
 
-import numpy as np
 import pandas as pd
 
 from vmm.benchmark.baselines.harmony import harmony
@@ -53,21 +52,26 @@ def main(path: Path, sizes: list[int]) -> None:
 
 
 def differences(table: pd.DataFrame) -> pd.DataFrame:
-    """Return by data, size and metric: mean and largest difference from all cells."""
+    """Return by data, metric and size how far samples are from all cells.
+
+    The mean of the difference, the largest, and the largest of Harmony's lead over PCA.
+    """
     long = table.melt(KEYS, var_name="metric", value_name="score").dropna()
-    whole = long.groupby(["data", "embedding", "metric"])["cells"].transform("max")
-    keys = ["data", "embedding", "metric"]
-    of_all = long[long["cells"] == whole].set_index(keys)["score"]
-    sampled = long[long["cells"] < whole]
-    gap = (
-        sampled["score"].to_numpy() - of_all.loc[pd.MultiIndex.from_frame(sampled[keys])].to_numpy()
-    )
-    sampled = sampled.assign(mean=gap, largest=np.abs(gap))
-    return (
-        sampled.groupby(["data", "metric", "cells"])
-        .agg({"mean": "mean", "largest": "max"})
-        .unstack("cells")
-    )
+    wide = long.pivot(index=["data", "metric", "cells", "sample"], columns="embedding")["score"]
+    wide["lead"] = wide["Harmony"] - wide["PCA"]
+    wide = wide.reset_index()
+    is_whole = wide["cells"] == wide.groupby("data")["cells"].transform("max")
+    sampled = wide[~is_whole].set_index(["data", "metric", "cells", "sample"])
+    gap = sampled - wide[is_whole].drop(columns=["cells", "sample"]).set_index(["data", "metric"])
+    by_size = gap.groupby(level=["data", "metric", "cells"])
+    both = ["PCA", "Harmony"]
+    return pd.DataFrame(
+        {
+            "mean": by_size[both].mean().mean(1),
+            "largest": gap[both].abs().groupby(level=[0, 1, 2]).max().max(1),
+            "largest of the lead": by_size["lead"].agg(lambda gap: gap.abs().max()),
+        }
+    ).unstack("cells")
 
 
 if __name__ == "__main__":
