@@ -103,8 +103,8 @@ def stages_of(n: int) -> list[str]:
     """Return the stages that there are with so many cells."""
     from vmm.benchmark.methods.records import METHODS
 
-    limit = METHODS["cells"]["scanorama"].most_cells
-    return [stage for stage in STAGES if stage != "Scanorama" or n <= limit]
+    tried = METHODS["cells"]["scanorama"].takes(n)
+    return [stage for stage in STAGES if stage != "Scanorama" or tried]
 
 
 def __getattr__(name: str) -> Callable:

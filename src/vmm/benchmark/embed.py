@@ -69,7 +69,7 @@ def _obstacle(method: Method, data: CellData) -> str:
     """Return why a method is not for these cells, or nothing."""
     if method.needs_batches and data.n_batches == 1:
         return "single batch"
-    if method.most_cells is not None and data.n_cells > method.most_cells:
+    if not method.takes(data.n_cells):
         say(
             f"{method.label} is left out of {data.name}, which has {data.n_cells:,} cells: it "
             f"takes time with their square and is tried up to {method.most_cells:,}."

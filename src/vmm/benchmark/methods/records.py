@@ -78,6 +78,10 @@ class Method:
         """Whether it is one of our models."""
         return self.prior_record is not None
 
+    def takes(self, n_cells: int) -> bool:
+        """Return whether it is tried with so many cells."""
+        return self.most_cells is None or n_cells <= self.most_cells
+
     @property
     def depends_on(self) -> tuple[str, ...]:
         """Modules that its results depend on."""
@@ -156,7 +160,7 @@ EMBEDDINGS = (
         "#33447f",
         "Principal components corrected by Scanorama (Hie et al. 2019).",
         needs_batches=True,
-        most_cells=100_000,
+        most_cells=50_000,
     ),
 )
 
