@@ -63,8 +63,8 @@ NEEDS = {
 cells is of 50 000 (``make bench``, ``atlas_*``)."""
 
 NEEDS_OF_METHODS = {"scanorama": Need(0.5, 1.2, 0, 2.0)}
-"""Of methods without training that need more than the others; measured with 5 000 to 60 000 cells in
-20 batches."""
+"""Of methods without training that need more than the others; measured with 5 000 to 60 000 cells
+in 20 batches."""
 
 
 def memory_mb(work: str, size: Size, methods: Iterable[str] = ()) -> int:

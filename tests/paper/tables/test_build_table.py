@@ -264,4 +264,4 @@ def test_a_note_says_of_how_many_cells_the_scores_are(case, number):
         assert len(notes) == note
     assert notes[0].startswith("my_cells: scores of embeddings, and of Leiden's clusters, are of ")
     assert "4,999 of the 5,000 cells" in notes[0]
-    assert "of fewer cells KBET, iLISI and Graph connectivity come out higher" in notes[0]
+    assert "KBET, iLISI and Graph connectivity change with the number of cells" in notes[0]
