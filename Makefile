@@ -41,23 +41,8 @@ demo: $(READY)  ## every kind of table and figure from embedded data, in about a
 paper: $(READY)  ## the whole paper (config/config.yaml): wants a GPU, see README.md
 	@$(BIN)/snakemake --cores $(CORES) --configfile config/config.yaml
 
-EVIDENCE = $(BIN)/snakemake --cores $(CORES) --configfile docs/evidence
-evidence: $(READY)  ## measure again what docs/fidelity.md reports, from data beside the project
-	@$(EVIDENCE)/cells.yaml
-	@$(EVIDENCE)/cells_three.yaml
-	@$(EVIDENCE)/cells_more.yaml
-	@$(EVIDENCE)/cells_pbmc4k.yaml
-	@$(EVIDENCE)/images.yaml
-	@$(EVIDENCE)/switches.yaml
-	@$(EVIDENCE)/switches.yaml --config run=evidence_responsibility_gradient \
-	  'inference={"responsibility_gradient": false}'
-	@$(EVIDENCE)/switches.yaml --config run=evidence_concentration_prior \
-	  'inference={"concentration_prior": "gamma"}'
-	@$(EVIDENCE)/pseudo_inputs.yaml
-	@$(EVIDENCE)/pseudo_inputs.yaml --config run=evidence_train_pseudo_inputs \
-	  'inference={"train_pseudo_inputs": false}'
-	@$(BIN)/python docs/evidence/collect.py
-	@$(BIN)/python docs/evidence/scvi_tools.py
+evidence: $(READY)  ## measure again what docs/fidelity.md reports (ONLY=name: a part; ONLY=--list)
+	@CORES=$(CORES) $(BIN)/python docs/evidence $(ONLY)
 
 bench: $(READY)  ## measure speed and rewrite docs/benchmarks.md (ONLY=name: one benchmark)
 	@$(BIN)/python -m benchmarks $(ONLY)

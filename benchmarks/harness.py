@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import platform
-import shutil
 import subprocess
 import sys
 import time
@@ -16,7 +15,7 @@ from typing import Any
 import numpy as np
 
 from vmm.io import write_json
-from vmm.versions import installed
+from vmm.versions import commit, installed
 
 ROOT = Path(__file__).resolve().parents[1]
 RESULTS = ROOT / "benchmarks" / "results"
@@ -219,7 +218,7 @@ def machine(began: float) -> dict[str, Any]:
         "load": round(os.getloadavg()[0], 2),
         "system": f"{platform.system()} {platform.machine()}",
         "versions": installed(*PACKAGES),
-        "commit": _commit(),
+        "commit": commit("benchmarks/*.py"),
         "date": time.strftime("%Y-%m-%d %H:%M", time.gmtime(began)),
         "seconds": round(time.time() - began, 1),
     }
@@ -232,17 +231,6 @@ def _processor() -> str:
         return platform.processor()
     names = [line.partition(":")[2].strip() for line in lines if line.startswith("model name")]
     return names[0] if names else platform.processor()
-
-
-def _commit() -> str:
-    def git(*words: str) -> str:
-        command = ["git", "-C", str(ROOT), *words]
-        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
-
-    if shutil.which("git") is None:
-        return ""
-    changed = git("status", "--porcelain", "--", "src", "benchmarks/*.py")
-    return git("rev-parse", "--short", "HEAD") + ("+" if changed else "")
 
 
 def save(result: dict[str, Any]) -> Path:

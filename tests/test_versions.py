@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import platform
+import re
+import shutil
+import subprocess
 import sys
 import tomllib
 from pathlib import Path
@@ -19,13 +22,35 @@ PROJECT = Path(__file__).resolve().parents[1] / "pyproject.toml"
 def test_the_name_is_the_projects():
     """And not that of the package that has the name ``vmm`` on the package index."""
     assert tomllib.loads(PROJECT.read_text())["project"]["name"] == versions.DISTRIBUTION
-    assert vmm.__version__ == versions.installed()["vmm"]
+    assert vmm.__version__ == versions.installed()["vmm"].partition("+")[0]
 
 
 def test_versions_of_what_is_installed():
     found = versions.installed("torch", "no-such-package")
     assert list(found) == ["python", "vmm", "torch"]
     assert found["python"] == platform.python_version() and found["torch"] == torch.__version__
+
+
+@pytest.mark.skipif(shutil.which("git") is None, reason="there is no git")
+def test_the_commit_of_a_clone_is_named(tmp_path, monkeypatch):
+    def git(*words):
+        identity = ["-c", "user.name=me", "-c", "user.email=me@here"]
+        subprocess.run(["git", "-C", tmp_path, *identity, *words], check=True, capture_output=True)
+
+    monkeypatch.setattr(versions, "ROOT", tmp_path)
+    commit = versions.commit.__wrapped__
+    assert commit() == ""
+    (tmp_path / "src").mkdir()
+    (tmp_path / "src" / "a.py").write_text("")
+    git("init")
+    git("add", "-A")
+    git("commit", "-m", "first")
+    name = commit()
+    assert re.fullmatch(r"[0-9a-f]{7,}", name)
+    (tmp_path / "notes.txt").write_text("of no account")
+    assert commit() == name and commit("*.txt") == f"{name}.changed"
+    (tmp_path / "src" / "a.py").write_text("1")
+    assert commit() == f"{name}.changed"
 
 
 def test_the_build_of_pytorch_is_named(tmp_path, monkeypatch):
@@ -43,3 +68,16 @@ def test_source_that_is_not_installed_has_no_version(monkeypatch):
     assert "vmm" not in versions.installed("torch")
     with pytest.raises(ImportError, match="no-such-package"):
         _ = vmm.__version__
+
+
+@pytest.mark.parametrize(
+    ("found", "least", "older"),
+    [("1.4.2", "1.5", True), ("1.5.0", "1.5", False), ("1.10.0", "1.5", False), ("1.5", "2", True)],
+)
+def test_what_is_older(found, least, older, monkeypatch):
+    monkeypatch.setattr(versions, "version", lambda name: found)
+    assert versions.older("package", least) == (found if older else None)
+
+
+def test_what_is_not_installed_is_not_older():
+    assert versions.older("no-such-package", "1") is None

@@ -23,6 +23,8 @@ from vmm.paper.labels import dataset_label
 
 DOCS = Path(__file__).resolve().parents[1]
 RESULTS, OUT, PAGE = Path("results"), DOCS / "evidence" / "results", DOCS / "fidelity.md"
+TIMES = OUT / "times.csv"
+"""What the trainings of each run took, and the code that they were made with."""
 CELL_RUNS = (
     "evidence_cells",
     "evidence_cells_three",
@@ -30,11 +32,15 @@ CELL_RUNS = (
     "evidence_cells_pbmc4k",
 )
 """A data set is that of the first run that has it."""
+CONVERGED = ("evidence_cells_converged",)
 IMAGE_RUNS = ("evidence_images",)
+FULL_IMAGE_RUNS = tuple(f"evidence_images_full{of}" for of in ("", "_fashion", "_priors"))
 SWITCHES = {
     "responsibility_gradient": ("evidence_switches", "true", "false"),
     "concentration_prior": ("evidence_switches", "inverse_gamma", "gamma"),
     "train_pseudo_inputs": ("evidence_pseudo_inputs", "true", "false"),
+    "wishart_scale": ("evidence_cells_converged", "paper", "published_code"),
+    "log_counts": ("evidence_cells_converged", "true", "false"),
 }
 """The run with the default, the default and the other value; `evidence_<switch>` has the other."""
 
@@ -136,7 +142,7 @@ def choices() -> pd.DataFrame:
             choice = read_json(file)
             tried = "; ".join(
                 f"{row['setting'].partition('-r')[2]}: {row['Utilized clusters']:.0f}, "
-                f"{row[choice['criterion']]:.3f}"
+                f"{row[choice['criteria'][-1]]:.3f}"
                 for row in choice["table"]
             )
             types = read_json(run / "data" / f"{file.stem}.json")["n_types"]
@@ -268,7 +274,7 @@ def _switch_line(switch, dataset, model, prior, metric, values, default) -> dict
 
 def write_run(run: Path) -> None:
     """Write a run's tables and recommendations as text; copy its tests and pictures."""
-    parts, out = [f"# {run.name}"], OUT / run.name
+    parts, out = [f"# {run.name}", made_with(run)], OUT / run.name
     shutil.rmtree(out, ignore_errors=True)
     out.mkdir(parents=True)
     for path in sorted((run / "tables").glob("table?.csv")):
@@ -284,6 +290,38 @@ def write_run(run: Path) -> None:
         for picture in sorted((run / "figures").glob(pattern)):
             shrink(picture, out / picture.name)
     (OUT / f"{run.name}.md").write_text("\n\n".join(parts) + "\n")
+
+
+def made_with(run: Path) -> str:
+    """Say what code made the models of a run, and with which settings of the switches."""
+    code, settings = set(), {}
+    for file in sorted(run.glob("models/*/*/*/trial_*/run.json")):
+        done = read_json(file)
+        spec = done.get("spec", {})
+        code.add(done.get("versions", {}).get("vmm", ""))
+        told = {**spec.get("ours", {}).get("options", {})}
+        told |= {key: value for key, value in spec.get("networks", {}).items() if key in LOGS}
+        if told:
+            settings[method_of(spec["model"], spec["prior"]).label] = told
+    lines = [f"Models made with vmm {', '.join(sorted(filter(None, code))) or 'unknown'}."]
+    for method, told in settings.items():
+        lines.append(f"- {method}: " + ", ".join(f"{k} {str(v).lower()}" for k, v in told.items()))
+    return "\n".join(lines)
+
+
+LOGS = ("log_counts", "deeply_inject_covariates")
+"""Switches that are a matter of the networks."""
+
+
+def write_times(names: tuple[str, ...]) -> None:
+    """Write what the jobs of complete runs took, beside what was known of others."""
+    known = pd.read_csv(TIMES).set_index("run").to_dict("index") if TIMES.is_file() else {}
+    for run in runs(names):
+        seconds = sum(pd.read_csv(f, sep="\t")["s"].sum() for f in run.rglob("benchmarks/**/*.tsv"))
+        code = made_with(run).partition(".\n")[0].removeprefix("Models made with ").rstrip(".")
+        known[run.name] = {"hours": round(seconds / 3600, 2), "code": code}
+    table = pd.DataFrame.from_dict(known, orient="index").rename_axis("run")
+    table.to_csv(TIMES)
 
 
 def shrink(source: Path, target: Path, width: int = 900) -> None:
@@ -317,6 +355,14 @@ def blocks() -> dict[str, pd.DataFrame]:
         made["claims"] = claims("cells", CELL_RUNS, "Bio conservation", PAIRS)
     if len(three := tests(("evidence_cells_three",), 4)):
         made["three"] = scores(three, ["Bio conservation", "Batch correction", "Total"])
+    if len(converged := tests(CONVERGED, 4)):
+        made["converged_cells"] = scores(
+            converged, ["Batch correction", "Bio conservation", "Total"]
+        )
+        own = tests(CONVERGED, 3)
+        made["converged_clusters"] = scores(own, ["Utilized clusters", "NMI (unmerged)"])
+        metrics = ["Bio conservation", "Batch correction", "Total", "NMI (unmerged)"]
+        made["together"] = together(CONVERGED, metrics, PAIRS)
     if len(images):
         shown = ["Utilized clusters", "Accuracy", "NMI (unmerged)"]
         made["images"] = scores(images, shown)
@@ -327,8 +373,10 @@ def blocks() -> dict[str, pd.DataFrame]:
 def main() -> None:
     """Write everything that is there."""
     OUT.mkdir(exist_ok=True)
-    for run in runs((*CELL_RUNS, *IMAGE_RUNS)):
+    names = (*CELL_RUNS, *CONVERGED, *IMAGE_RUNS, *FULL_IMAGE_RUNS)
+    for run in runs(names):
         write_run(run)
+    write_times((*names, *(f"evidence_{switch}" for switch in SWITCHES)))
     if len(frame := switches()):
         (OUT / "switches.md").write_text(f"# Switches\n\n{markdown(frame)}\n")
     page = PAGE.read_text()

@@ -4,10 +4,15 @@ from __future__ import annotations
 
 import platform
 import re
+import shutil
+import subprocess
+from functools import cache
 from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 
+ROOT = Path(__file__).resolve().parents[2]
+"""The repository, if the package is used from one."""
 DISTRIBUTION = "vampprior-mixture"
 """What ``pip`` calls this package: ``vmm`` on the package index is somebody else's."""
 
@@ -18,7 +23,9 @@ INSTALL_API = f"install {DISTRIBUTION} with its extra 'api', such as by pip inst
 def installed(*packages: str) -> dict[str, str]:
     """Return the versions of Python, of this package as "vmm", and of these that are installed.
 
-    PyTorch's names its build, such as 2.13.0+cu130: numbers depend on it as on the version.
+    PyTorch's names its build, such as 2.13.0+cu130: numbers depend on it as on the version. That of
+    this package, in a clone of its repository, names the commit, such as 0.2.0+g1437c20, and
+    whether what makes numbers is different from it: 0.2.0+g1437c20.changed.
     """
     found = {"python": platform.python_version()}
     for name, distribution in [("vmm", DISTRIBUTION), *((name, name) for name in packages)]:
@@ -26,9 +33,39 @@ def installed(*packages: str) -> dict[str, str]:
             found[name] = version(distribution)
         except PackageNotFoundError:  # such as vmm, where its source is used as it is
             continue
+    if "vmm" in found:
+        found["vmm"] += "".join(f"+g{name}" for name in [commit()] if name)
     if "torch" in found:
         found["torch"] = _build_of_torch() or found["torch"]
     return found
+
+
+@cache
+def commit(*more: str) -> str:
+    """Return the commit of the clone that this package is used in, "" where it is in none.
+
+    It ends in ``.changed`` if ``src``, ``workflow`` or `more` have what is not in the commit.
+    """
+
+    def git(*words: str) -> str:
+        command = ["git", "-C", str(ROOT), *words]
+        return subprocess.run(command, capture_output=True, text=True).stdout.strip()
+
+    if not (ROOT / ".git").exists() or shutil.which("git") is None:
+        return ""
+    name = git("rev-parse", "--short", "HEAD")  # "" where git refuses: another user's clone
+    changed = name and git("status", "--porcelain", "--", "src", "workflow", *more)
+    return name + (".changed" if changed else "")
+
+
+def older(package: str, least: str) -> str | None:
+    """Return the version of a package that is installed, if it is older than another, such as 1.5.
+
+    None too where the package is not installed.
+    """
+    found = installed(package).get(package)
+    numbers = [[int(n) for n in re.findall(r"\d+", text)[:3]] for text in (found or "", least)]
+    return found if found and numbers[0] < numbers[1] else None
 
 
 def _build_of_torch() -> str | None:

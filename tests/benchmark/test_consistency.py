@@ -74,3 +74,25 @@ def test_two_records_of_one_name_are_refused():
     record = consistency.PRIORS["gmm"]
     with pytest.raises(ValueError, match="two records are called 'gmm'"):
         by_name([record, replace(record, label="another")])
+
+
+@pytest.mark.parametrize(
+    ("changes", "sentence"),
+    [
+        (
+            {"draw": "vmm.scvi_tools.latents:opened"},
+            "the record of PEAKVI of scvi-tools names 'vmm.scvi_tools.latents:opened', but "
+            "vmm.scvi_tools.latents defines no opened",
+        ),
+        (
+            {"arguments": (("latent", "n_latent"),)},
+            "the record of PEAKVI has 'latent', which is no key of a set of cells",
+        ),
+    ],
+)
+def test_a_wrong_record_of_a_model_of_scvi_tools(changes, sentence, monkeypatch):
+    library = consistency.LIBRARY
+    monkeypatch.setitem(library, "PEAKVI", replace(library["PEAKVI"], **changes))
+    with pytest.raises(InputError, match=r"\A[^\n]+\Z") as caught:
+        consistency.check_records()
+    assert str(caught.value) == sentence

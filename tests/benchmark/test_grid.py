@@ -209,7 +209,7 @@ def test_specification_of_tuning(paper):
 
 
 def test_the_choice_fills_only_what_was_tuned():
-    tuned = {"batch_size": 64, "prior_learning_ratio": 2.5, "criterion": "Total"}
+    tuned = {"batch_size": 64, "prior_learning_ratio": 2.5, "criteria": ["Total"]}
     given = {"batch_size": 16}
 
     def filled(method, **settings):

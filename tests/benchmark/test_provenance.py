@@ -228,6 +228,13 @@ def test_training_depends_on_what_it_is_made_by():
     assert not found & {"metrics", "evaluation", "config", "progress", "records"}
 
 
+def test_training_in_a_model_of_scvi_tools_depends_on_how_it_takes_a_prior():
+    method = METHODS["cells"]["vmm"]
+    found = parts("train.py", *method.of_library("TOTALVI").depends_on)
+    assert {"plan", "latents", "module", "mixture", "baselines", "scvi_tools"} <= found
+    assert not found & {"ours", "vade", "image_vae", "paper", "cli"}
+
+
 def test_training_a_vmm_depends_on_its_prior_and_model_alone():
     method = METHODS["cells"]["vmm"]
     found = parts("train.py", *method.depends_on)

@@ -1,6 +1,9 @@
 """Memory follows from cells × genes: of the prepared data, of the user's file, or a guess."""
 
+import warnings
+
 import anndata
+import mudata
 import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
@@ -44,6 +47,21 @@ def test_the_size_of_a_zarr_store_is_read_too(file, tmp_path):
     anndata.read_h5ad(file).write_zarr(tmp_path / "my.zarr")
     settings = {"path": str(tmp_path / "my.zarr"), "layer": "counts"}
     assert size_of("prepare", tmp_path / "no.json", settings) == (30, 9)
+
+
+def test_of_modalities_the_one_with_the_counts_is_the_size(tmp_path):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        parts = {
+            "rna": anndata.AnnData(np.ones((30, 12))),
+            "atac": anndata.AnnData(np.ones((30, 40))),
+        }
+        mudata.MuData(parts).write_h5mu(tmp_path / "my.h5mu")
+    settings = {"path": str(tmp_path / "my.h5mu")}
+    absent = tmp_path / "no.json"
+    assert size_of("prepare", absent, settings) == (30, 12)
+    assert size_of("prepare", absent, settings | {"modality": "atac"}) == (30, 40)
+    assert size_of("prepare", absent, settings | {"modality": "adt"}) == UNPREPARED
 
 
 def test_what_was_prepared_counts_more_than_the_file(file, tmp_path):

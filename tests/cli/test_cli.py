@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import re
 import shutil
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -18,7 +19,7 @@ import vmm
 import vmm.cli.fit
 from vmm.cli import main
 from vmm.cli.words import in_options
-from vmm.scvi.tuning import Tuning
+from vmm.training.choice import Tuning
 
 SMALL = ["--max-epochs", "15", "--n-hidden", "16", "--n-latent", "4", "--n-components", "8"]
 SMALL += ["--learning-rate", "3e-3"]
@@ -101,6 +102,17 @@ def test_fit_with_covariates(cells, tmp_path):
     chosen = {"sex": "m", "plate": "2", "age": 0.5}
     drawn = model.sample_cluster("0", 3, batch="sc_10x", library_size=1, covariates=chosen)
     assert drawn.obs["plate"].tolist() == ["2"] * 3
+
+
+def test_ended_by_a_queue(cells, tmp_path, monkeypatch):
+    """What was half-written goes, and the signal means again what it did."""
+    before = signal.getsignal(signal.SIGTERM)
+    monkeypatch.setattr(vmm.cli.fit, "train", lambda *_: signal.raise_signal(signal.SIGTERM))
+    arguments = ["fit", str(cells), "--layer", "counts", "--output", str(tmp_path / "out"), *SMALL]
+    with pytest.raises(SystemExit) as ended:
+        main(arguments)
+    assert ended.value.code == 143 and not (tmp_path / "out").exists()
+    assert signal.getsignal(signal.SIGTERM) is before
 
 
 def test_other_seeds(cells, tmp_path):

@@ -164,7 +164,6 @@ BAD_FOR_JOBS = {
         matrix(lambda x: x * (np.arange(40) < 20)[:, None]), {}, "same value, T, for every cell"),
     "a single cell has counts": (
         matrix(lambda x: x * (np.arange(40) == 3)[:, None]), {}, "the number of cells is 1; it"),
-    "no label key": (None, {"label_key": None}, "no `label_key:` is given: the column of @"),
     "absent label column": (None, {"label_key": "type"}, "has no column 'type' for `label_key:`"),
     "absent layer": (None, {"layer": "umis"}, "has no layer 'umis' for `layer:`; it has none;"),
     "no raw": (None, {"layer": "raw"}, "has no layer 'raw' for `layer:`; it has none;"),

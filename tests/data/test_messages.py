@@ -1,6 +1,6 @@
 from __future__ import annotations
 
-from vmm.data.messages import as_text, listing
+from vmm.data.messages import as_text, listing, number_of
 
 
 def test_long_lists_are_cut() -> None:
@@ -10,3 +10,8 @@ def test_long_lists_are_cut() -> None:
 
 def test_bytes_become_text() -> None:
     assert as_text(b"a\xff") == "a�" and as_text(7) == "7"
+
+
+def test_numbers_agree_with_their_nouns() -> None:
+    assert number_of(1, "cell") == "1 cell" and number_of(0, "cell") == "0 cells"
+    assert number_of(1234, "batch") == "1,234 batches" and number_of(1, "batch") == "1 batch"

@@ -45,6 +45,19 @@ def atlas(n_cells: int = 240, n_genes: int = 300) -> anndata.AnnData:
     return adata
 
 
+def test_cells_that_nobody_labelled(tmp_path: Path) -> None:
+    """No column of labels is asked for; the description says what that means."""
+    path = tmp_path / "mine.h5ad"
+    adata = atlas()
+    adata.X = np.rint(adata.layers["counts"])
+    adata.write_h5ad(path)
+    config = {"kind": "cells", "path": str(path), "batch_key": "batch"}
+    data, text = run(tmp_path, "mine", config)
+    assert np.array_equal(data.labels, np.full(240, -1)) and data.label_names == []
+    assert (text["n_types"], text["n_labelled"]) == (0, 0)
+    assert "240 of 240 cells have no label; what needs labels speaks of none." in text["notes"]
+
+
 def test_lung_atlas_from_a_mirror(tmp_path: Path) -> None:
     folder = tmp_path / "mirror" / "lung_atlas"
     folder.mkdir(parents=True)

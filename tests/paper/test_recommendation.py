@@ -272,3 +272,22 @@ def test_where_the_best_has_no_clusters_of_its_own_the_best_model_is_described(c
     elsewhere = clustering(case, {"vmm": BEST}, stable("vmm", dataset="others"))
     assert "stability" not in elsewhere and "adjusted Rand" not in elsewhere["sentence"]
     assert "stability" not in clustering(case, {"vmm": BEST}, None)
+
+
+def test_what_was_told_the_labels_is_never_recommended(case):
+    """Nor does it take part: the others are tested against the best of themselves."""
+    result = integration(case, {"vmm": BEST, "scanvi": [0.9] * 6, "normal": WORSE})
+    assert result["best"] == "VMM"
+    assert names(result["significantly_worse"]) == ["N(0, I)"]
+    assert names(result["told_labels"]) == ["scANVI (told the labels)"]
+    assert result["without_value"] == result["not_tested"] == []
+    assert result["sentence"].endswith(
+        "scANVI (told the labels) (0.900) was trained with the labels that it is scored against, "
+        "and is compared with no other method."
+    )
+    clusters = {("my_cells", "vmm", NMI): BEST, ("my_cells", "scanvi", NMI, "leiden"): [0.9] * 6}
+    rows, jobs = case(3, clusters)
+    both = recommend({3: rows}, {3: jobs}, TWO, stable("vmm"))["my_cells"]["clustering"]
+    assert both["sentence"].index("Its clusters agree") < both["sentence"].index("Leiden on scANVI")
+    alone = integration(case, {"vmm": BEST, "scanvi": [0.9] * 6})
+    assert "there is no other method to compare it with" in alone["sentence"]

@@ -55,6 +55,12 @@ def test_sixty_categories_of_long_names(fits, batches):
     assert figure.get_figwidth() < 12 and figure.get_figheight() < 4
 
 
+def test_categories_without_a_cell_are_not_listed(fits):
+    figure = scatter_figure(XY, np.where(np.arange(N) % 2, 2, -1), ["a", "b", "c"], "cell")
+    fits(figure)
+    assert legend_of(figure) == [("c", "300"), ("no value", "300")]
+
+
 def test_of_very_many_categories_the_largest_are_listed(fits):
     """As of a column of barcodes; the others are grey, and counted together."""
     codes = np.r_[np.repeat(7, 50), np.arange(N - 50)]

@@ -219,8 +219,16 @@ def test_samples_with_chosen_covariates(trained, tmp_path):
         trained.sample_cluster("0", 4, covariates={"donor": "z"})
     with pytest.raises(InputError, match=r"has 'lane'; the model's covariates are donor, sex, age"):
         trained.sample_cluster("0", 4, covariates={"lane": "z"})
-    with pytest.raises(InputError, match="`age` is 'old'; it must be a number"):
+    with pytest.raises(InputError, match=r"covariates\['age'\]` is 'old'; it must be a number"):
         trained.sample_cluster("0", 4, covariates={"age": "old"})
+    with pytest.raises(InputError, match=r"covariates\['age'\]` is nan; it must be a finite"):
+        trained.sample_cluster("0", 4, covariates={"age": float("nan")})
+    with pytest.raises(InputError, match=r"`n_samples` is 0; it must be a whole number of at"):
+        trained.sample_cluster("0", 0)
+    with pytest.raises(InputError, match=r"`n_samples` is 'many'; it must be a whole number"):
+        trained.sample_cluster("0", "many")
+    with pytest.raises(ValueError, match=r"no cluster named 'T cells', but 0, 1"):
+        trained.sample_cluster("T cells")
 
 
 def test_samples_follow_the_covariates():
@@ -402,13 +410,13 @@ BAD = {
     ),
     "mixed": (CATEGORICAL, ["mixed"], "has both text and other values (a, 1)"),
     "names of cells": (CATEGORICAL, ["barcode"], "has another value for each of the 120 cells"),
-    "missing number": (CONTINUOUS, ["holes"], "has no value in 1 cells (first: cell 3, 'cell3')"),
-    "infinite": (CONTINUOUS, ["infinite"], "has infinite values in 1 cells (first: inf in cell 3"),
+    "missing number": (CONTINUOUS, ["holes"], "has no value in 1 cell (first: cell 3, 'cell3')"),
+    "infinite": (CONTINUOUS, ["infinite"], "has infinite values in 1 cell (first: inf in cell 3"),
     "no numbers": (CONTINUOUS, ["donor"], "not numbers (such as 'a'); convert it by pandas.to_nu"),
     "a factor of 0": (
         SIZE,
         "zero",
-        "column 'zero' of adata.obs (`size_factor_key`) has values that are not above 0 in 1 cells",
+        "column 'zero' of adata.obs (`size_factor_key`) has values that are not above 0 in 1 cell",
     ),
     "a negative factor": (SIZE, "below", "(first: -2 in cell 3, 'cell3'); correct them or remove"),
     "a factor that is none": (SIZE, "sex", "not numbers (such as 'f')."),
@@ -445,3 +453,15 @@ def test_encode_covariates_is_true_or_false():
     vmm.SCVI.setup_anndata(cells)
     with pytest.raises(InputError, match="`encode_covariates` is 'no'; it must be True or False"):
         vmm.SCVI(cells, encode_covariates="no")
+
+
+def test_covariates_that_cannot_help_are_told():
+    adata = make_informed()
+    adata.obs["site"], adata.obs["depth"] = "one", 1e4 * adata.obs["age"] + 2e5
+    with pytest.warns(UserWarning) as told:
+        vmm.SCVI.setup_anndata(
+            adata, categorical_covariate_keys=["site"], continuous_covariate_keys=["depth"]
+        )
+    texts = [str(warning.message) for warning in told]
+    assert "The covariate 'site' is the same in all cells." in texts
+    assert any("'depth' has values up to 2" in text and "scale it" in text for text in texts)

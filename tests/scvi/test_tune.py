@@ -8,7 +8,7 @@ from real_cells import make_pbmc
 
 import vmm
 from vmm.errors import InputError
-from vmm.scvi.tuning import choose
+from vmm.training.choice import choose
 
 SAME, OTHER, HALVES = [0, 0, 1, 1], [0, 1, 0, 1], [0, 0, 0, 1]
 
@@ -50,6 +50,7 @@ def test_one_cluster_is_no_agreement_and_a_lost_training_no_setting():
     )
     assert found.table["status"].tolist() == ["one cluster", "diverged", "chosen", "diverged"]
     assert found.table["n_seeds"].tolist() == [2, 1, 2, 0]
+    assert "the only one of 4 settings whose validation ELBO is within" in found.reason
     with pytest.raises(InputError, match="no setting gives two clusters or more with every seed"):
         choose([(64, 1.0, trained((SAME, 0.0), ([1, 1, 1, 1], 0.0)))], [0, 1])
 

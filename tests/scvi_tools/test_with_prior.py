@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+
 import anndata
 import mudata
 import numpy as np
@@ -14,6 +16,7 @@ import scvi
 import vmm
 from vmm.errors import InputError
 from vmm.scvi_tools import MODELS, ModelRecord, with_prior
+from vmm.scvi_tools.records import Markers
 
 
 def test_classes_are_the_same_when_asked_for_again():
@@ -176,6 +179,14 @@ def test_of_a_mudata(place):
     for batch in shares:
         np.testing.assert_allclose(table[f"batch: {batch}"], shares.loc[table.index, batch])
     assert list(model.sample_cluster("0", 5).obsm["protein"]) == list(proteins.var_names)
+    model.adata.obsm["plane"] = model.get_latent_representation()[:, :2]
+    legend = {text.get_text() for text in model.plot_cells("batch", "plane").axes[1].texts}
+    assert {"a", "b"} <= legend
+    assert model.plot_cells("gene_1", "plane").axes and model.plot_composition("type").axes
+    with pytest.raises(KeyError, match="gene_x not found"):
+        model.plot_cells("gene_x", "plane")
+    with pytest.raises(ValueError, match=r"No labels: give `labels_key`\."):
+        model.plot_composition()
 
 
 def test_a_model_of_one_s_own_by_a_record():
@@ -191,6 +202,40 @@ def test_a_model_of_one_s_own_by_a_record():
     assert len(model.predict()) == N_CELLS
     with pytest.raises(InputError, match="Own takes no prior of vmm; there are SCVI"):
         with_prior(Own)
+
+    def wrong(**names):
+        made = with_prior(Own, record=dataclasses.replace(record, **names))
+        made.setup_anndata(adata)
+        made(adata, **SIZES).train(**TRAIN)
+
+    with pytest.raises(InputError, match=r"encoder='encode'; that must be .* z_encoder"):
+        wrong(encoder="encode")
+    with pytest.raises(InputError, match="kl='kl'; the loss returns kl_divergence_l, kl_div"):
+        wrong(kl="kl")
+    with pytest.raises(InputError, match=r"names no function: vmm.errors:nothing: vmm.errors has"):
+        wrong(others="vmm.errors:nothing")
+    with pytest.raises(InputError, match="by the method 'compare', which the model lacks"):
+        wrong(markers=Markers("compare"))
+
+
+def test_samples_with_chosen_covariates():
+    """A gene that only one donor expresses is in the samples of this donor only."""
+    adata = cells("SCVI")
+    adata.X[:, 0] = 30 * (adata.obs["donor"] == "d2")
+    names = {"categorical_covariate_keys": ["donor"], "continuous_covariate_keys": ["age"]}
+    model = set_up("SCVI", adata, **names)(adata, **SIZES)
+    model.train(**TRAIN | {"max_epochs": 60, "plan_kwargs": {"lr": 0.01}})
+    expressed = {
+        donor: model.sample_cluster("0", 200, covariates={"donor": donor, "age": 0.5})
+        .X[:, 0]
+        .mean()
+        for donor in ("d1", "d2")
+    }
+    assert expressed["d2"] > 5 * expressed["d1"]
+    with pytest.raises(InputError, match="the model knows d1, d2, d3"):
+        model.sample_cluster("0", covariates={"donor": "d4"})
+    with pytest.raises(InputError, match="the model's covariates are donor, age"):
+        model.sample_cluster("0", covariates={"sex": "m"})
 
 
 @pytest.mark.parametrize(

@@ -79,6 +79,13 @@ def test_what_changes_no_result_runs_nothing_again(finished, edits):
             {"evaluate_elbo_surgery", "gather", "table", "report"},
         ),
         (
+            "src/vmm/benchmark/choice.py",  # no step of tuning is trained again
+            {"choose", "figure_tuning"}
+            | {"train_cells", "evaluate_integration", "evaluate_clustering", "gather", "table"}
+            | {"mde", "figure_mde", "figure_controls", "stability"}
+            | {"training_curves", "recommendation", "report"},
+        ),
+        (
             "src/vmm/benchmark/tuning.py",
             {"tune", "evaluate_tuning", "choose", "figure_tuning"}
             | {"train_cells", "evaluate_integration", "evaluate_clustering", "gather", "table"}

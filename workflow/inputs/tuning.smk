@@ -21,10 +21,22 @@ def ladders_of_job(wildcards):
     ]
 
 
+def ladder_specs(wildcards):
+    """Return what a tuning job needs to know, for each of its ladders."""
+    return [grid.ladder_spec(ladder, config) for ladder in ladders_of_job(wildcards)]
+
+
 def ladders(wildcards):
-    """Return the ladders of one data set and trial, a file for each batch size."""
+    """Return the ladders of one data set, a file for each batch size and trial, or of one trial."""
     return [
         LADDER.format(dataset=step.dataset, batch=step.batch_size, trial=step.trial) + ".json"
         for step in grid.ladders(config, wildcards.dataset)
-        if step.trial == int(wildcards.trial)
+        if step.trial == int(getattr(wildcards, "trial", step.trial))
     ]
+
+
+def tuned(wildcards):
+    """Return what a choice is made from: scores, which look at labels, or the models themselves."""
+    if UNSUPERVISED:
+        return ladders(wildcards)
+    return [f"{RUN}/tuning/{wildcards.dataset}/scores_trial_{t}.csv" for t in TUNING_TRIALS]

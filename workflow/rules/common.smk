@@ -65,6 +65,7 @@ RUN = f"results/{config['run']}"
 TRIALS = range(config["trials"])
 EXPERIMENTS = config["experiments"]
 TUNED = grid.tuned_datasets(config)
+UNSUPERVISED = config["tuning"] == "unsupervised"
 
 
 wildcard_constraints:
@@ -83,7 +84,8 @@ def kind_of(dataset):
 def job(wildcards, trial):
     """Return the job of the grid that wildcards and a trial name."""
     setting = Setting.parse(getattr(wildcards, "setting", str(CHOSEN)))
-    return Job(kind_of(wildcards.dataset), wildcards.dataset, wildcards.method, setting, trial)
+    kind, library = kind_of(wildcards.dataset), grid.library_of(config, wildcards.dataset)
+    return Job(kind, wildcards.dataset, wildcards.method, setting, trial, library)
 
 
 def files_of(jobs, names):

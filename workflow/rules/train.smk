@@ -24,7 +24,7 @@ rule train_cells:
         gpu=gpus(),
     params:
         specs=specs,
-        code=code("train.py", lambda w: METHODS[kind_of(w.dataset)][w.method].depends_on),
+        code=code("train.py", lambda w: job(w, 0).record.depends_on),
     script:
         "../scripts/train.py"
 

@@ -1,4 +1,5 @@
-"""Tuning of batch size and prior learning ratio, by the VMM (the paper's Appendix C)."""
+"""Tuning of batch size and prior learning ratio, by the VMM: by labels (the paper's Appendix C),
+or without."""
 
 
 rule tune:
@@ -22,9 +23,10 @@ rule tune:
         gpu=gpus(),
     params:
         ratios=lambda w: ladders_of_job(w)[0].ratios,
-        specs=lambda w: [grid.ladder_spec(ladder, config).plain() for ladder in ladders_of_job(w)],
+        unsupervised=UNSUPERVISED,
+        specs=lambda w: [spec.plain() for spec in ladder_specs(w)],
         models=lambda w: tuned_models(w.dataset),
-        code=code("tune.py", lambda w: METHODS["cells"][grid.TUNED_METHOD].depends_on),
+        code=code("tune.py", lambda w: ladder_specs(w)[0].job.record.depends_on),
     script:
         "../scripts/tune.py"
 
@@ -58,7 +60,7 @@ rule evaluate_tuning:
 rule choose:
     input:
         description=f"{RUN}/data/{{dataset}}.json",
-        scores=[f"{RUN}/tuning/{{dataset}}/scores_trial_{trial}.csv" for trial in TUNING_TRIALS],
+        tuned=tuned,
     output:
         choice=f"{RUN}/tuning/{{dataset}}.json",
         scores=f"{RUN}/tuning/{{dataset}}.csv",
@@ -74,6 +76,7 @@ rule choose:
         mem_mb=growing(4000),
         runtime=growing(10),
     params:
+        unsupervised=UNSUPERVISED,
         code=code("choose.py"),
     script:
         "../scripts/choose.py"

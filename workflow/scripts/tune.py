@@ -22,7 +22,7 @@ with job(snakemake):
         snakemake.input.splits,
         specs,
         snakemake.params.ratios,
-        description["n_types"],
+        None if snakemake.params.unsupervised else description["n_types"],
         folder_of,
         device=snakemake.config["device"],
         cuda_graph=snakemake.config["cuda_graph"],

@@ -15,6 +15,7 @@ from vmm.data.sources.records import SOURCES
 from vmm.errors import InputError
 from vmm.models.records import MODELS
 from vmm.priors.records import PRIORS
+from vmm.scvi_tools.records import MODELS as LIBRARY
 
 SRC = Path(__file__).resolve().parents[2]
 
@@ -41,6 +42,8 @@ def _names() -> Iterator[str]:
     named += [(f"the metric {metric.name!r}", metric.function) for metric in METRICS]
     for name, source in SOURCES.items():
         named += [(f"the data set {name!r}", step) for step in source.steps]
+    for name, model in LIBRARY.items():
+        named += [(f"{name} of scvi-tools", text) for text in (model.others, model.draw)]
     for what, text in named:
         module, _, name = text.partition(":")
         defined = _defined(module)
@@ -64,6 +67,11 @@ def _options() -> Iterator[str]:
                     f"the record of {what} has the option {option!r}, which is no key of "
                     f"`inference` in the schema; there are {', '.join(inference)}"
                 )
+    cells = top["$defs"]["cells"]["properties"]
+    for name, model in LIBRARY.items():
+        for key in (*dict(model.arguments), *model.data):
+            if key not in cells:
+                yield f"the record of {name} has {key!r}, which is no key of a set of cells"
     for name, record in PRIORS.items():
         of_kinds = [top["$defs"][kind]["properties"] for kind in record.kinds if kind in MODELS]
         if unknown := set(record.kinds) - set(MODELS):

@@ -7,8 +7,10 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import torch
+from scipy.sparse import issparse
 
 from vmm.benchmark.baselines.pca import pca, principal_components
+from vmm.benchmark.graphs import graph_arrays
 from vmm.benchmark.job import Job
 from vmm.benchmark.jobs import machine, write_latent
 from vmm.benchmark.methods.records import Method
@@ -55,7 +57,8 @@ def embed_cells(
             embed = pca if obstacle else resolve(job.record.made_by)
             embedding = embed(components, data, seed_of(seed, trial, method))
             folder = Path(folder_of(method, trial))
-            write_latent(folder, {"embedding": embedding})
+            is_graph = issparse(embedding)
+            write_latent(folder, graph_arrays(embedding) if is_graph else {"embedding": embedding})
             run = {
                 "status": f"n/a: {obstacle}" if obstacle else "ok",
                 "seconds": round(time.monotonic() - start, 3),

@@ -12,7 +12,7 @@ from typing import Any
 from vmm.benchmark.job import Job
 from vmm.benchmark.methods.records import METHODS, Method
 from vmm.benchmark.setting import CHOSEN, LEIDEN, Setting, Stop
-from vmm.benchmark.spec import TUNED_KEYS, PriorSpec, Spec, networks_of
+from vmm.benchmark.spec import TUNED_KEYS, PriorSpec, Spec, library_arguments, networks_of
 from vmm.data.sources.records import SOURCES
 
 Config = Mapping[str, Any]
@@ -23,7 +23,7 @@ TUNED_METHOD = "vmm"
 DATA_KEYS = (
     "kind", "source", "path", "url", "sha256", "matrix", "cells", "batch_key", "label_key",
     "categorical_covariate_keys", "continuous_covariate_keys", "size_factor_key", "layer",
-    "n_top_genes", "n_subset",
+    "modality", "proteins", "n_top_genes", "n_subset",
 )  # fmt: skip
 """Keys of a data set that :func:`vmm.data.prepare` reads; the others are the models'."""
 EXPERIMENTS = {
@@ -39,7 +39,7 @@ EXPERIMENTS = {
 class Ladder:
     """One job of tuning: at one batch size, the VMM at ascending ratios.
 
-    It ends after the first ratio with fewer utilised clusters than cell types.
+    Where labels choose, it ends after the first ratio with fewer utilised clusters than cell types.
     """
 
     dataset: str
@@ -64,7 +64,7 @@ def experiment_jobs(config: Config, experiment: str) -> list[Job]:
     if experiment not in config["experiments"]:
         return []
     return [
-        Job(EXPERIMENTS[experiment], dataset, method, setting, trial)
+        Job(EXPERIMENTS[experiment], dataset, method, setting, trial, library_of(config, dataset))
         for dataset in config["experiments"][experiment]["datasets"]
         for method, setting in _variants(config, experiment, dataset)
         for trial in range(config["trials"])
@@ -156,9 +156,15 @@ def used_datasets(config: Config) -> list[str]:
     return [name for name in config["datasets"] if name in used]
 
 
+def library_of(config: Config, dataset: str) -> str:
+    """Return the model of scvi-tools that a data set's methods are trained in, "" for ours."""
+    return config["datasets"][dataset].get("model") or ""
+
+
 def published_datasets(config: Config) -> list[str]:
     """Return the data sets of the run that the paper has too, under their own names."""
-    named = [name for name in used_datasets(config) if config["datasets"][name]["source"] == name]
+    used = [name for name in used_datasets(config) if not library_of(config, name)]
+    named = [name for name in used if config["datasets"][name]["source"] == name]
     return [name for name in named if SOURCES[name].published]
 
 
@@ -230,16 +236,17 @@ def spec(job: Job, config: Config) -> Spec:
     """
     dataset, method, setting = config["datasets"][job.dataset], job.record, job.setting
     length, inference = _length(job, config["experiments"]), config["inference"]
+    own = {**dataset, **inference}
     return Spec(
         job=job,
         seed=config["seed"],
-        networks=networks_of(job.kind, {**dataset, **inference}),
+        networks=(library_arguments if job.library else networks_of)(job.library or job.kind, own),
         learning_rate=dataset["learning_rate"],
         batch_size=setting.batch_size or dataset["batch_size"],
         max_epochs=length["max_epochs"],
         patience=length["patience"],
         monitor="unmerged_nmi" if setting.stop == "nmi" else "elbo",
-        options={key: inference[key] for key in method.options} or None,
+        options={key: inference[key] for key in method.options if not job.library} or None,
         **_ours(method, job, config),
     )
 
@@ -253,15 +260,18 @@ def _ours(method: Method, job: Job, config: Config) -> dict[str, Any]:
     options = {key: config["inference"][key] for key in record.options_for(job.kind)}
     balanced = config["inference"]["balanced_pseudo_inputs"] if record.has_pseudo_inputs else None
     ratio = config["datasets"][job.dataset]["prior_learning_ratio"]
+    prior = PriorSpec(
+        name=record.name,
+        n_components=n_components if record.clusters else None,
+        options=options,
+    )
+    taken = {"prior_learning_ratio": ratio if record.empirical_bayes else None}
+    if job.library:
+        return {"ours": prior, **taken}
     return {
         "precision": config["precision"],
-        "ours": PriorSpec(
-            name=record.name,
-            n_components=n_components if record.clusters else None,
-            options=options,
-            balanced_pseudo_inputs=balanced,
-        ),
-        "prior_learning_ratio": ratio if record.empirical_bayes else None,
+        "ours": replace(prior, balanced_pseudo_inputs=balanced),
+        **taken,
         "sleep_below": (config["sleep_below"] or None) if record.empirical_bayes else None,
     }
 
@@ -278,5 +288,6 @@ def _length(job: Job, experiments: Mapping[str, Any]) -> Mapping[str, Any]:
 def ladder_spec(ladder: Ladder, config: Config) -> Spec:
     """Return the specification of a tuning job; each step has one at its ratio."""
     setting = Setting(ladder.batch_size, ladder.ratios[0])
-    job = Job("cells", ladder.dataset, TUNED_METHOD, setting, ladder.trial)
+    library = library_of(config, ladder.dataset)
+    job = Job("cells", ladder.dataset, TUNED_METHOD, setting, ladder.trial, library)
     return replace(spec(job, config), prior_learning_ratio=None)

@@ -23,6 +23,8 @@ class Job:
         `method` is a key of ``METHODS[kind]``.
     setting : Setting
     trial : int
+    library : str
+        The model of scvi-tools that the data set's methods are trained in; "": ours.
     """
 
     kind: str
@@ -30,11 +32,12 @@ class Job:
     method: str
     setting: Setting
     trial: int
+    library: str = ""
 
     @property
     def record(self) -> Method:
-        """The record of its method."""
-        return METHODS[self.kind][self.method]
+        """The record of its method, in the model of its data set."""
+        return METHODS[self.kind][self.method].of_library(self.library)
 
     @property
     def model(self) -> str:

@@ -104,7 +104,7 @@ def size_of(work: str, description: str | PathLike, settings: Mapping[str, Any])
     settings : mapping
         The data set's part of the configuration.
     """
-    shape = _shape_in(settings.get("path"), settings.get("layer"))
+    shape = _shape_in(settings.get("path"), settings.get("layer"), settings.get("modality"))
     if work == "prepare":
         return shape or UNPREPARED
     if Path(description).is_file():
@@ -116,7 +116,7 @@ def size_of(work: str, description: str | PathLike, settings: Mapping[str, Any])
     return Size(shape.cells, min(shape.genes, settings.get("n_top_genes") or shape.genes))
 
 
-def _shape_in(path: str | None, layer: str | None) -> Size | None:
+def _shape_in(path: str | None, layer: str | None, modality: str | None) -> Size | None:
     """Return cells and genes of a file without reading its counts; None if it has no such."""
     import h5py
 
@@ -125,7 +125,8 @@ def _shape_in(path: str | None, layer: str | None) -> Size | None:
     try:
         with opened(Path(path), locking=False) as file:
             places = [f"layers/{layer}", "raw/X"] if layer else ["X"]
-            found = next(file[place] for place in places if place in file)
+            counts = file["mod"][modality or "rna"] if "mod" in file else file
+            found = next(counts[place] for place in places if place in counts)
             shape = found.attrs.get("shape", getattr(found, "shape", None))
             return Size(int(shape[0]), int(shape[1]))
     except (OSError, StopIteration, TypeError, IndexError, KeyError):

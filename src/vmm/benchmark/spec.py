@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, Literal, Self
 from vmm.benchmark.job import Job
 from vmm.benchmark.setting import Setting
 from vmm.models.records import MODELS, Networks
+from vmm.scvi_tools.records import MODELS as LIBRARY
 
 if TYPE_CHECKING:
     from vmm.numerics.products import Precision
@@ -51,7 +52,8 @@ class Spec:
     ----------
     job : Job
     seed : int
-    networks : ImageNetworks or CellNetworks
+    networks : ImageNetworks, CellNetworks or mapping
+        Of a job in a model of scvi-tools, its arguments.
     learning_rate : float
         γ₁.
     batch_size : int, optional
@@ -72,7 +74,7 @@ class Spec:
 
     job: Job
     seed: int
-    networks: Networks
+    networks: Networks | Mapping[str, Any]
     learning_rate: float
     batch_size: int | None
     max_epochs: int
@@ -111,18 +113,22 @@ class Spec:
     def plain(self) -> dict[str, Any]:
         """Return plain values: what names the job first; what does not apply is left out."""
         names = {"kind": self.job.kind, "method": self.job.method, **self.job.row}
-        own = asdict(self) | {"networks": _plain(asdict(self.networks))}
+        own = asdict(self)
+        own["networks"] = _plain(own["networks"])
         del own["job"]
+        if self.job.library:
+            names["library"] = self.job.library
         return names | _plain(own)
 
     @classmethod
     def of(cls, plain: Mapping[str, Any]) -> Self:
         """Return the specification of plain values."""
         own = {f.name: plain[f.name] for f in fields(cls) if f.name in plain}
-        setting = Setting.parse(plain["setting"])
+        kind, library = plain["kind"], plain.get("library", "")
+        setting, networks = Setting.parse(plain["setting"]), plain["networks"]
         own |= {
-            "job": Job(plain["kind"], plain["dataset"], plain["method"], setting, plain["trial"]),
-            "networks": networks_of(plain["kind"], plain["networks"]),
+            "job": Job(kind, plain["dataset"], plain["method"], setting, plain["trial"], library),
+            "networks": networks if library else networks_of(kind, networks),
             "batch_size": plain.get("batch_size"),
             "ours": PriorSpec(**plain["ours"]) if "ours" in plain else None,
         }
@@ -135,6 +141,12 @@ def networks_of(kind: str, values: Mapping[str, Any]) -> Networks:
     given: dict[str, Any] = {f.name: values[f.name] for f in fields(cls) if f.name in values}
     given |= {key: tuple(value) for key, value in given.items() if isinstance(value, list)}
     return cls(**given)
+
+
+def library_arguments(model: str, values: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a model of scvi-tools, from a data set's configuration."""
+    known = LIBRARY[model].arguments
+    return {theirs: values[key] for key, theirs in known if values.get(key) is not None}
 
 
 def _plain(values: Mapping[str, Any]) -> dict[str, Any]:

@@ -1,12 +1,10 @@
-"""The paper's search for a batch size and a prior learning ratio (its Appendix C, Figure 5)."""
+"""The trainings of the search for a batch size and a prior learning ratio."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-import numpy as np
+from typing import Any
 
 from vmm.benchmark.jobs import train_trials
 from vmm.benchmark.setting import Setting
@@ -14,16 +12,13 @@ from vmm.benchmark.spec import Spec
 from vmm.errors import InputError
 from vmm.io import read_json
 
-if TYPE_CHECKING:
-    import pandas as pd
-
 
 def climb(
     data_path: str | Path,
     split_paths: Sequence[str | Path],
     specs: Sequence[Spec],
     ratios: Iterable[float],
-    n_types: int,
+    n_types: int | None,
     folder_of: Callable[[int, Setting], str | Path],
     device: str = "auto",
     cuda_graph: bool = False,
@@ -32,8 +27,9 @@ def climb(
     """Train with ascending prior learning ratios until there are fewer clusters than types.
 
     A greater ratio gives fewer clusters: beyond the first with fewer than `n_types`, none is
-    eligible. Each trial climbs by itself; those that train with the same ratio are trained at once.
-    A ratio whose folders are complete, of the same `origin`, is not trained again.
+    eligible where the paper's rule decides, by labels (its Appendix C, Figure 5). Each trial climbs
+    by itself; those that train with the same ratio are trained at once. A ratio whose folders are
+    complete, of the same `origin`, is not trained again.
 
     Parameters
     ----------
@@ -43,8 +39,8 @@ def climb(
     specs : sequence of Spec
         For each trial; setting and ratio are given by each step.
     ratios : iterable of float
-    n_types : int
-        Number of cell types.
+    n_types : int, optional
+        Number of cell types; without it, all ratios are trained.
     folder_of : callable
         Maps a trial and a setting to the model's folder.
     device : str
@@ -64,11 +60,12 @@ def climb(
     InputError
         If there are no cell types, by which to choose.
     """
-    if not n_types:
+    if n_types == 0:
         name = specs[0].job.dataset
         raise InputError(
             f"tuning chooses by the known cell types, and no cell of {name} has a label; give "
-            f"batch_size and prior_learning_ratio of datasets.{name}"
+            f"batch_size and prior_learning_ratio of datasets.{name}, or choose without labels by "
+            "`tuning: unsupervised`"
         )
     steps: list[list[dict[str, Any]]] = [[] for _ in specs]
     climbing = list(range(len(specs)))
@@ -86,7 +83,7 @@ def climb(
             outcome = {key: run[key] for key in ("utilized_clusters", "status")}
             setting = {"setting": str(spec.job.setting), "prior_learning_ratio": ratio}
             steps[i].append(setting | outcome)
-        climbing = [i for i in climbing if steps[i][-1]["utilized_clusters"] >= n_types]
+        climbing = [i for i in climbing if steps[i][-1]["utilized_clusters"] >= (n_types or 0)]
         if not climbing:
             break
     return steps
@@ -98,57 +95,3 @@ def _complete(folder: Path, wanted: Mapping[str, Any]) -> bool:
     except InputError:  # absent or damaged: made anew
         return False
     return all(run.get(key) == value for key, value in wanted.items())
-
-
-def choose_setting(rows: pd.DataFrame, n_types: int, single_batch: bool) -> dict[str, Any]:
-    """Choose the setting with the best mean score among those with enough clusters.
-
-    Parameters
-    ----------
-    rows : DataFrame
-        Tidy rows of the tuned models: "Utilized clusters" and the integration metrics.
-    n_types : int
-        Number of cell types.
-    single_batch : bool
-        Whether the data have one batch; the score is then "Bio conservation", else "Total".
-
-    Returns
-    -------
-    dict
-        batch_size, prior_learning_ratio, criterion, reason, and a table with a row a setting.
-    """
-    criterion = "Bio conservation" if single_batch else "Total"
-    ok = rows[(rows["status"] == "ok") & rows["metric"].isin([criterion, "Utilized clusters"])]
-    means = ok.pivot_table(index="setting", columns="metric", values="value", aggfunc="mean")
-    means = means.reindex(columns=["Utilized clusters", criterion]).dropna()
-    if means.empty:
-        raise InputError(f"no tuned model has both a number of clusters and {criterion}")
-    means["trials"] = ok[ok["metric"] == criterion].groupby("setting")["trial"].nunique()
-    means = means.loc[sorted(means.index, key=Setting.parse)]
-    eligible = means[means["Utilized clusters"] >= n_types]
-    if len(eligible):
-        choice = eligible[criterion].idxmax()
-        reason = (
-            f"best mean {criterion} ({means.loc[choice, criterion]:.4f}) among the "
-            f"{len(eligible)} of {len(means)} settings whose mean number of clusters is at least "
-            f"{n_types}, the number of cell types"
-        )
-    else:
-        choice = means["Utilized clusters"].idxmax()
-        reason = (
-            f"no setting has a mean of at least {n_types} clusters, the number of cell types; "
-            f"this one has the most ({means.loc[choice, 'Utilized clusters']:.1f})"
-        )
-    chosen = Setting.parse(str(choice))
-    table = means.reset_index().rename_axis(columns=None)
-    return {
-        "batch_size": chosen.batch_size,
-        "prior_learning_ratio": chosen.ratio,
-        "setting": choice,
-        "criterion": criterion,
-        "reason": reason,
-        "table": [
-            {k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()}
-            for row in table.to_dict("records")
-        ],
-    }

@@ -5,8 +5,11 @@ from __future__ import annotations
 import argparse
 import difflib
 import re
+import signal
 import sys
-from collections.abc import Sequence
+import threading
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from typing import NoReturn
 
 from vmm.cli.citation import CITATION
@@ -272,12 +275,30 @@ def _check_tuned(options: argparse.Namespace) -> None:
         raise InputError(f"--tune chooses {named}; leave one or the other out")
 
 
+@contextmanager
+def _terminable() -> Iterator[None]:
+    """Let a process that is told to end, by a queue perhaps, first remove what is half-written."""
+
+    def end(*_: object) -> None:
+        raise SystemExit(128 + signal.SIGTERM)
+
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
 def _fit(options: argparse.Namespace) -> int:
     try:
         from vmm.cli.fit import fit_file
 
         _check_tuned(options)
-        return fit_file(options)
+        with _terminable():
+            return fit_file(options)
     except ModuleNotFoundError as error:
         problem = f"{error.name} is not installed; {INSTALL_API}"
     except InputError as error:

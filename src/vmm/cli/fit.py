@@ -21,7 +21,7 @@ from vmm.data import checks
 from vmm.data.blocks import Counts, chosen_counts
 from vmm.data.covariates import read_covariates, refuse_columns_twice
 from vmm.data.h5ad import named_columns, read_h5ad
-from vmm.data.messages import as_text
+from vmm.data.messages import as_text, number_of
 from vmm.data.supplied import supplied
 from vmm.errors import InputError
 from vmm.io import atomic
@@ -238,7 +238,7 @@ def read_cells(options: argparse.Namespace) -> Cells:
         adata.obs[key] = values
     index = pd.Index([str(name) for name in raw.obs.index], dtype=object)
     cells = Cells(adata, index, labels, len(raw.genes))
-    cells.note(*notes, *more)
+    cells.note(*notes, *more, *known.remarks())
     return cells
 
 
@@ -333,7 +333,7 @@ def write(model: SCVI, cells: Cells, result: ResultFile, options: argparse.Names
     values = {"vmm_cluster": clusters, "vmm_probability": uncertainty["probability"].to_numpy()}
     obs = pd.DataFrame(values | seeds.columns(stability, options), index=cells.index)
     obsm = {"X_vmm": model.get_latent_representation()}
-    _say(f"Describing {len(clusters.categories)} clusters")
+    _say(f"Describing {number_of(len(clusters.categories), 'cluster')}")
     try:
         figures = draw(model, cells, options, stability)
     finally:
@@ -348,8 +348,8 @@ def write(model: SCVI, cells: Cells, result: ResultFile, options: argparse.Names
         save(figure, folder / "figures" / name)
     write_page(folder / "report.html", model, table, figures, cells, options, stability)
     _say(
-        f"{len(clusters.categories)} clusters; open {folder / 'report.html'}, go on with "
-        f"{result.path}"
+        f"{number_of(len(clusters.categories), 'cluster')}; open {folder / 'report.html'}, go on "
+        f"with {result.path}"
     )
 
 

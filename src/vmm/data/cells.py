@@ -11,7 +11,7 @@ from vmm.data import checks, select
 from vmm.data.blocks import Counts, chosen_counts
 from vmm.data.containers import CellData
 from vmm.data.covariates import read_covariates, refuse_columns_twice
-from vmm.data.messages import listing
+from vmm.data.proteins import read_proteins
 from vmm.data.raw import Config, RawCells
 from vmm.data.source import Source
 from vmm.errors import InputError
@@ -36,17 +36,11 @@ def build(
     raw: RawCells, name: str, source: Source, config: Config
 ) -> tuple[CellData, dict[str, Any], list[str]]:
     """Prepare cells by their configuration, and by their record where it says nothing."""
-    label_key = config.get("label_key", source.label_key)
-    if label_key is None:
-        raise InputError(
-            f"no `label_key:` is given: the column of {raw.file} with the cell types is needed to "
-            f"compare methods (its columns are {listing(raw.obs.columns)})."
-        )
     data, selection = build_cells(
         raw,
         name,
         batch_key=config.get("batch_key", source.batch_key),
-        label_key=label_key,
+        label_key=config.get("label_key", source.label_key),
         n_top_genes=config.get("n_top_genes", source.n_top_genes),
         **{key: config[key] for key in COVARIATE_KEYS if key in config},
     )
@@ -59,7 +53,7 @@ def build_cells(
     raw: RawCells,
     name: str,
     batch_key: str | None,
-    label_key: str,
+    label_key: str | None,
     n_top_genes: int | None = None,
     **covariate_keys: Any,
 ) -> tuple[CellData, Selection]:
@@ -72,7 +66,7 @@ def build_cells(
     name
         Name of the data set.
     batch_key, label_key
-        Columns with the batches (None: one batch) and the cell types.
+        Columns with the batches (None: one batch) and the cell types (None: no cell has one).
     n_top_genes
         Number of highly variable genes; None: all genes.
     **covariate_keys
@@ -91,7 +85,12 @@ def build_cells(
     """
     if len(raw.obs) == 0:
         raise InputError(f"{raw.where} is empty (0 cells × {len(raw.genes)} genes).")
-    labels, label_names = checks.column(raw.obs, label_key, "label_key", raw.file, may_lack=True)
+    if label_key is None:
+        labels, label_names = np.full(len(raw.obs), -1), list[str]()
+    else:
+        labels, label_names = checks.column(
+            raw.obs, label_key, "label_key", raw.file, may_lack=True
+        )
     checks.several_types(labels, label_names, label_key, raw.file)
     if batch_key is None:
         batch, batch_names = np.zeros(len(labels), dtype=np.int64), ["all"]
@@ -108,13 +107,14 @@ def build_cells(
     covariates = read_covariates(raw.obs, raw.file, **covariate_keys)
     cells, cell_notes = checks.unique_names(list(raw.obs.index), "cell")
     genes, gene_notes = checks.unique_names(list(raw.genes), "gene")
+    proteins, protein_notes = read_proteins(raw.proteins, cells) if raw.proteins else (None, [])
     if n_top_genes is not None:
         _check_n_top_genes(n_top_genes)
     found = Counts(raw, cells, genes)
     selection = Selection(
         cells_read=found.shape[0],
         genes_read=found.shape[1],
-        notes=[*raw.notes, *cell_notes, *gene_notes],
+        notes=[*raw.notes, *cell_notes, *gene_notes, *protein_notes],
     )
     counts, chosen, notes = chosen_counts(found, batch, n_top_genes)
     genes = genes[chosen]
@@ -134,6 +134,7 @@ def build_cells(
     selection.notes += checks.singletons(batch, batch_names, "batch")
     selection.notes += checks.singletons(labels, label_names, "cell type")
     selection.notes += checks.unlabelled(labels)
+    selection.notes += covariates.remarks()
     counts.sort_indices()
     data = CellData(
         name,
@@ -145,6 +146,7 @@ def build_cells(
         genes[keep_genes],
         cells[keep_cells],
         covariates,
+        proteins and proteins.rows(keep_cells),
     )
     return data, selection
 
@@ -157,7 +159,11 @@ def _check_n_top_genes(value: Any) -> None:
 def describe(data: CellData) -> dict[str, Any]:
     """Numbers about cells, counted from the data."""
     totals = np.asarray(data.counts.sum(axis=1)).ravel()
-    covariates = {"covariates": data.covariates.described()} if data.covariates else {}
+    more: dict[str, Any] = {}
+    if data.covariates:
+        more["covariates"] = data.covariates.described()
+    if data.proteins is not None:
+        more["n_proteins"] = len(data.proteins.names)
     return {
         "n_cells": data.n_cells,
         "n_genes": data.n_genes,
@@ -173,7 +179,7 @@ def describe(data: CellData) -> dict[str, Any]:
             "largest": int(data.counts.data.max()),
             "fraction_zero": 1 - data.counts.nnz / (data.n_cells * data.n_genes),
         },
-        **covariates,
+        **more,
     }
 
 

@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import scipy.sparse as sp
 
-from vmm.data.messages import as_text, listing
+from vmm.data.messages import as_text, listing, number_of
 from vmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -114,6 +114,7 @@ def counts(
     hint: str = "",
     rounding: str = "(numpy.rint)",
     copy: bool = True,
+    what: str = "gene",
 ) -> sp.csr_matrix:
     """Check that a matrix holds counts, and return it as int32 CSR without stored zeros.
 
@@ -131,6 +132,8 @@ def counts(
         How to round, for whom there are no raw counts.
     copy
         As for :func:`as_csr`.
+    what
+        What a column is, for messages.
 
     Raises
     ------
@@ -139,21 +142,23 @@ def counts(
         than 2³¹ − 1.
     """
     csr = as_csr(matrix, where, copy)
-    refuse_shape(csr.shape, where, cells, genes)
-    whole = whole_numbers(csr, where, cells, genes, hint, rounding)
+    refuse_shape(csr.shape, where, cells, genes, what)
+    whole = whole_numbers(csr, where, cells, genes, hint, rounding, what=what)
     if whole.nnz == 0:
         raise InputError(f"all counts in {where} are zero.")
     return whole
 
 
-def refuse_shape(shape: tuple[int, int], where: str, cells: Names, genes: Names) -> None:
+def refuse_shape(
+    shape: tuple[int, int], where: str, cells: Names, genes: Names, what: str = "gene"
+) -> None:
     """Refuse a matrix without cells or genes, or with others than their names."""
     if 0 in shape:
-        raise InputError(f"{where} is empty ({shape[0]} cells × {shape[1]} genes).")
+        raise InputError(f"{where} is empty ({shape[0]} cells × {shape[1]} {what}s).")
     if shape != (len(cells), len(genes)):
         raise InputError(
             f"{where} is {shape[0]} × {shape[1]}, but there are {len(cells)} cells and "
-            f"{len(genes)} genes; it must be cells × genes."
+            f"{len(genes)} {what}s; it must be cells × {what}s."
         )
 
 
@@ -165,6 +170,7 @@ def whole_numbers(
     hint: str = "",
     rounding: str = "(numpy.rint)",
     first: int = 0,
+    what: str = "gene",
 ) -> sp.csr_matrix:
     """Return values as int32 without stored zeros, or refuse them; all else as :func:`counts`.
 
@@ -172,7 +178,7 @@ def whole_numbers(
     ----------
     csr
         Rows of the N × G matrix; its indices are taken over.
-    where, cells, genes, hint, rounding
+    where, cells, genes, hint, rounding, what
         As for :func:`counts`.
     first
         The first of the rows.
@@ -192,7 +198,7 @@ def whole_numbers(
             part = "all" if csr.shape[0] == len(cells) else f"these {csr.shape[0]:,} cells"
             raise InputError(
                 f"counts in {where} {problem} (first: {data[place]:.6g} at cell {row}, "
-                f"{str(cells[row])!r}, gene {str(gene)!r}; {int(bad.sum()):,} in {part}){advice}."
+                f"{str(cells[row])!r}, {what} {str(gene)!r}; {int(bad.sum()):,} in {part}){advice}."
             )
     whole = sp.csr_matrix(
         (np.rint(data).astype(np.int32), csr.indices, csr.indptr), shape=csr.shape
@@ -368,8 +374,9 @@ def numbers(values: pd.Series, subject: str, positive: bool = False) -> np.ndarr
     if bad.any():
         row = int(np.flatnonzero(bad)[0])
         raise InputError(
-            f"{subject} has {problem} in {int(bad.sum()):,} cells (first: {found[row]:g} in cell "
-            f"{row}, {str(values.index[row])!r}); correct them or remove these cells."
+            f"{subject} has {problem} in {number_of(int(bad.sum()), 'cell')} (first: "
+            f"{found[row]:g} in cell {row}, {str(values.index[row])!r}); correct them or remove "
+            "these cells."
         )
     return found
 
@@ -463,7 +470,7 @@ def refuse_missing(values: pd.Series, subject: str) -> None:
     if missing.any():
         row = int(np.flatnonzero(missing)[0])
         raise InputError(
-            f"{subject} has no value in {int(missing.sum()):,} cells "
+            f"{subject} has no value in {number_of(int(missing.sum()), 'cell')} "
             f"(first: cell {row}, {str(values.index[row])!r}); fill it in or remove these cells."
         )
 
@@ -476,7 +483,7 @@ def unique_names(names: Sequence[Any], what: str) -> tuple[np.ndarray, list[str]
     names
         Names of cells or genes.
     what
-        "cell" or "gene", for the note.
+        "cell", "gene" or "protein", for the note.
 
     Returns
     -------
@@ -513,7 +520,7 @@ def enough(shape: tuple[int, int], where: str) -> None:
             )
 
 
-def several_types(labels: np.ndarray, names: Sequence[str], key: str, where: str) -> None:
+def several_types(labels: np.ndarray, names: Sequence[str], key: str | None, where: str) -> None:
     """Refuse labels that are all the same; there may be none at all."""
     if len(names) == 1:
         that = "" if (labels >= 0).all() else " that has one"

@@ -13,6 +13,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from vmm.data.covariates import Covariates
+from vmm.data.proteins import Proteins
 from vmm.errors import InputError
 from vmm.io import UNREADABLE, atomic, read_arrays
 
@@ -40,6 +41,8 @@ class CellData:
         (G,) and (N,) strings, each without repetition.
     covariates
         What else is known of the cells.
+    proteins
+        Their proteins, if they were counted too.
     """
 
     name: str
@@ -51,6 +54,7 @@ class CellData:
     genes: np.ndarray
     cells: np.ndarray
     covariates: Covariates = field(default_factory=Covariates)
+    proteins: Proteins | None = None
 
     kind = "cells"
 
@@ -103,6 +107,7 @@ class CellData:
             "genes": np.asarray(self.genes, dtype=str),
             "cells": np.asarray(self.cells, dtype=str),
             **self.covariates.arrays(),
+            **(self.proteins.arrays() if self.proteins else {}),
         }
 
     def save(self, path: str | os.PathLike) -> None:
@@ -124,13 +129,15 @@ class CellData:
             genes=arrays["genes"],
             cells=arrays["cells"],
             covariates=Covariates.from_arrays(arrays),
+            proteins=Proteins.from_arrays(arrays),
         )
 
     def to_anndata(self) -> anndata.AnnData:
         """Convert to AnnData: ``X`` and ``layers["counts"]`` are the counts (float32 CSR).
 
         ``obs`` has the categorical columns ``batch`` and ``cell_type``, and those of the covariates
-        (:meth:`vmm.data.covariates.Covariates.columns`).
+        (:meth:`vmm.data.covariates.Covariates.columns`). ``obsm["protein"]`` is a table of the
+        proteins, where there are any.
         """
         import anndata
         import pandas as pd
@@ -145,7 +152,11 @@ class CellData:
         )
         var = pd.DataFrame(index=pd.Index(self.genes.astype(object)))
         counts = self.counts.astype(np.float32)
-        return anndata.AnnData(X=counts, obs=obs, var=var, layers={"counts": counts.copy()})
+        adata = anndata.AnnData(X=counts, obs=obs, var=var, layers={"counts": counts.copy()})
+        if self.proteins is not None:
+            names = pd.Index(self.proteins.names.astype(object))
+            adata.obsm["protein"] = pd.DataFrame(self.proteins.counts, adata.obs_names, names)
+        return adata
 
 
 @dataclass(frozen=True, eq=False)

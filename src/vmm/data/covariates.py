@@ -66,6 +66,20 @@ class Covariates:
         found |= {key: span(values) for key, values in self.continuous.items()}
         return found if self.size_factor is None else found | {SIZE_FACTOR: span(self.size_factor)}
 
+    def remarks(self) -> list[str]:
+        """Say which columns cannot help, and which stand in the way of training."""
+        constant = [key for key, (_, names) in self.categorical.items() if len(names) == 1]
+        constant += [key for key, values in self.continuous.items() if np.ptp(values) == 0]
+        said = [f"The covariate {key!r} is the same in all cells." for key in constant]
+        for key, values in self.continuous.items():
+            largest = float(np.abs(values).max())
+            if largest > UNSCALED and key not in constant:
+                said.append(
+                    f"The continuous covariate {key!r} has values up to {largest:.4g}; networks "
+                    "train best on values of about 1: scale it, say to mean 0 and variance 1."
+                )
+        return said
+
     def columns(self) -> dict[str, Any]:
         """Return what to put into a table of cells: categories, numbers and the size factor."""
         import pandas as pd
@@ -113,6 +127,8 @@ class Covariates:
         return cls(categorical, continuous, arrays.get("size_factors"))
 
 
+UNSCALED = 20.0
+"""A continuous covariate with larger values, of either sign, is told."""
 SIZE_FACTOR = "size_factor"
 """Column of the size factor in a table of cells."""
 

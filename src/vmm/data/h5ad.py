@@ -1,4 +1,4 @@
-"""Cells in AnnData's files and objects."""
+"""Cells in AnnData's files and objects; of MuData's files, those of a modality."""
 
 from __future__ import annotations
 
@@ -11,6 +11,7 @@ import numpy as np
 
 from vmm.data.blocks import Stored, bounds_of
 from vmm.data.messages import as_text, listing
+from vmm.data.proteins import RawProteins
 from vmm.data.raw import Config, Files, RawCells
 from vmm.data.supplied import is_zarr, reading, supplied
 from vmm.errors import InputError
@@ -28,9 +29,15 @@ SAMPLE = 100_000
 
 
 def read(files: Files, config: Config) -> RawCells:
-    """Read the user's own file, the layer that the configuration names."""
+    """Read the user's own file, what the configuration names of it."""
     (file,) = files.values()
-    return read_h5ad(file.path, config.get("layer"), named_columns(config))
+    return read_h5ad(
+        file.path,
+        config.get("layer"),
+        named_columns(config),
+        config.get("modality", ""),
+        config.get("proteins"),
+    )
 
 
 def named_columns(config: Config) -> list[str]:
@@ -40,7 +47,11 @@ def named_columns(config: Config) -> list[str]:
 
 
 def read_h5ad(
-    path: str | Path, layer: str | None = None, columns: Collection[str] | None = None
+    path: str | Path,
+    layer: str | None = None,
+    columns: Collection[str] | None = None,
+    modality: str | None = None,
+    proteins: str | None = None,
 ) -> RawCells:
     """Read one matrix, the table of cells and the names of genes, and nothing else of a file.
 
@@ -55,11 +66,17 @@ def read_h5ad(
         Layer with the counts; None: ``X``; ``"raw"``: ``raw.X`` (unless a layer has that name).
     columns
         Columns of ``obs`` that are needed; others that cannot be read are left out. None: all.
+    modality
+        Of a MuData file, the modality with the counts; "": the only one, or ``rna``. None: such
+        files are refused.
+    proteins
+        Where proteins are: a key of ``obsm``, in a MuData file a modality. None: not read.
 
     Raises
     ------
     InputError
-        If the file is missing or is not an AnnData file, or has no such layer.
+        If the file is missing or is not an AnnData file, or has no such layer, modality or
+        proteins.
     """
     import anndata
     import h5py
@@ -70,14 +87,26 @@ def read_h5ad(
         raise InputError(f"{path} is not an .h5ad file (it is not HDF5 at all).")
     with reading(path, "cannot be read, it is truncated or damaged"):
         with opened(path) as file:
+            if modality is not None and is_mudata(file):
+                from vmm.data.h5mu import read_modality
+
+                return read_modality(file, str(path), layer, columns, modality, proteins)
             _refuse_relatives(file, path)
+            if modality:
+                raise InputError(
+                    f"{path} is not a MuData file, so it has no modality {modality!r}; leave "
+                    "`modality:` out."
+                )
             if missing := [key for key in ("obs", "var") if key not in file]:
                 what = "a zarr store of anndata" if zarr else "an .h5ad file"
                 raise InputError(f"{path} is not {what} (no {listing(missing)} in it).")
             if is_table(file["obs"]):
-                return _read_parts(file, path, layer, columns)
-        whole = anndata.read_zarr(path) if zarr else anndata.read_h5ad(path)
-        return from_anndata(whole, layer, str(path))
+                return read_parts(file, str(path), layer, columns, proteins, path)
+        adata = anndata.read_zarr(path) if zarr else anndata.read_h5ad(path)
+        raw = from_anndata(adata, layer, str(path))
+        if proteins:
+            raw.proteins = proteins_in(adata.obsm, proteins, str(path))
+        return raw
 
 
 @contextmanager
@@ -94,9 +123,14 @@ def opened(path: Path, locking: bool | None = None) -> Iterator[Any]:
         yield file
 
 
+def is_mudata(file: Any) -> bool:
+    """Return whether a file is MuData's."""
+    return "mod" in file and as_text(file.attrs.get("encoding-type", "MuData")) == "MuData"
+
+
 def _refuse_relatives(file: h5py.File, path: Path) -> None:
     """Say of files that are not AnnData's, but near to them, how to make one."""
-    if "mod" in file and as_text(file.attrs.get("encoding-type", "MuData")) == "MuData":
+    if is_mudata(file):
         names = list(file["mod"])
         name = "rna" if "rna" in names or not names else names[0]
         raise InputError(
@@ -116,9 +150,19 @@ def is_table(group: Any) -> bool:
     return as_text(group.attrs.get("encoding-type", "")) == "dataframe"
 
 
-def _read_parts(
-    file: h5py.File, path: Path, layer: str | None, columns: Collection[str] | None
+def read_parts(
+    file: h5py.Group,
+    path: str,
+    layer: str | None,
+    columns: Collection[str] | None,
+    proteins: str | None = None,
+    stored: Path | None = None,
 ) -> RawCells:
+    """Read what is needed of an AnnData in a file, which messages call `path`.
+
+    All else as :func:`read_h5ad`, with `proteins` in ``obsm``. Of the file `stored`, which is that
+    AnnData, a large matrix is left to be read in blocks.
+    """
     from anndata.io import read_elem
 
     layers = list(file["layers"]) if "layers" in file else []
@@ -129,7 +173,7 @@ def _read_parts(
     elif layer == "raw" and "raw/X" in file:
         location, where = "raw/X", f"raw.X of {path}"
     else:
-        raise InputError(_no_layer(layer, layers, "raw/X" in file, str(path)))
+        raise InputError(_no_layer(layer, layers, "raw/X" in file, path))
     if location not in file:
         raise InputError(
             f"{path} has no X; name the layer with counts by `layer:` "
@@ -139,13 +183,15 @@ def _read_parts(
     for name, key in ((None, "X"), ("raw", "raw/X")):
         if key in file:
             matrices.setdefault(name, file[key])
+    large = None if stored is None else _stored(file, location, stored)
     return RawCells(
-        counts=_stored(file, location, path) or read_elem(file[location]),
+        counts=large or read_elem(file[location]),
         obs=_read_cells(file["obs"], columns),
-        genes=_names(file["raw/var" if location == "raw/X" else "var"]),
+        genes=names_in(file["raw/var" if location == "raw/X" else "var"]),
         where=where,
-        file=str(path),
+        file=path,
         hint=_hint(layer, matrices),
+        proteins=proteins_in(file.get("obsm", {}), proteins, path) if proteins else None,
     )
 
 
@@ -176,6 +222,26 @@ def _stored(file: Any, location: str, path: Path) -> Stored | None:
     return Stored((n, m), bounds_of(ends), matrix)
 
 
+def proteins_in(obsm: Mapping[str, Any], key: str, where: str) -> RawProteins:
+    """Return the proteins under a key of ``obsm``, in a file or in memory.
+
+    A table has their names; of a matrix without any they are numbered.
+    """
+    from anndata.io import read_elem
+
+    if key not in obsm:
+        raise InputError(
+            f"{where} has no obsm {key!r} for `proteins:`; in its obsm there is {listing(obsm)}."
+        )
+    found = obsm[key]
+    if hasattr(found, "file"):
+        found = read_elem(found)
+    place = f"obsm {key!r} of {where}"
+    if hasattr(found, "columns"):
+        return RawProteins(found.to_numpy(), list(map(as_text, found.columns)), place)
+    return RawProteins(found, [f"protein {i + 1}" for i in range(found.shape[-1])], place)
+
+
 def _read_cells(group: h5py.Group, needed: Collection[str] | None) -> pd.DataFrame:
     """Read the table of cells, if need be without columns that cannot be read."""
     import pandas as pd
@@ -197,7 +263,7 @@ def _read_cells(group: h5py.Group, needed: Collection[str] | None) -> pd.DataFra
     return pd.DataFrame(columns, index=index)
 
 
-def _names(group: Any) -> list[str]:
+def names_in(group: Any) -> list[str]:
     """Read the index of a table, and no column."""
     from anndata.io import read_elem
 

@@ -13,6 +13,12 @@ def listing(values: Iterable[object], limit: int = 20) -> str:
     return (", ".join(names[:limit]) + more) or "none"
 
 
+def number_of(n: int, noun: str) -> str:
+    """Return a number with its noun: ``1 cell``, ``1,200 cells``, ``2 batches``."""
+    plural = "es" if noun.endswith(("ch", "s", "x")) else "s"
+    return f"{n:,} {noun}{'' if n == 1 else plural}"
+
+
 def as_text(value: Any) -> str:
     """Return a name as text; bytes that are not UTF-8 become question marks in diamonds."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmm.data.download import Fetched
+from vmm.data.proteins import RawProteins
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -34,6 +35,8 @@ class RawCells:
         What to do if the counts turn out not to be counts (the end of a sentence).
     notes
         Facts worth a line in the description.
+    proteins
+        Of the same cells, where the configuration names them.
     """
 
     counts: Any
@@ -43,6 +46,7 @@ class RawCells:
     file: str
     hint: str = ""
     notes: list[str] = field(default_factory=list)
+    proteins: RawProteins | None = None
 
 
 @dataclass

@@ -30,6 +30,14 @@ def method_label(model: str, prior: str, setting: str = "") -> str:
     return label if setting in ("", str(CHOSEN)) else f"{label} {setting}"
 
 
+def told_labels(model: str, prior: str) -> bool:
+    """Whether a method was trained with the labels that it is scored against."""
+    try:
+        return method_of(model, prior).told_labels
+    except KeyError:
+        return False
+
+
 def is_embedding(model: str, prior: str) -> bool:
     """Whether a method embeds cells without training."""
     try:

@@ -14,7 +14,14 @@ from vmm.benchmark.metrics.significance import THRESHOLD
 from vmm.io import write_json
 from vmm.numerics.partitions import STABLE
 from vmm.paper.labels import dataset_label
-from vmm.paper.tables.build import Jobs, build_table, isolated_sentence, sample_sentence
+from vmm.paper.tables.build import (
+    TOLD,
+    Jobs,
+    build_table,
+    isolated_sentence,
+    sample_sentence,
+    told_sentence,
+)
 from vmm.paper.tables.html import template
 from vmm.paper.tables.write import write_text
 
@@ -72,6 +79,7 @@ def recommend(
           not; ``not_tested``: too few trials in common with the best; ``without_value``; each a
           list of mappings with method, model, prior, setting, n, mean, p, p_holm, and
           mean_difference from the best with its 95 % interval, ci_low to ci_high,
+        - ``told_labels``: methods that were trained with the labels and are not compared,
         - ``as_good``: those tested whose interval shows a deficit of at most :data:`SMALL`, over at
           least :data:`FEW_TRIALS` trials; ``undecided``: the others not significantly worse,
         - ``sentence``: the same in words,
@@ -95,6 +103,8 @@ def recommend(
             judged = _judge(part, tests, trials, about)
             if part == CLUSTERING and stability is not None:
                 judged |= _with_stability(judged, tests, stability)
+            told = [told_sentence(_listed([entry])) for entry in judged["told_labels"]]
+            judged["sentence"] = " ".join([judged["sentence"], *told])
             result.setdefault(str(dataset), {})[part] = judged
     return result
 
@@ -144,7 +154,8 @@ def _judge(
             if status == "tested" and p > THRESHOLD and e not in as_good
         ],
         "not_tested": [e for e, status, _ in entries if _untested(status) and e["n"]],
-        "without_value": [e for e, _, _ in entries if e["n"] == 0],
+        "told_labels": [e for e, status, _ in entries if status == TOLD and e["n"]],
+        "without_value": [e for e, status, _ in entries if e["n"] == 0 and status != TOLD],
     }
     return judged | {"sentence": _sentence(part, judged, description)}
 

@@ -6,14 +6,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+
 from vmm.plots.colours import MARKERS
 from vmm.plots.style import FAINT, INK, MUTED, REFERENCE, SMALL, new_figure, note_figure, styled
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
-ROW, WIDTH, LEFT = 0.27, 7.2, 1.35
+ROW, WIDTH, LEFT = 0.36, 7.2, 1.35
 """Height of a row, width of the figure, room for names, in inches."""
+SPREAD = 0.3
+"""How far from the middle of a row, in rows, points are at most: those of equal values are seen."""
 
 
 @dataclass(frozen=True)
@@ -75,12 +79,23 @@ def ranges_figure(ranges: Sequence[Range], colours: Mapping[str, str], title: st
     marker_of = {
         name: MARKERS[bounds.index(name) + 3] if name in bounds else "o" for name in colours
     }
+    apart = dict(zip(colours, np.linspace(-SPREAD, SPREAD, len(colours)), strict=True))
     for place, row in enumerate(ranges):
-        axes.barh(place, row.most - row.least, 0.66, row.least, color=FAINT, zorder=1)
+        axes.barh(place, row.most - row.least, 0.8, row.least, color=FAINT, zorder=1)
         for name, value in {**row.bounds, **row.scores}.items():
+            at = place + apart[name]
             if name in row.outside:
-                axes.plot(value, place, "o", ms=9, mfc="none", mec=REFERENCE, mew=1.2, zorder=4)
-            axes.plot(value, place, marker_of[name], color=colours[name], ms=4.5, mew=0, zorder=3)
+                axes.plot(value, at, "o", ms=7, mfc="none", mec=REFERENCE, mew=1.2, zorder=4)
+            axes.plot(
+                value,
+                at,
+                marker_of[name],
+                color=colours[name],
+                ms=4.5,
+                mew=0,
+                zorder=3,
+                clip_on=False,
+            )
     axes.set_yticks(range(len(ranges)), [row.name for row in ranges], fontsize=SMALL + 1)
     axes.set_ylim(len(ranges) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)

@@ -51,10 +51,10 @@ def scatter_figure(
 ) -> Figure:
     """Draw cells in the plane, coloured by category.
 
-    The legend lists the categories in the order of `names`, each with its number of cells; of more
-    than :data:`MOST` the largest, and the others together. Points are drawn in a random order, so
-    that no category hides another. Names are written on the points, except on those of batches,
-    which mix.
+    The legend lists the categories that have cells, in the order of `names`, each with its number
+    of cells; of more than :data:`MOST` the largest, and the others together. Points are drawn in a
+    random order, so that no category hides another. Names are written on the points, except on
+    those of batches, which mix.
 
     Parameters
     ----------
@@ -178,15 +178,13 @@ def _entries(codes: np.ndarray, names: Sequence[str], missing: str) -> list[tupl
     """Return code, name and number of cells of what the legend lists; -1 for what is grey."""
     sizes = np.bincount(codes[codes >= 0], minlength=len(names))
     n_missing = int((codes < 0).sum())
-    room = MOST - (n_missing > 0)
-    largest = (
-        np.argsort(-sizes, kind="stable")[: room - 1] if len(names) > room else range(len(names))
-    )
+    room, n = MOST - (n_missing > 0), np.count_nonzero(sizes)  # none without a cell
+    largest = np.argsort(-sizes, kind="stable")[: n if n <= room else room - 1]
     listed = sorted(int(code) for code in largest)
     entries = [(code, names[code], int(sizes[code])) for code in listed]
-    if len(listed) < len(names):
-        n = int(sizes.sum()) - sum(size for _, _, size in entries)
-        entries.append((-1, f"{OTHERS} ({len(names) - len(listed):,})", n))
+    if len(listed) < n:
+        rest = int(sizes.sum()) - sum(size for _, _, size in entries)
+        entries.append((-1, f"{OTHERS} ({n - len(listed):,})", rest))
     if n_missing:
         entries.append((-1, missing, n_missing))
     return entries

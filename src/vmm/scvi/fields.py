@@ -93,10 +93,14 @@ class CountsField(LayerField):
             adata.layers[RAW] = _raw_counts(adata)
             layers.append(RAW)
         if self.attr_key is None and adata.X is None:
-            raise InputError(
-                f"adata has no X; name the layer with counts by `layer` (there are "
-                f"{listing(layers)})."
+            advice = (
+                f"name the layer with counts by `layer` (there are {listing(layers)})"
+                if layers
+                else "nor any layer: read the cells with their counts (of a result of `vmm fit "
+                "--without-counts` those of the file that it was made of), or load a model alone "
+                "by `adata=False`"
             )
+            raise InputError(f"adata has no X; {advice}.")
         if self.attr_key is not None and self.attr_key not in layers:
             raise InputError(
                 f"{self.attr_key} is not a valid key in adata.layers; there are "

@@ -16,7 +16,7 @@ from vmm.numerics.seeds import global_seed
 from vmm.priors.records import PRIORS
 from vmm.scvi.clusters import ClusterMixin
 from vmm.scvi.fields import covariate_names, registered_covariates
-from vmm.scvi.options import number, positive
+from vmm.scvi.options import finite, positive, whole
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -90,18 +90,15 @@ class MixtureMixin(ClusterMixin):
         import anndata
         from scipy.sparse import csr_matrix
 
-        self._require_clusters()
-        if cluster not in self.cluster_names:
-            raise ValueError(f"There is no cluster named {cluster!r}.")
-        order = np.asarray(self.cluster_order_)
+        place = self._component_of(cluster)
+        n_samples, seed = whole(n_samples, "n_samples", 1), whole(seed, "seed", 0)
         random = np.random.default_rng(seed)
         codes, libraries, told = self._given_or_random(
-            n_samples, batch, library_size, covariates or {}, random
+            n_samples, batch, library_size, covariates, random
         )
         networks, device = self.module.networks, self.module.device
         generator = torch.Generator().manual_seed(seed)
         noise = torch.randn((n_samples, networks.latent_dim), generator=generator).to(device)
-        place = int(order[self.cluster_names.index(cluster)])
         component = torch.full((n_samples,), place, device=device)
         z = networks.prior.sample_component(component, noise, networks.encode_pseudo_inputs)
         categories, columns, _ = covariate_names(self.registry)
@@ -125,6 +122,14 @@ class MixtureMixin(ClusterMixin):
             obsm={"X_vmm": z.cpu().numpy()},
         )
 
+    def _component_of(self, cluster: str) -> int:
+        """Return the place of the component that is named so."""
+        self._require_clusters()
+        names = self.cluster_names
+        if cluster not in names:
+            raise ValueError(f"There is no cluster named {cluster!r}, but {listing(names)}.")
+        return int(np.asarray(self.cluster_order_)[names.index(cluster)])
+
     def _batch_names(self) -> list[Any]:
         """Return the batches that the model knows."""
         return list(self.get_state_registry(REGISTRY_KEYS.BATCH_KEY).categorical_mapping)
@@ -134,7 +139,7 @@ class MixtureMixin(ClusterMixin):
         n_samples: int,
         batch: str | None,
         library_size: float | None,
-        covariates: Mapping[str, Any],
+        covariates: Mapping[str, Any] | None,
         random: np.random.Generator,
     ) -> tuple[np.ndarray, np.ndarray, dict[str, np.ndarray]]:
         """Return codes of batches, library sizes, and codes or numbers of each covariate, all (n,).
@@ -142,14 +147,10 @@ class MixtureMixin(ClusterMixin):
         As asked for, else of random cells of the data.
         """
         categories, columns, sized = covariate_names(self.registry)
-        keys = [*categories, *columns]
-        if unknown := [key for key in covariates if key not in keys]:
-            raise InputError(
-                f"`covariates` has {unknown[0]!r}; the model's covariates are {listing(keys)}."
-            )
+        asked = self._asked(covariates)
         if batch is not None and batch not in self._batch_names():
             raise ValueError(f'"{batch}" not a valid batch category.')
-        lacking = [key for key in keys if key not in covariates]
+        lacking = [key for key in (*categories, *columns) if key not in asked]
         of_data, cells = Covariates(), np.empty(0, dtype=np.int64)
         if batch is None or library_size is None or lacking:
             if self.adata is None:
@@ -172,17 +173,27 @@ class MixtureMixin(ClusterMixin):
             libraries = sizes[cells]
         told = {key: codes[cells] for key, (codes, _) in of_data.categorical.items()}
         told |= {key: values[cells] for key, values in of_data.continuous.items()}
-        for key, value in covariates.items():
+        told |= {key: np.full(n_samples, value) for key, value in asked.items()}
+        libraries = libraries if sized else np.maximum(libraries, 1)
+        return codes.astype(np.int64), libraries, told
+
+    def _asked(self, covariates: Mapping[str, Any] | None) -> dict[str, np.integer | np.floating]:
+        """Return codes of categories, and numbers, by the covariates that are to have them."""
+        categories, columns, _ = covariate_names(self.registry)
+        asked: dict[str, np.integer | np.floating] = {}
+        for key, value in (covariates or {}).items():
             if key in columns:
-                told[key] = np.full(n_samples, number(value, key), dtype=np.float32)
+                asked[key] = np.float32(finite(value, f"covariates[{key!r}]"))
+            elif key not in categories:
+                known = listing([*categories, *columns]) or "none"
+                raise InputError(f"`covariates` has {key!r}; the model's covariates are {known}.")
             elif value in categories[key]:
-                told[key] = np.full(n_samples, categories[key].index(value))
+                asked[key] = np.int64(categories[key].index(value))
             else:
                 raise InputError(
                     f"`covariates` has {key}={value!r}; the model knows {listing(categories[key])}."
                 )
-        libraries = libraries if sized else np.maximum(libraries, 1)
-        return codes.astype(np.int64), libraries, told
+        return asked
 
 
 def _table(columns: list[np.ndarray], device: torch.device) -> torch.Tensor | None:

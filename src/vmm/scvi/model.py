@@ -276,7 +276,8 @@ class SCVI(
         ------
         InputError
             If counts are missing, infinite, negative or no numbers, or cells have no batch or no
-            value of a covariate. Counts that are not whole numbers are taken, with a warning.
+            value of a covariate. Counts that are not whole numbers are taken, with a warning; so
+            are covariates that do not vary, or are far from 1.
         """
         setup_method_args = cls._get_setup_method_args(**locals())
         require_anndata(adata)
@@ -304,6 +305,9 @@ class SCVI(
             fields=fields(layer, batch_key, **covariates), setup_method_args=setup_method_args
         )
         manager.register_fields(adata, **kwargs)
+        if not kwargs:  # else it is the reference's training that they were for
+            for remark in registered_covariates(manager).remarks():
+                warn(remark)
         cls.register_manager(manager)
 
     def train(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import math
 import operator
 from collections.abc import Iterable, Mapping
 from typing import Any
@@ -260,6 +261,13 @@ def number(value: Any, name: str) -> float:
         return float(value)
     except (TypeError, ValueError):
         raise InputError(f"`{name}` is {value!r}; it must be a number.") from None
+
+
+def finite(value: Any, name: str) -> float:
+    """Return a number that must be one: neither NaN nor infinite."""
+    if not math.isfinite(number(value, name)):
+        raise InputError(f"`{name}` is {value!r}; it must be a finite number.")
+    return float(value)
 
 
 def truth(value: Any, name: str) -> bool:

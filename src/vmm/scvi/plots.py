@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from inspect import signature
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,6 +18,7 @@ from vmm.scvi.clusters import ClusterMixin
 if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
+    from mudata import MuData
 
 LAID_OUT = 50_000
 """Cells of a layout: where there are more, it is of a sample."""
@@ -77,14 +79,13 @@ class PlotMixin(ClusterMixin):
 
     def _values(self, color: str, layer: str | None) -> pd.Categorical | np.ndarray:
         """Return categories, or numbers (N,), of the cells."""
-        obs = self.adata.obs
         if color == "cluster":
             return self.predict()
-        if color not in obs:
+        column = _of_cells(self.adata, color)
+        if column is None:
             return _of_gene(self.adata, color, layer)
         keys = (self.get_setup_arg("batch_key"), self.get_setup_arg("labels_key"))
         named = color in (*keys, *(self.get_setup_arg("categorical_covariate_keys") or ()))
-        column = one_column(obs, color, f"column {color!r} of adata.obs")
         is_number = pd.api.types.is_numeric_dtype(column) and not named
         if is_number and not pd.api.types.is_bool_dtype(column):
             return column.to_numpy(dtype=float, na_value=np.nan)
@@ -135,11 +136,13 @@ class PlotMixin(ClusterMixin):
 
         labels_key = labels_key or self.get_setup_arg("labels_key")
         if labels_key is None:
-            raise ValueError("No labels: give `labels_key`, here or to `setup_anndata`.")
-        if labels_key not in self.adata.obs:
+            registers = "labels_key" in signature(self.setup_anndata).parameters
+            also = ", here or to `setup_anndata`" if registers else ""
+            raise ValueError(f"No labels: give `labels_key`{also}.")
+        column = _of_cells(self.adata, labels_key)
+        if column is None:
             raise KeyError(f"{labels_key} not found in adata.obs.")
-        subject = f"column {labels_key!r} of adata.obs"
-        labels = as_categories(one_column(self.adata.obs, labels_key, subject))
+        labels = as_categories(column)
         named = labels.add_categories(NO_VALUE).fillna(NO_VALUE)
         counts = pd.crosstab(np.asarray(self.predict()), np.asarray(named))
         title = _title(f"{labels_key} in each cluster", labels.codes >= 0)
@@ -179,8 +182,26 @@ def as_categories(column: pd.Series) -> pd.Categorical:
     return pd.Categorical.from_codes(codes, list(names))
 
 
-def _of_gene(adata: AnnData, gene: str, layer: str | None) -> np.ndarray:
+def _of_cells(adata: AnnData | MuData, key: str) -> pd.Series | None:
+    """Return a column of the cells, in MuData also one of a modality; None where there is none."""
+    if key in adata.obs:
+        return one_column(adata.obs, key, f"column {key!r} of adata.obs")
+    for name, part in getattr(adata, "mod", {}).items():
+        if key in part.obs:
+            column = one_column(part.obs, key, f"column {key!r} of {name}.obs")
+            return column.reindex(adata.obs_names)
+    return None
+
+
+def _of_gene(adata: AnnData | MuData, gene: str, layer: str | None) -> np.ndarray:
     """Return a gene's values (N,): in a layer, or in raw or X as scanpy takes them."""
+    for part in getattr(adata, "mod", {}).values():
+        if gene in part.var_names:
+            adata = part[adata.obs_names]
+            break
+    else:
+        if hasattr(adata, "mod"):
+            raise KeyError(f"{gene} not found in adata.obs or among the features.")
     source = adata
     if layer is None and adata.raw is not None and gene in adata.raw.var_names:
         source = adata.raw

@@ -20,9 +20,9 @@ from vmm.scvi.options import device_of
 from vmm.scvi.part import ModelPart
 
 if TYPE_CHECKING:
-    from anndata import AnnData
+    from typing import Self
 
-    from vmm.scvi.model import SCVI
+    from anndata import AnnData
 
 NEVER = -1e4
 """Logit of a new batch or category in the pseudo-inputs of the reference: its softmax is 0."""
@@ -35,11 +35,11 @@ class QueryMixin(ModelPart, ArchesMixin):
     def load_query_data(
         cls,
         adata: AnnData,
-        reference_model: str | SCVI,
+        reference_model: str | Self,
         inplace_subset_query_vars: bool = False,
         accelerator: str = "auto",
         device: int | str = "auto",
-    ) -> SCVI:
+    ) -> Self:
         """Map cells from new batches onto a trained model, by scArches.
 
         Training the returned model fits the weights of the new batches, and of new categories of

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from vmm.data.messages import listing
+from vmm.data.messages import listing, number_of
 from vmm.data.splits import random_split
 from vmm.errors import InputError
 from vmm.numerics.partitions import (
@@ -88,18 +88,21 @@ class ClusterStability:
         for verdict, what in zip(VERDICTS, WORDS, strict=True):
             names = [str(name) for name in table.index[table["verdict"] == verdict]]
             if names:
-                noun, verb = ("clusters", "are") if len(names) > 1 else ("cluster", "is")
-                said.append(f"{len(names)} {noun} {verb} {what}: {listing(names, len(names))}.")
+                verb = "are" if len(names) > 1 else "is"
+                these = number_of(len(names), "cluster")
+                said.append(f"{these} {verb} {what}: {listing(names, len(names))}.")
         low, median, high = np.quantile(self.agreement, (0, 0.5, 1))
         least, most = self.n_clusters.min(), self.n_clusters.max()
-        each = f"{least}" if least == most else f"{least} to {most}"
+        each = f"{least} to " if least < most else ""
         n, unsure = len(self.cells), int(self.cells["unsure"].sum())
+        shared = number_of(self.cells["consensus"].nunique(), "cluster")
         return [
             *said,
             f"Two of the {others + 1} trainings agree with an adjusted Rand index of {median:.2f} "
-            f"in the median ({low:.2f} to {high:.2f}); they have {each} clusters.",
-            f"The partition that they share has {self.cells['consensus'].nunique()} clusters, and "
-            f"is unsure of {unsure:,} of {n:,} cells ({unsure / n:.1%}).",
+            f"in the median ({low:.2f} to {high:.2f}); they have {each}"
+            f"{number_of(most, 'cluster')}.",
+            f"The partition that they share has {shared}, and is unsure of {unsure:,} of {n:,} "
+            f"cells ({unsure / n:.1%}).",
         ]
 
 

@@ -14,6 +14,7 @@ import torch
 
 import scvi
 from scvi import REGISTRY_KEYS
+from vmm.data.messages import listing
 from vmm.data.splits import check_starts
 from vmm.errors import InputError
 from vmm.lazy import resolve
@@ -21,6 +22,7 @@ from vmm.numerics.seeds import global_seed, seed_of
 from vmm.plots.training_curves import Trainings, training_curves_figure
 from vmm.priors import make_prior, prior_class
 from vmm.priors.records import PRIORS
+from vmm.scvi.fields import covariate_names
 from vmm.scvi.options import check_prior, positive, whole
 from vmm.scvi.plots import PlotMixin
 from vmm.scvi.summary import SummaryMixin
@@ -60,6 +62,12 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
             raise NotImplementedError(
                 "`latent_distribution` must be 'normal': the distribution of the latent space is "
                 "that of `prior`."
+            )
+        if not hasattr(getattr(self.module, self.record.encoder, None), "encoder"):
+            raise InputError(
+                f"the record of {self.record.name} has encoder={self.record.encoder!r}; that must "
+                "be an attribute of its module with a network `encoder`; those of it are "
+                f"{listing(name for name, _ in self.module.named_children())}."
             )
         number = whole(n_components, "n_components", 1)
         cls = prior_class(prior)
@@ -180,7 +188,12 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
         return super().get_importance_weights(*args, **kwargs)
 
     def sample_cluster(  # type: ignore[override]
-        self, cluster: str, n_samples: int = 100, batch: str | None = None, seed: int = 0
+        self,
+        cluster: str,
+        n_samples: int = 100,
+        batch: str | None = None,
+        seed: int = 0,
+        covariates: Mapping[str, Any] | None = None,
     ) -> AnnData:
         """Sample cells that the model imagines in a cluster: z from its component, data from z.
 
@@ -195,6 +208,9 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
         batch : str, optional
             Batch that these random cells come from; by default any.
         seed : int
+        covariates : mapping, optional
+            Values of covariates, by the names of their columns; by default those of the same
+            random cell.
 
         Returns
         -------
@@ -205,21 +221,21 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
         import anndata
         from scipy.sparse import csr_matrix
 
-        self._require_clusters()
-        if cluster not in self.cluster_names:
-            raise ValueError(f"There is no cluster named {cluster!r}.")
-        assert self.cluster_order_ is not None and self.adata is not None
+        place, asked = self._component_of(cluster), self._asked(covariates)
+        n_samples, seed = whole(n_samples, "n_samples", 1), whole(seed, "seed", 0)
+        if self.adata is None:
+            raise ValueError("The model has no AnnData; samples take all but z from its cells.")
         names = np.asarray(self._batch_names())
         codes = self.adata_manager.get_from_registry(REGISTRY_KEYS.BATCH_KEY).ravel().astype(int)
         if batch is not None and batch not in names:
             raise ValueError(f'"{batch}" not a valid batch category.')
         cells = np.arange(len(codes)) if batch is None else np.flatnonzero(names[codes] == batch)
         rows = np.random.default_rng(seed).choice(cells, n_samples)
-        place = int(self.cluster_order_[self.cluster_names.index(cluster)])
         module, zs, drawn = self.module, [], []
         with global_seed(seed):
             for tensors in self._make_data_loader(self.adata, indices=rows):
                 n = len(tensors[REGISTRY_KEYS.BATCH_KEY])
+                self._put(asked, tensors)
                 component = torch.full((n,), place, device=module.device)
                 noise = torch.randn(n, module.latent_dim).to(module.device)
                 with torch.no_grad():
@@ -244,6 +260,15 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
             proteins = self.protein_state_registry.column_names
             result.obsm["protein"] = pd.DataFrame(others[0], obs.index, list(proteins))
         return result
+
+    def _put(self, asked: Mapping[str, Any], tensors: dict[str, torch.Tensor]) -> None:
+        """Give the cells of a minibatch these values of covariates."""
+        categories, columns, _ = covariate_names(self.registry)
+        for key, value in asked.items():
+            table, keys = REGISTRY_KEYS.CONT_COVS_KEY, list(columns)
+            if key in categories:
+                table, keys = REGISTRY_KEYS.CAT_COVS_KEY, list(categories)
+            tensors[table][:, keys.index(key)] = value.item()
 
     def plot_training(self) -> Figure:
         """Draw ELBO (training and validation) and utilised clusters over epochs.
@@ -310,7 +335,11 @@ def with_prior(model: Any, prior: str = "vmm", record: ModelRecord | None = None
     >>> adata.obs["cluster"] = model.predict()
     """
     check_prior(prior, None)
-    return _class(model, prior, _record_of(model) if record is None else record)
+    if record is None:
+        record = _record_of(model)
+    else:
+        _check(record, model)
+    return _class(model, prior, record)
 
 
 @cache  # cells are set up for a class, which must be the same when it is asked for again
@@ -327,6 +356,20 @@ def _class(model: Any, prior: str, record: ModelRecord) -> Any:
         namespace["differential_expression"] = model.differential_expression
     name, bases = f"{model.__name__}WithPrior", (ModelWithPrior, model)
     return new_class(name, bases, exec_body=lambda body: body.update(namespace))
+
+
+def _check(record: ModelRecord, model: type) -> None:
+    """Refuse a record that names what is not there; what only a module has is looked at later."""
+    for name in ("others", "draw"):
+        try:
+            resolve(getattr(record, name))
+        except (LookupError, ImportError, ValueError) as error:
+            raise InputError(f"the record of {record.name} names no function: {error}.") from error
+    if not hasattr(model, record.markers.method):
+        raise InputError(
+            f"the record of {record.name} has markers by the method {record.markers.method!r}, "
+            "which the model lacks."
+        )
 
 
 def _record_of(model: type) -> ModelRecord:

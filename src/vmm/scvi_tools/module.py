@@ -13,6 +13,8 @@ import torch
 from scvi.module._constants import MODULE_KEYS
 from torch import Tensor, nn
 
+from vmm.data.messages import listing
+from vmm.errors import InputError
 from vmm.lazy import resolve
 from vmm.models.base import encode_once
 from vmm.numerics.gaussians import DiagonalNormal
@@ -133,6 +135,11 @@ class PriorModule(Library):
         )
         if self.prior.is_standard_normal and not self.record.mean_of_cells:
             return theirs  # to the bit
+        if self.record.kl not in theirs.kl_local:
+            raise InputError(
+                f"the record of {self.record.name} has kl={self.record.kl!r}; the loss returns "
+                f"{listing(theirs.kl_local)}."
+            )
         kl, replaced = self.kl(inference_outputs), theirs.kl_local[self.record.kl]
         if self.record.mean_of_cells:
             reconstruction = theirs.dict_sum(theirs.reconstruction_loss)

@@ -66,6 +66,15 @@ class ModelRecord:
     markers : Markers
     prior_learning_ratio : float
         Default of ``train``: the greater the library's own rate, the less.
+    learning_rate : float
+        The library's own, which the benchmark trains with unless it is told another.
+    arguments : tuple of pairs
+        Keys of a data set's configuration for the benchmark, and what the model calls them. The
+        benchmark has models with any.
+    data : tuple of str
+        Keys of a data set about what else is known of cells that the model takes.
+    refused : tuple of pairs
+        Values that a key of `arguments` must not have.
     """
 
     name: str
@@ -79,8 +88,14 @@ class ModelRecord:
     forced: tuple[tuple[str, Any], ...] = ()
     markers: Markers = GENES
     prior_learning_ratio: float = 5.0
+    learning_rate: float = 1e-3
+    arguments: tuple[tuple[str, str], ...] = ()
+    data: tuple[str, ...] = ()
+    refused: tuple[tuple[str, Any], ...] = ()
 
 
+_COVARIATES = ("categorical_covariate_keys", "continuous_covariate_keys")
+_SIZES = (("n_latent", "n_latent"), ("n_hidden", "n_hidden"))
 _LIBRARY_SIZE = "vmm.scvi_tools.latents:library_size"
 
 _RECORDS = (
@@ -98,6 +113,12 @@ _RECORDS = (
         about="Counts of genes, with a linear decoder whose loadings can be read.",
         kl="kl_divergence_z",
         others=_LIBRARY_SIZE,
+        arguments=(
+            *_SIZES,
+            ("n_layers", "n_layers"),
+            ("likelihood", "gene_likelihood"),
+            ("dispersion", "dispersion"),
+        ),
     ),
     ModelRecord(
         name="POISSONVI",
@@ -106,6 +127,9 @@ _RECORDS = (
         kl="kl_divergence_z",
         others=_LIBRARY_SIZE,
         markers=Markers("differential_accessibility", share="emp_prob1"),
+        learning_rate=1e-4,
+        arguments=(*_SIZES, ("n_layers", "n_layers")),
+        data=(*_COVARIATES, "size_factor_key"),
     ),
     ModelRecord(
         name="TOTALVI",
@@ -115,6 +139,15 @@ _RECORDS = (
         encoder="encoder",
         others="vmm.scvi_tools.latents:library_size_and_background",
         prior_learning_ratio=1.0,
+        learning_rate=4e-3,
+        arguments=(
+            *_SIZES,
+            ("n_layers", "n_layers_encoder"),
+            ("likelihood", "gene_likelihood"),
+            ("dispersion", "gene_dispersion"),
+        ),
+        data=("proteins", *_COVARIATES, "size_factor_key"),
+        refused=(("likelihood", "poisson"),),
     ),
     ModelRecord(
         name="PEAKVI",
@@ -124,6 +157,9 @@ _RECORDS = (
         mean_of_cells=True,
         draw="vmm.scvi_tools.latents:accessible",
         markers=Markers("differential_accessibility", "prob_da", "effect_size", "emp_prob1", -1),
+        learning_rate=1e-4,
+        arguments=(*_SIZES, ("n_layers", "n_layers_encoder")),
+        data=_COVARIATES,
     ),
     ModelRecord(
         name="CYTOVI",
@@ -147,3 +183,8 @@ LEFT_OUT = {
     "SysVI": "it has priors of its own",
 }
 """Models that take no prior, and why."""
+
+
+def benchmarked() -> list[str]:
+    """Return the names of the models that data sets of the benchmark can have."""
+    return [name for name, record in MODELS.items() if record.arguments]

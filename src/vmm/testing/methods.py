@@ -25,6 +25,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_matrix
 
 from vmm.benchmark.baselines.pca import principal_components
 from vmm.benchmark.embed import embed_cells
@@ -36,6 +37,7 @@ from vmm.lazy import resolve
 from vmm.priors.records import PRIORS
 from vmm.tensor_files import read_tensors
 from vmm.testing.examples import EPOCHS, K, make_cells, make_images, make_spec, write
+from vmm.versions import older
 
 TRAINED = {"weights.pt", "latent.npz", "history.csv", "run.json"}
 EMBEDDED = {"latent.npz", "run.json"}
@@ -95,6 +97,7 @@ class MethodContract:
         """Only cells are embedded, without clusters; our models are those with a prior of ours."""
         assert method.trains or (method.kind == "cells" and not method.clusters)
         assert not (method.trains and method.needs_batches), "a model is trained on any data"
+        assert not (method.trains and method.graph), "a graph is made without training"
         assert (method.made_by == OURS) == method.is_ours
         if method.prior_record is not None:
             assert method.kind in method.prior_record.kinds
@@ -117,7 +120,7 @@ class MethodContract:
         assert run["seconds"] > 0 and run["peak_memory_mb"] > 50
         assert run["versions"]["torch"] == torch.__version__
         _check_latent(_latent(folder), len(load(prepared[0])), method)
-        if method.needs_batches:
+        if method.needs_batches and not method.graph:
             assert not np.array_equal(_latent(folder)["embedding"], _uncorrected(prepared[0]))
         if not method.trains:
             return
@@ -181,6 +184,7 @@ class MethodContract:
         """
         if not method.trains:
             return
+        _skip_without_library(method)
         changes = {"max_epochs": 1, "batch_size": 40}
         specs = [make_spec(method.kind, method.name, trial=t, **changes) for t in range(2)]
         folders = [tmp_path / f"trial_{trial}" for trial in range(2)]
@@ -215,6 +219,12 @@ class MethodContract:
         np.testing.assert_allclose(mean.numpy(), _latent(folder)["embedding"], atol=1e-5)
 
 
+def _skip_without_library(method: Method) -> None:
+    """Skip a test of a method whose library is here in an older version only."""
+    if method.needs and (found := older(*method.needs)):
+        pytest.skip(f"needs {' '.join(method.needs)}; {found} is installed")
+
+
 def _quiet(row: dict[str, float]) -> None:
     """Show nothing of a training."""
 
@@ -228,6 +238,7 @@ def _run(
 ) -> dict[str, Any]:
     """Train or embed; return what run.json holds."""
     data, split = prepared
+    _skip_without_library(method)
     if method.trains:
         spec = make_spec(method.kind, method.name, **changes)
         return train_trials(data, [split], [spec], [folder], "cpu", [progress])[0]
@@ -244,6 +255,9 @@ def _uncorrected(path: Path) -> np.ndarray:
 
 def _check_latent(latent: dict[str, np.ndarray], n: int, method: Method) -> None:
     """Assert the arrays that a method must give, finite and in single precision."""
+    if method.graph:
+        _check_graph(latent, n)
+        return
     assert set(latent) == {"embedding"} | ({"cluster_probs"} if method.clusters else set())
     assert all(array.dtype == np.float32 for array in latent.values())
     assert all(np.isfinite(array).all() for array in latent.values())
@@ -255,6 +269,17 @@ def _check_latent(latent: dict[str, np.ndarray], n: int, method: Method) -> None
     if method.clusters:
         assert latent["cluster_probs"].shape == (n, K)
         np.testing.assert_allclose(latent["cluster_probs"].sum(1), 1, rtol=1e-5)
+
+
+def _check_graph(latent: dict[str, np.ndarray], n: int) -> None:
+    """Assert a symmetric graph of positive weights that joins each cell with some other."""
+    assert set(latent) == {"graph_data", "graph_indices", "graph_indptr"}
+    parts = (latent[f"graph_{part}"] for part in ("data", "indices", "indptr"))
+    graph = csr_matrix(tuple(parts), shape=(n, n))
+    assert np.isfinite(graph.data).all() and (graph.data > 0).all()
+    assert abs(graph - graph.T).max() < 1e-6
+    graph.setdiag(0)
+    assert (graph.sum(1) > 0).all()
 
 
 def _assert_same(first: Path, second: Path, method: Method) -> None:

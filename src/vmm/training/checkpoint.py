@@ -3,28 +3,45 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any, Protocol
+
+import torch
 
 from vmm.errors import InputError
 from vmm.progress import say
 from vmm.tensor_files import read_tensors, write_tensors
-
-if TYPE_CHECKING:
-    from vmm.training.loop import Trainer
+from vmm.training.settings import Row
 
 
-def save_checkpoint(trainers: list[Trainer], path: Path) -> None:
+class Resumable(Protocol):
+    """A training that can be written down and continued."""
+
+    history: list[Row]
+
+    @property
+    def fingerprint(self) -> dict[str, Any]:
+        """What a state must agree with to be continued from."""
+
+    def state(self) -> dict[str, Any]:
+        """Return everything that is needed to continue."""
+
+    def restore(self, state: dict[str, Any]) -> None:
+        """Continue from a state."""
+
+
+def save_checkpoint(trainers: Sequence[Resumable], path: Path) -> None:
     """Write a checkpoint of trainings, whole or not at all."""
     fingerprints = [trainer.fingerprint for trainer in trainers]
     states = [trainer.state() for trainer in trainers]
     write_tensors(path, {"fingerprint": fingerprints, "trainings": states})
 
 
-def resume(trainers: list[Trainer], path: Path) -> None:
-    """Continue from `path` if it holds a checkpoint of these very trainings."""
+def resume(trainers: Sequence[Resumable], path: Path, device: torch.device) -> None:
+    """Continue from `path` if it holds a checkpoint of these very trainings, on this device."""
     fingerprint = [trainer.fingerprint for trainer in trainers]
-    saved = read_checkpoint(path, fingerprint, trainers[0].data.device)
+    saved = read_checkpoint(path, fingerprint, device)
     if saved is None:
         return
     for trainer, state in zip(trainers, saved["trainings"], strict=True):

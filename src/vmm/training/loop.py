@@ -125,7 +125,7 @@ def train_until_finished(
         One for each of the trainers.
     """
     if checkpoint is not None:
-        resume(trainers, Path(checkpoint))
+        resume(trainers, Path(checkpoint), trainers[0].data.device)
     saved = time.monotonic()
     while running := [trainer for trainer in trainers if not trainer.finished]:
         start = time.monotonic()

@@ -199,8 +199,8 @@ MISTAKES = {
     "unknown key like none": (
         minimal(queue=3),
         "unknown key 'queue'; known keys are run, device, precision, cuda_graph, sleep_below, "
-        "trials, trials_at_once, seed, mirror, n_components, silhouette_batch, evaluation_cells, "
-        "inference, datasets, experiments",
+        "trials, trials_at_once, seed, mirror, n_components, silhouette_batch, tuning, "
+        "evaluation_cells, inference, datasets, experiments",
     ),
     "unknown key of a data set": (
         of({"n_lat": 3}, "digits"),
@@ -340,7 +340,8 @@ MISTAKES = {
     ),
     "no label_key": (
         of({"path": "x.h5ad"}),
-        "datasets.m lacks label_key, the column of obs with the cell type",
+        "datasets.m lacks label_key, the column of obs with the cell type; without one there is "
+        "`tuning: unsupervised`",
     ),
     "another data set's keys": (
         of({**OWN, "matrix": "x.mtx"}),
@@ -362,6 +363,12 @@ MISTAKES = {
     "no images": (
         of({}, "pbmc68k", elbo_surgery={}),
         "experiments.elbo_surgery needs images, but datasets has none; leave it out",
+    ),
+    "labels that are not there": (
+        of({"path": "x.h5ad"}, cells={"methods": ["scanvi"]}, tuning={})
+        | {"tuning": "unsupervised"},
+        "experiments.cells.methods names scanvi, which learns from labels, but datasets.m has no "
+        "label_key",
     ),
     "neither settings nor tuning": (
         of({"batch_size": 128}, "pbmc68k", cells={}),
@@ -493,3 +500,16 @@ def test_every_key_is_described_typed_and_in_the_reference():
         assert f"`{key}`" in reference or f".{key}`" in reference, path
         if node.get("type") == "object" and "properties" in node:
             assert node["additionalProperties"] is False, path
+
+
+def test_a_method_that_needs_a_newer_library(monkeypatch):
+    where = "vmm.benchmark.config.contradictions.older"
+    monkeypatch.setattr(where, lambda package, least: "1.4.2")
+    config = minimal(
+        datasets={"pbmc68k": {"batch_size": 64, "prior_learning_ratio": 5}},
+        experiments={"cells": {"methods": ["drvi"]}},
+    )
+    assert complaint(config) == (
+        "experiments.cells.methods names drvi, which needs scvi-tools 1.5 or newer; 1.4.2 is "
+        "installed"
+    )

@@ -8,6 +8,7 @@ import pytest
 from vmm.benchmark.metrics.clustering import assignment_scores
 from vmm.benchmark.metrics.integration import Cells, Embedding, integration_scores
 from vmm.benchmark.metrics.lisi import cilisi
+from vmm.benchmark.metrics.pcr import explained_within
 from vmm.benchmark.metrics.records import METRICS, metric_named, of_family, scored_by
 from vmm.benchmark.metrics.scgraph import scgraph
 from vmm.benchmark.metrics.scoring import Undefined
@@ -18,14 +19,14 @@ def test_they_are_scored_and_shown_where_asked_for_only():
     newer = [metric.name for metric in METRICS if metric.newer]
     assert newer == [
         *("NMI (batch)", "ARI (batch)"),
-        *("BRAS", "ciLISI", "Leiden NMI", "Leiden ARI", "scGraph"),
+        *("BRAS", "ciLISI", "PCR within types", "Leiden NMI", "Leiden ARI", "scGraph"),
     ]
     for family in ("clustering", "integration"):
         assert not any(metric.newer for metric in of_family(family))
         assert len(of_family(family, newer=True)) > len(of_family(family))
     assert scored_by("tuning", newer=True) == scored_by("tuning")
     assert not any(metric.aggregated for metric in METRICS if metric.newer)
-    for number, more in ((2, 0), (3, 2), (4, 5)):
+    for number, more in ((2, 0), (3, 2), (4, 6)):
         columns = len(table_spec(number).columns)
         assert len(table_spec(number, newer=True).columns) == columns + more
 
@@ -47,6 +48,29 @@ def test_clusters_that_are_batches():
     assert found["NMI (batch)"][0] == pytest.approx(0, abs=1e-12)
     single = (None, "n/a: single batch")
     assert scores([0, 1], [0, 0]) == {"NMI (batch)": single, "ARI (batch)": single}
+
+
+def test_pcr_within_types():
+    """Batch 0 is mostly of class 0, batch 1 of class 1; counts have a batch effect as well."""
+    labels = np.repeat([0, 0, 1, 1], [30, 10, 10, 30])
+    batch = np.repeat([0, 1, 0, 1], [30, 10, 10, 30])
+    types, batches = np.eye(2)[labels], np.eye(2)[batch]
+    rng = np.random.default_rng(0)
+    noise = rng.normal(size=(80, 2))
+    counts = rng.poisson(20 + 30 * np.hstack([types, batches]))
+    metrics = [metric_named(name) for name in ("PCR comparison", "PCR within types")]
+    embeddings = {"types": types + 0.01 * noise, "apart": types + 5 * batches}
+    found = integration_scores(embeddings, counts, batch, labels, metrics=metrics)
+    assert found["types"]["PCR within types"][0] > 0.9 > 0.7 > found["types"]["PCR comparison"][0]
+    assert found["apart"]["PCR within types"] == (0, "ok")
+    # By hand: of values 0, 2 in batch 0 and 4, 6 in batch 1 of one class, 16 of 20 are explained;
+    # in the other class batches do not differ, and an additive fit gives each half of it.
+    values = np.array([[0.0], [2], [4], [6], [0], [2], [0], [2]])
+    codes = np.array([0, 0, 1, 1] * 2), np.repeat([0, 1], 4)
+    assert explained_within(values, *codes) == pytest.approx(8 / 24)
+    assert explained_within(types, batch, labels) == 0
+    alone = integration_scores({"x": types + noise}, counts, labels, labels, metrics=metrics)
+    assert alone["x"]["PCR within types"] == (None, "n/a: no class varies between batches")
 
 
 def test_cilisi_looks_within_classes():

@@ -3,10 +3,16 @@
 import numpy as np
 import pytest
 
+from vmm.benchmark.choice import AGREEMENT, ELBO
 from vmm.errors import InputError
 from vmm.paper.figures.tuning import tuning_figure
 
-CHOICE = {"batch_size": 256, "prior_learning_ratio": 2.5, "criterion": "Total", "reason": "best"}
+CHOICE = {
+    "batch_size": 256,
+    "prior_learning_ratio": 2.5,
+    "rule": "supervised",
+    "criteria": ["Total"],
+}
 N_TYPES = 9
 
 
@@ -62,7 +68,7 @@ def test_box_is_at_the_choice_only(rows):
 
 
 def test_criterion_decides_the_right_panel(rows):
-    choice = {**CHOICE, "criterion": "Bio conservation"}
+    choice = {**CHOICE, "criteria": ["Bio conservation"]}
     right = tuning_figure(rows, choice, N_TYPES).axes[1]
     assert right.get_ylabel() == "Bio conservation score"
 
@@ -97,8 +103,43 @@ def test_choice_without_a_point_draws_no_box(rows, fits):
     fits(figure)
 
 
+def test_without_labels_fit_and_stability_are_shown(row, fits):
+    """No line at the number of types; hollow is what could not be chosen; one box."""
+    values = {"Utilized clusters": 9, ELBO: -400, AGREEMENT: 0.5}
+    rows = [
+        row("pbmc", "vmm", f"b{b}-r{r:g}", t, m, value + r + t, kind="cells")
+        for b in (128, 256)
+        for r in (1, 5)
+        for t in range(3)
+        for m, value in values.items()
+    ]
+    statuses = ["worse fit", "chosen", "one cluster", "less stable"]
+    settings = ["b128-r1", "b128-r5", "b256-r1", "b256-r5"]
+    table = [dict(setting=s, status=status) for s, status in zip(settings, statuses, strict=True)]
+    choice = {"batch_size": 128, "prior_learning_ratio": 5, "rule": "unsupervised"}
+    choice |= {"criteria": [ELBO, AGREEMENT], "table": table}
+    figure = tuning_figure(rows, choice, N_TYPES)
+    clusters, fit, stability = figure.axes
+    assert [axes.get_ylabel() for axes in figure.axes] == [
+        "Utilised clusters",
+        "Validation ELBO (nats per cell)",
+        "ARI between trials",
+    ]
+    assert not [x for x in clusters.lines if x.get_gid() == "n_types"]
+    for axes, middle in ((clusters, 9), (fit, -400), (stability, 0.5)):
+        hollow = [x for x in axes.lines if x.get_gid() == "hollow"]
+        got = [(x.get_xdata()[0], round(x.get_ydata()[0], 9)) for x in hollow]
+        assert got == [(1, middle + 2)] * 2
+    assert not clusters.patches and not fit.patches
+    (patch,) = stability.patches
+    assert patch.get_x() < 5 < patch.get_x() + patch.get_width()
+    texts = [text.get_text() for text in figure.legends[0].get_texts()]
+    assert texts == ["batch size 128", "batch size 256", "not eligible", "choice"]
+    fits(figure)
+
+
 def test_errors(rows):
-    with pytest.raises(InputError, match="criterion"):
+    with pytest.raises(InputError, match="criteria"):
         tuning_figure(rows, {"batch_size": 1, "prior_learning_ratio": 1}, N_TYPES)
     with pytest.raises(InputError, match="nothing to draw"):
         tuning_figure([], CHOICE, N_TYPES)

@@ -185,7 +185,8 @@ def _write_tuning(folder: Path, config: dict[str, Any]) -> None:
             "batch_size": 64,
             "prior_learning_ratio": 5.0,
             "setting": "b64-r5",
-            "criterion": "Bio conservation",
+            "rule": "supervised",
+            "criteria": ["Bio conservation"],
             "reason": "best mean Bio conservation (0.7200) among the 2 of 2 settings",
             "table": table,
         }

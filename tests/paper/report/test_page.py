@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import yaml
 
+from vmm.benchmark.choice import AGREEMENT, ELBO
 from vmm.benchmark.grid import Job
 from vmm.benchmark.metrics.rows import read_rows, write_rows
 from vmm.errors import InputError
@@ -84,6 +85,20 @@ def test_summary_gives_data_methods_and_trials(small_run, config):
     assert '<a href="https://doi.org/10.1109/5.726791">' in html
     assert "2 data sets, 7 methods, 3 trials of each" in html
     assert "all 24 models made" in html
+
+
+def test_controls_and_covariates_are_named_beside(write_run, tmp_path, config):
+    """Controls are no methods; what the model corrects for stands with the data."""
+    config["experiments"]["cells"]["controls"] = ["random", "perfect"]
+    run = write_run(tmp_path / "results/small", config)
+    path = run / "data/mine.json"
+    covariates = {"sex": {"f": 600, "m": 634}, "age": {"least": -1.5, "largest": 2}}
+    write_json(path, read_json(path) | {"covariates": covariates})
+    html = build_report(run, config)
+    assert "2 data sets, 7 methods and 2 controls, 3 trials of each" in html
+    text = Page(html).text("summary")
+    assert "Controls, which bound what a score can be: " in text
+    assert "covariate sex : 2 categories" in text and "covariate age : −1.5 to 2" in text
 
 
 def test_recommendation_names_the_best_method(small_run, config):
@@ -163,8 +178,32 @@ def test_comparison_counts_what_the_paper_has_of_this_run(small_run, config):
 
 def test_tuning_gives_the_choice_and_its_reason(small_run, config):
     text = page_of(small_run, config).text("tuning")
-    assert "mine 64 5 best mean Bio conservation (0.7200) among the 2 of 2 settings" in text
+    reason = "best mean Bio conservation (0.7200) among the 2 of 2 settings"
+    assert f"mine 64 5 by labels {reason}" in text
     assert "b64-r5 (chosen) 8 0.72 1" in text
+    assert "by the known cell types: utilised clusters (the red line" in text
+
+
+def test_a_choice_without_labels_says_so(small_run, config):
+    config = copy.deepcopy(config) | {"tuning": "unsupervised"}
+    known = {ELBO: -1234.567, AGREEMENT: 0.81, "Utilized clusters": 8.0, "trials": 2}
+    barred = dict.fromkeys(known, None) | {"trials": 0}
+    table = [
+        {"setting": "b64-r1", **barred, "status": "diverged"},
+        {"setting": "b64-r5", **known, "status": "chosen"},
+    ]
+    choice = read_json(small_run / "tuning/mine.json") | {
+        "rule": "unsupervised",
+        "criteria": [ELBO, AGREEMENT],
+        "reason": "Because.",
+        "table": table,
+    }
+    write_json(small_run / "tuning/mine.json", choice)
+    text = page_of(small_run, config).text("tuning")
+    assert "mine 64 5 without labels Because." in text
+    assert "Setting Utilised clusters Validation ELBO ARI between trials Trials Result" in text
+    assert "b64-r1 – – – 0 diverged b64-r5 (chosen) 8 −1234.57 0.81 2 chosen" in text
+    assert "without labels: utilised clusters, validation ELBO, and how far" in text
 
 
 def test_one_line_for_all_that_a_single_batch_leaves_undefined(small_run, config):

@@ -265,3 +265,24 @@ def test_a_note_says_of_how_many_cells_the_scores_are(case, number):
     assert notes[0].startswith("my_cells: scores of embeddings, and of Leiden's clusters, are of ")
     assert "4,999 of the 5,000 cells" in notes[0]
     assert "KBET, iLISI and Graph connectivity change with the number of cells" in notes[0]
+
+
+def test_what_was_told_the_labels_is_shown_and_not_compared(case):
+    """It is never bold, and bold of the others is as without it; a note says why."""
+    values = {("my_cells", method, "Total"): v for method, v in (("vmm", VMM), ("gmm", GMM))}
+    told = {("my_cells", "scanvi", "Total"): [0.99, 0.98, 0.99, 0.98, 0.99]}
+    table, without = (build_table(4, *case(4, of), {}) for of in (values | told, values))
+    label = "scANVI (told the labels)"
+    cells = cells_of(table, "Total")
+    assert {name for name, cell in cells.items() if cell.bold} == {"VMM"}
+    assert cells[label].text == "0.9860 ± 0.0055"
+    tests, expected = statistics_of(table, "Total"), statistics_of(without, "Total")
+    assert tests.loc[label, "status"] == "not compared: told the labels"
+    assert tests.loc[label, "n"] == 5 and math.isnan(tests.loc[label, "p"])
+    assert tests.loc["GMM", "p"] == expected.loc["GMM", "p"]
+    assert tests.loc["GMM", "p_holm"] == expected.loc["GMM", "p_holm"]
+    assert table.notes.count(
+        f"{label} was trained with the labels that it is scored against, and is compared with no "
+        "other method."
+    ) == 1  # fmt: skip
+    assert not any(label in note for note in without.notes)

@@ -73,7 +73,7 @@ def test_order_and_rule():
         RowKey("scvi-tools", "StandardNormal", "chosen"),
         RowKey("Harmony", "none", "chosen"),
     ]
-    ordered = sorted(keys, key=lambda key: row_order("cells", key))
+    ordered = sorted(keys, key=row_order)
     assert [row_label(key) for key in ordered] == [
         "scvi-tools N(0, I)",
         "VMM",

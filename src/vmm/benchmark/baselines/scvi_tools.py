@@ -1,12 +1,13 @@
-"""The scvi-tools baseline: its own SCVI model, trained with the paper's settings."""
+"""Models of scvi-tools, the library's own or with one of our priors, as the paper trains them."""
 
 from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from inspect import signature
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -14,8 +15,10 @@ from vmm.benchmark.spec import Spec
 from vmm.benchmark.trained import Trained
 from vmm.data.containers import CellData
 from vmm.data.covariates import SIZE_FACTOR, column_of
+from vmm.lazy import resolve
 from vmm.models.records import CellNetworks
 from vmm.numerics.seeds import seed_of
+from vmm.scvi_tools.records import MODELS as LIBRARY
 from vmm.training.settings import FitResult, Row
 
 if TYPE_CHECKING:
@@ -33,15 +36,44 @@ def train_scvi_tools(
     progress: Sequence[Callable[[Row], None]],
     cuda_graph: bool = False,
 ) -> list[Trained]:
-    """Train ``scvi.model.SCVI`` for each trial; as :func:`vmm.benchmark.ours.train_ours`.
+    """Train a model of scvi-tools for each trial; as :func:`vmm.benchmark.ours.train_ours`.
 
-    There are no checkpoints, and no CUDA graphs.
+    It is SCVI or what the specification names; the library's own, or with one of our priors. There
+    are no checkpoints, and no CUDA graphs.
+    """
+    return train_each(library_model, data, splits, specs, device, progress)
+
+
+def train_each(
+    build: Callable[[CellData, Spec], Any],
+    data: CellData,
+    splits: Sequence[tuple[np.ndarray, np.ndarray]],
+    specs: Sequence[Spec],
+    device: torch.device,
+    progress: Sequence[Callable[[Row], None]],
+    refine: Callable[[Any, CellData, dict[str, Any]], Any] | None = None,
+) -> list[Trained]:
+    """Train a model of scvi-tools for each trial, one after another.
+
+    No KL warm-up, no weight decay, Adam eps 1e-7, early stopping on the validation ELBO, the best
+    epoch restored (none: the initial state); all else as scvi-tools has it. Its status is
+    "diverged" where the library met NaN.
+
+    Parameters
+    ----------
+    build : callable
+        Makes the model from the cells and the specification.
+    refine : callable, optional
+        Takes the trained model, the cells, and how it was trained; returns another that goes on
+        from it, trained.
     """
     each = zip(splits, specs, progress, strict=True)
-    return [_train_one(data, *rows, spec, device, show) for rows, spec, show in each]
+    return [_train_one(build, refine, data, *rows, spec, device, show) for rows, spec, show in each]
 
 
 def _train_one(
+    build: Callable[[CellData, Spec], Any],
+    refine: Callable[[Any, CellData, dict[str, Any]], Any] | None,
     data: CellData,
     train: np.ndarray,
     valid: np.ndarray,
@@ -49,64 +81,17 @@ def _train_one(
     device: torch.device,
     progress: Callable[[Row], None],
 ) -> Trained:
-    """Train one model and restore its best epoch (none: its initial state).
-
-    No KL warm-up, no weight decay, Adam eps 1e-7, early stopping on the validation ELBO; all else
-    as scvi-tools has it. Its status is "diverged" where the library met NaN.
-    """
     import scvi
 
     for part in ("lightning.fabric", "lightning.pytorch"):  # what it says twice in a log
         logging.getLogger(part).setLevel(logging.WARNING)
     scvi.settings.seed = seed_of(spec.seed, spec.job.trial, "training")
     scvi.settings.verbosity = 30
-    adata = data.to_anndata()
-    known = data.covariates
-    scvi.model.SCVI.setup_anndata(
-        adata,
-        batch_key="batch",
-        size_factor_key=SIZE_FACTOR if known.size_factor is not None else None,
-        categorical_covariate_keys=[*map(column_of, known.categorical)] or None,
-        continuous_covariate_keys=[*map(column_of, known.continuous)] or None,
-    )
-    networks, batch_size = spec.networks, spec.batch_size
-    assert isinstance(networks, CellNetworks) and batch_size is not None
-    model = scvi.model.SCVI(
-        adata,
-        n_hidden=networks.n_hidden,
-        n_latent=networks.n_latent,
-        n_layers=networks.n_layers,
-        gene_likelihood=networks.likelihood,
-        dispersion=networks.dispersion,
-        log_variational=networks.log_counts,
-        **(spec.options or {}),
-    )
-    best = _best_state_callback(model.module, progress)
-    settings = dict(
-        max_epochs=spec.max_epochs,
-        accelerator=device.type,
-        devices=[device.index or 0] if device.type == "cuda" else 1,
-        batch_size=batch_size,
-        early_stopping=True,
-        early_stopping_monitor="elbo_validation",
-        early_stopping_patience=spec.patience,
-        check_val_every_n_epoch=1,
-        datasplitter_kwargs={
-            "external_indexing": [np.asarray(train), np.asarray(valid), np.array([], dtype=int)],
-            # The library's batch normalisation refuses a last batch of one cell.
-            "drop_last": len(train) % batch_size == 1,
-        },
-        plan_kwargs={
-            "lr": spec.learning_rate,
-            "eps": 1e-7,
-            "weight_decay": 0.0,
-            "n_epochs_kl_warmup": None,
-        },
-        callbacks=[best],
-        enable_progress_bar=False,
-    )
+    model = build(data, spec)
+    best = _best_state_callback(model.module, spec.patience, progress)
+    settings = _settings(train, valid, spec, device, model)
     try:
-        model.train(**settings)
+        model.train(max_epochs=spec.max_epochs, callbacks=[best], **settings)
         finite = all(np.isfinite(row["valid_elbo"]) for row in best.history)
     except ValueError as error:
         if "found invalid values" not in str(error):  # what torch.distributions says of NaN
@@ -115,17 +100,127 @@ def _train_one(
         model.is_trained_ = True
         best.keep(math.nan, math.nan)
     model.module.load_state_dict(best.state)
+    if finite and refine is not None:
+        model = refine(model, data, settings)
     model.module.eval()
     embedding = model.get_latent_representation().astype(np.float32)
+    probabilities = None
+    if spec.ours is not None and spec.ours.n_components:
+        model._order_clusters()  # those of the last epoch need not be those of the best
+        probabilities = model.predict(soft=True).to_numpy(dtype=np.float32)
     result = FitResult("ok" if finite else "diverged", best.history, best.epoch)
-    weights = {name: value.cpu() for name, value in best.state.items()}
-    return Trained(result, weights, embedding)
+    weights = {name: value.detach().cpu() for name, value in model.module.state_dict().items()}
+    return Trained(result, weights, embedding, probabilities)
 
 
-def _best_state_callback(module: Module, progress: Callable[[Row], None]):
-    """Return a Lightning callback that keeps the weights of the best validation ELBO in memory."""
+def library_model(data: CellData, spec: Spec, cls: Any = None, **options: Any) -> Any:
+    """Return an untrained model of scvi-tools: what a specification names, with its prior.
+
+    Parameters
+    ----------
+    data : CellData
+    spec : Spec
+    cls : type, optional
+        Another class with the arguments of SCVI.
+    **options
+        In place of the specification's own.
+    """
+    record = LIBRARY[spec.job.library or "SCVI"]
+    adata, known = data.to_anndata(), data.covariates
+    given: dict[str, Any] = {"batch_key": "batch", **covariate_keys(data)}
+    if known.size_factor is not None:
+        given["size_factor_key"] = SIZE_FACTOR
+    if "proteins" in record.data:
+        given["protein_expression_obsm_key"] = "protein"
+    model = cls or resolve(record.cls)
+    if spec.ours is not None:
+        model = resolve("vmm.scvi_tools.model:with_prior")(model)
+    model.setup_anndata(adata, **given)
+    return model(adata, **(_networks(spec) | options), **_prior(spec))
+
+
+def covariate_keys(data: CellData) -> dict[str, list[str]]:
+    """Return the covariates of ``data.to_anndata()`` as ``setup_anndata`` takes them, if any."""
+    known = data.covariates
+    found = {
+        "categorical_covariate_keys": [*map(column_of, known.categorical)],
+        "continuous_covariate_keys": [*map(column_of, known.continuous)],
+    }
+    return {key: columns for key, columns in found.items() if columns}
+
+
+def _networks(spec: Spec) -> dict[str, Any]:
+    """Return the library's arguments for networks and likelihood."""
+    networks = spec.networks
+    if isinstance(networks, CellNetworks):
+        return {
+            "n_hidden": networks.n_hidden,
+            "n_latent": networks.n_latent,
+            "n_layers": networks.n_layers,
+            "gene_likelihood": networks.likelihood,
+            "dispersion": networks.dispersion,
+            "log_variational": networks.log_counts,
+            **(spec.options or {}),
+        }
+    assert isinstance(networks, Mapping)
+    return dict(networks)
+
+
+def _prior(spec: Spec) -> dict[str, Any]:
+    """Return the arguments of a model with one of our priors, none of the library's own."""
+    ours = spec.ours
+    if ours is None:
+        return {}
+    components = {"n_components": ours.n_components} if ours.n_components else {}
+    seed = seed_of(spec.seed, spec.job.trial, "prior")
+    return {"prior": ours.name, "prior_kwargs": dict(ours.options), "seed": seed, **components}
+
+
+def _settings(
+    train: np.ndarray, valid: np.ndarray, spec: Spec, device: torch.device, model: Any
+) -> dict[str, Any]:
+    """Return the arguments of ``train``: which are the plan's differs between models."""
+    batch_size = spec.batch_size
+    assert batch_size is not None
+    plan = {
+        "lr": spec.learning_rate,
+        "eps": 1e-7,
+        "weight_decay": 0.0,
+        "n_epochs_kl_warmup": 0,
+        "n_steps_kl_warmup": 0,
+    }
+    rows = [np.asarray(train), np.asarray(valid), np.array([], dtype=int)]
+    splitter = {
+        "external_indexing": rows,
+        # The library's batch normalisation refuses a last batch of one cell.
+        "drop_last": len(train) % batch_size == 1,
+    }
+    library: Any = next(cls for cls in type(model).__mro__ if cls.__module__.startswith("scvi."))
+    taken = signature(library.train).parameters
+    own = {name: part.pop(name) for part in (plan, splitter) for name in [*part] if name in taken}
+    if spec.ours is not None and spec.prior_learning_ratio is not None:
+        own["prior_learning_ratio"] = spec.prior_learning_ratio
+    return {
+        "accelerator": device.type,
+        "devices": [device.index or 0] if device.type == "cuda" else 1,
+        "batch_size": batch_size,
+        "early_stopping": False,  # the callback stops: PEAKVI would look at something else
+        "check_val_every_n_epoch": 1,
+        "datasplitter_kwargs": splitter,
+        "plan_kwargs": plan,
+        "enable_progress_bar": False,
+        **own,
+    }
+
+
+def _best_state_callback(module: Module, patience: int, progress: Callable[[Row], None]):
+    """Return a Lightning callback that keeps the weights of the best validation ELBO in memory.
+
+    It stops the training after `patience` epochs without a better one, and where there is none.
+    """
     import time
 
+    import torch
     from lightning.pytorch.callbacks import Callback
 
     def copy_state() -> dict[str, Tensor]:
@@ -141,13 +236,18 @@ def _best_state_callback(module: Module, progress: Callable[[Row], None]):
         def on_train_epoch_end(self, trainer, pl_module) -> None:
             metrics = trainer.callback_metrics
             loss = float(metrics["elbo_validation"])
-            self.keep(-float(metrics.get("elbo_train", math.nan)), -loss)
+            # Clusters of training cells, which the plan forgets after this.
+            found = getattr(pl_module, "utilized", [])
+            n_clusters = len(torch.cat(found).unique()) if found else 0
+            self.keep(-float(metrics.get("elbo_train", math.nan)), -loss, n_clusters)
             if loss < self.loss:
                 self.epoch, self.loss = len(self.history), loss
                 self.state = copy_state()
+            if not math.isfinite(loss) or len(self.history) - self.epoch >= patience:
+                trainer.should_stop = True
             progress(self.history[-1])
 
-        def keep(self, train_elbo: float, valid_elbo: float) -> None:
+        def keep(self, train_elbo: float, valid_elbo: float, n_clusters: int = 0) -> None:
             """Append an epoch to the history."""
             now = time.monotonic()
             self.history.append(
@@ -155,7 +255,7 @@ def _best_state_callback(module: Module, progress: Callable[[Row], None]):
                     "epoch": len(self.history) + 1,
                     "train_elbo": train_elbo,
                     "valid_elbo": valid_elbo,
-                    "utilized_clusters": 0,
+                    "utilized_clusters": n_clusters,
                     "seconds": now - self.start,
                 }
             )

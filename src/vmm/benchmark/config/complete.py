@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from vmm.benchmark.config.contradictions import contradictions, without_origin
+from vmm.benchmark.config.contradictions import NETWORK_KEYS, contradictions, without_origin
 from vmm.benchmark.config.messages import sentences
 from vmm.benchmark.config.read import read
 from vmm.benchmark.config.schema import Validator, branch, resolve, schema
@@ -17,6 +17,7 @@ from vmm.data.download import is_url
 from vmm.data.sources.records import SOURCES
 from vmm.data.supplied import lack
 from vmm.errors import InputError
+from vmm.scvi_tools.records import MODELS as LIBRARY
 
 FLOAT = re.compile(r"[+-]?\d+(\.\d*)?[eE][+-]?\d+")
 
@@ -53,6 +54,7 @@ def complete(config: Any, source: str = "configuration") -> dict[str, Any]:
         raise InputError(f"{source}: must be a mapping of keys to values, such as 'run: demo'")
     filled = copy.deepcopy(dict(config))
     _set_kinds(filled)
+    _set_models(filled)
     try:
         filled = _fill(filled, schema())
     except RecursionError:
@@ -119,6 +121,17 @@ def _set_kinds(config: dict[str, Any]) -> None:
             dataset.setdefault("source", name)
         source = SOURCES.get(str(dataset.get("source")))
         dataset.setdefault("kind", source.kind if source else "cells")
+
+
+def _set_models(config: dict[str, Any]) -> None:
+    """Leave what a data set does not say of its networks to its model of scvi-tools, if any."""
+    datasets = config.get("datasets")
+    for dataset in datasets.values() if isinstance(datasets, dict) else ():
+        record = LIBRARY.get(str(dataset.get("model"))) if isinstance(dataset, dict) else None
+        if record is not None:
+            dataset.setdefault("learning_rate", record.learning_rate)
+            for key in NETWORK_KEYS:
+                dataset.setdefault(key, None)
 
 
 def _fill(value: Any, node: dict[str, Any]) -> Any:

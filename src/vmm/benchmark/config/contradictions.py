@@ -7,16 +7,44 @@ from typing import Any
 
 from vmm.benchmark.config.messages import hint, shown
 from vmm.benchmark.grid import EXPERIMENTS, tuned_datasets, tuned_keys
+from vmm.benchmark.methods.records import METHODS
 from vmm.data.download import is_url
 from vmm.data.sources.records import SOURCES
+from vmm.scvi_tools.records import MODELS as LIBRARY
+from vmm.scvi_tools.records import ModelRecord
+from vmm.versions import older
 
 ORIGINS = ("source", "path", "url")
+NETWORK_KEYS = ("likelihood", "dispersion", "n_layers", "n_hidden", "n_latent")
+"""Keys of a cell set that a model of scvi-tools has its own values for."""
+KNOWN_KEYS = (
+    "proteins",
+    "categorical_covariate_keys",
+    "continuous_covariate_keys",
+    "size_factor_key",
+)
+"""Keys about what is known of cells beside their counts, which not every model takes."""
+OURS_ALONE = {
+    "balanced_pseudo_inputs": False,
+    "log_counts": True,
+    "deeply_inject_covariates": True,
+}
+"""Switches of ``inference`` for scVI alone, with the value that changes nothing."""
 
 
 def contradictions(config: dict[str, Any]) -> Iterator[str]:
     """Say what a schema cannot: keys that need or exclude each other, names of nothing."""
     for name, dataset in config["datasets"].items():
         yield from _dataset_contradictions(name, dataset)
+        unlabelled = dataset["kind"] == "cells" and not (dataset["source"] or dataset["label_key"])
+        if unlabelled and config["tuning"] == "supervised":
+            yield (
+                f"datasets.{name} lacks label_key, the column of obs with the cell type; without "
+                "one there is `tuning: unsupervised`"
+            )
+        if dataset["kind"] == "cells":
+            problems = _model_contradictions(dataset, config)
+            yield from (f"datasets.{name}.{problem}" for problem in problems)
     for name, experiment in config["experiments"].items():
         if name in EXPERIMENTS:
             yield from _unfit_datasets(config, name, experiment["datasets"])
@@ -25,6 +53,13 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
         yield (
             "experiments.tuning has nothing to do: no cell data set leaves batch_size or "
             "prior_learning_ratio to it; leave one of them out, or add another experiment"
+        )
+    yield from _unfit_methods(config)
+    trials = config["experiments"].get("tuning", {}).get("trials", 0)
+    if config["tuning"] == "unsupervised" and tuned_datasets(config) and trials < 2:
+        yield (
+            f"experiments.tuning.trials is {trials}, but `tuning: unsupervised` compares the "
+            "clusters of trials; give at least 2"
         )
     cells = config["experiments"].get("cells", {"datasets": []})
     for name in cells["datasets"]:
@@ -74,8 +109,6 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
         )
     if dataset["url"] and not dataset["sha256"]:
         yield f"datasets.{name} has a url but lacks sha256, the checksum of the file"
-    if dataset["kind"] == "cells" and not source and not dataset["label_key"]:
-        yield f"datasets.{name} lacks label_key, the column of obs with the cell type"
     keys = [dataset.get(key) for key in ("batch_key", "label_key")]
     if keys[0] is not None and keys[0] == keys[1]:
         yield (
@@ -84,14 +117,78 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
         )
     for problem in _columns_twice(dataset):
         yield f"datasets.{name}.{problem}"
-    if dataset.get("likelihood") == "poisson" and dataset["dispersion"] != "gene":
+    if dataset.get("likelihood") == "poisson" and dataset["dispersion"] not in ("gene", None):
         yield (
             f"datasets.{name}.dispersion is {dataset['dispersion']!r}, but the Poisson "
             "distribution has none; leave it out"
         )
+    for key in ("modality", "proteins"):
+        if source and dataset.get(key):
+            yield f"datasets.{name}.{key} is for files of your own; {source} is built in"
     for key in ("matrix", "cells"):
         if dataset.get(key) and not (built_in and built_in.user_supplied):
             yield f"datasets.{name}.{key} is for split_seq only; your own data go by path or url"
+
+
+def _unfit_methods(config: dict[str, Any]) -> Iterator[str]:
+    """Say which methods of cells want what is not there."""
+    cells = config["experiments"].get("cells", {"methods": [], "datasets": []})
+    for name in cells["methods"]:
+        record = METHODS["cells"][name]
+        where = f"experiments.cells.methods names {name}"
+        if record.needs and (found := older(*record.needs)):
+            package, least = record.needs
+            yield f"{where}, which needs {package} {least} or newer; {found} is installed"
+        for dataset in cells["datasets"] if record.told_labels else ():
+            known = config["datasets"].get(dataset, {})
+            if known.get("kind") == "cells" and not (known["source"] or known["label_key"]):
+                yield f"{where}, which learns from labels, but datasets.{dataset} has no label_key"
+
+
+def _model_contradictions(dataset: dict[str, Any], config: dict[str, Any]) -> Iterator[str]:
+    """Say what does not fit the model of a set of cells, each without the data set's name."""
+    model = dataset["model"]
+    if model is None:
+        if dataset["proteins"]:
+            takes = [name for name, record in LIBRARY.items() if "proteins" in record.data]
+            yield (
+                f"proteins is given, but scVI takes none; give `model: {takes[0]}`, or leave it out"
+            )
+        for key in NETWORK_KEYS:
+            if dataset[key] is None:
+                yield f"{key} is null, which is for another `model`; leave it out, or give a value"
+        return
+    yield from _unfit_keys(dataset, LIBRARY[model])
+    if not dataset["encode_covariates"]:
+        yield f"encode_covariates is for scVI alone, and model is {model}; leave it out"
+    for key, value in OURS_ALONE.items():
+        if config["inference"][key] != value:
+            yield f"model is {model}, but inference.{key} is for scVI alone; leave one of them out"
+    for method in config["experiments"].get("cells", {}).get("methods", ()):
+        if not METHODS["cells"][method].fits_library:
+            yield (
+                f"model is {model}, which the method {method!r} of experiments.cells.methods is "
+                "not made for; leave one of them out"
+            )
+
+
+def _unfit_keys(dataset: dict[str, Any], record: ModelRecord) -> Iterator[str]:
+    """Say which keys of a data set its model of scvi-tools lacks or does not take."""
+    taken = dict(record.arguments)
+    for key in NETWORK_KEYS:
+        if dataset[key] is not None and key not in taken:
+            yield f"{key} is given, but {record.name} has only {', '.join(taken)}; leave it out"
+    for key in KNOWN_KEYS:
+        if dataset[key] and key not in record.data:
+            yield f"{key} is given, but {record.name} takes none; leave it out"
+    if "proteins" in record.data and not dataset["proteins"]:
+        yield (
+            f"model is {record.name}, but `proteins` is not given: the key of obsm, or the "
+            "modality, with their counts"
+        )
+    for key, value in record.refused:
+        if dataset[key] == value:
+            yield f"{key} is {value!r}, which {record.name} does not have"
 
 
 def _columns_twice(dataset: dict[str, Any]) -> Iterator[str]:

@@ -48,7 +48,7 @@ def _section(title: str, node: dict[str, Any], prefix: str) -> str:
 
 def _type(node: dict[str, Any]) -> str:
     if "enum" in node:
-        return ", ".join(f"`{value}`" for value in node["enum"])
+        return ", ".join("null" if value is None else f"`{value}`" for value in node["enum"])
     types = node["type"] if isinstance(node["type"], list) else [node["type"]]
     text = " or ".join("null" if name == "null" else name for name in types)
     if "array" in types:

@@ -12,6 +12,7 @@ from jsonschema import Draft202012Validator
 from jsonschema.validators import extend
 
 from vmm.benchmark.methods.records import names
+from vmm.scvi_tools.records import benchmarked
 
 SCHEMA = Path(__file__).with_name("schema.yaml")
 
@@ -27,20 +28,25 @@ Validator = extend(Draft202012Validator, type_checker=CHECKER)
 
 @cache
 def schema() -> dict[str, Any]:
-    """Return the schema of the configuration, the names of methods filled in from their records."""
+    """Return the schema of the configuration, names of methods and models from their records."""
     found = yaml.safe_load(SCHEMA.read_text())
     _name_methods(found)
     return found
 
 
 def _name_methods(node: Any) -> None:
-    """Replace ``x-methods``, attributes of records, by the names of the methods that have them."""
+    """Replace ``x-methods``, attributes of records, by the names of the methods that have them.
+
+    And ``x-library`` by the models of scvi-tools.
+    """
     if isinstance(node, list):
         for item in node:
             _name_methods(item)
     elif isinstance(node, dict):
         if "x-methods" in node:
             node["enum"] = names(**node.pop("x-methods"))
+        if node.pop("x-library", False):
+            node["enum"] = [*benchmarked(), None]
         for item in node.values():
             _name_methods(item)
 

@@ -5,18 +5,23 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from scipy.sparse import issparse
+
 from vmm.benchmark.evaluation.folders import Folders, rows_of
+from vmm.benchmark.graphs import read_embedding
 from vmm.benchmark.metrics.integration import integration_scores
 from vmm.benchmark.metrics.records import of_family
-from vmm.benchmark.metrics.rows import rows_from_scores
+from vmm.benchmark.metrics.rows import diverged_rows, rows_from_scores
 from vmm.data.containers import load
 from vmm.data.stratified import stratified_sample
-from vmm.io import read_arrays, read_json
+from vmm.io import read_json
 
 if TYPE_CHECKING:
     import pandas as pd
 
     from vmm.data.containers import CellData
+
+SAMPLED_GRAPH = "n/a: a graph of more cells than are scored"
 
 
 def evaluate_integration(
@@ -48,11 +53,14 @@ def evaluate_integration(
     data = cast("CellData", load(data_path))
     paths = [Path(folder) for folder in dict.fromkeys(folders)]
     rows = stratified_sample(cells, data.batch, data.labels)
-    embeddings = {
-        str(folder): read_arrays(folder / "latent.npz", "embedding")["embedding"][rows]
-        for folder in paths
-        if read_json(folder / "run.json", "status")["status"] == "ok"
-    }
+    embeddings, sampled_graphs = {}, []
+    for folder in paths:
+        if read_json(folder / "run.json", "status")["status"] == "ok":
+            embedding = read_embedding(folder)
+            if issparse(embedding) and len(rows) < data.n_cells:
+                sampled_graphs.append(folder)
+            else:
+                embeddings[str(folder)] = embedding[rows]
     counts = data.counts if len(rows) == data.n_cells else data.counts[rows]
     metrics = of_family("integration", newer)
     scores = integration_scores(
@@ -60,6 +68,8 @@ def evaluate_integration(
     )
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
+        if folder in sampled_graphs:
+            return diverged_rows(run["spec"], [m.name for m in metrics], SAMPLED_GRAPH)
         return rows_from_scores(run["spec"], scores[str(folder)])
 
     return rows_of(paths, "integration", score, newer)

@@ -5,15 +5,17 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, cast
 
+from scipy.sparse import issparse
+
 from vmm.benchmark.evaluation.folders import Folders, rows_of
+from vmm.benchmark.graphs import read_embedding
 from vmm.benchmark.metrics.clustering import assignment_scores
-from vmm.benchmark.metrics.leiden import leiden_clusters
+from vmm.benchmark.metrics.leiden import leiden_clusters, leiden_of_graph
 from vmm.benchmark.metrics.records import of_family
 from vmm.benchmark.metrics.rows import rows_from_scores
 from vmm.benchmark.setting import LEIDEN
 from vmm.data.containers import load
 from vmm.data.stratified import stratified_sample
-from vmm.io import read_arrays
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -51,8 +53,11 @@ def evaluate_leiden(
     labels, batch, metrics = data.labels[scored], data.batch[scored], of_family("clustering", newer)
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
-        latent = read_arrays(folder / "latent.npz", "embedding")
-        assignment = leiden_clusters(latent["embedding"][scored], resolution)
+        embedding = read_embedding(folder)
+        if issparse(embedding):  # of a graph all cells are clustered, and these scored
+            assignment = leiden_of_graph(embedding, resolution)[scored]
+        else:
+            assignment = leiden_clusters(embedding[scored], resolution)
         scores = assignment_scores(labels, assignment, metrics, batch)
         return rows_from_scores(run["spec"] | {"setting": str(LEIDEN)}, scores)
 

@@ -7,15 +7,18 @@ follow from the records; importing them imports nothing.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from vmm.lazy import by_name
 from vmm.models.records import MODELS
 from vmm.priors.records import PriorRecord, priors_of
+from vmm.scvi_tools.records import benchmarked
 
 OURS = "vmm.benchmark.ours:train_ours"
 """What trains our models."""
+LIBRARY = "vmm.benchmark.baselines.scvi_tools:train_scvi_tools"
+"""What trains models of scvi-tools, with N(0, I) or with one of our priors."""
 
 
 @dataclass(frozen=True)
@@ -47,6 +50,13 @@ class Method:
         Of more it is not tried: it would not end, or not within a usual memory.
     control : bool
         Whether it is no competitor, but bounds what scores can be expected.
+    graph : bool
+        Whether it embeds nothing, and gives a graph of neighbours: few metrics are of graphs.
+    told_labels : bool
+        Whether it is trained with the labels that it is scored against: it is compared with no
+        other, and its label says so.
+    needs : tuple of str
+        A package, and the least version that has it.
     prior_record : PriorRecord, optional
         Of one of our models.
     modules : tuple of str
@@ -69,6 +79,9 @@ class Method:
     needs_batches: bool = False
     most_cells: int | None = None
     control: bool = False
+    graph: bool = False
+    told_labels: bool = False
+    needs: tuple[str, ...] = ()
     prior_record: PriorRecord | None = None
     modules: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
@@ -86,6 +99,26 @@ class Method:
     def depends_on(self) -> tuple[str, ...]:
         """Modules that its results depend on."""
         return (self.made_by.partition(":")[0], *self.modules)
+
+    @property
+    def fits_library(self) -> bool:
+        """Whether it can be had in the models of scvi-tools, or does not train at all."""
+        return not self.trains or self.made_by in (OURS, LIBRARY)
+
+    def of_library(self, model: str) -> Method:
+        """Return the same method in a model of scvi-tools; "": in ours.
+
+        What embeds without training, and the library's own with N(0, I), are called the same in all
+        models.
+        """
+        if not model or self.prior_record is None or self.kind != "cells":
+            return self
+        modules = (*LIBRARY_MODULES, self.prior_record.module)
+        return replace(self, model=model, made_by=LIBRARY, modules=modules)
+
+
+LIBRARY_MODULES = ("vmm.scvi_tools.model", "vmm.scvi_tools.latents")
+"""What a model of scvi-tools with one of our priors depends on."""
 
 
 def _of_prior(record: PriorRecord, kind: str) -> Method:
@@ -111,6 +144,7 @@ def _embedding(
     about: str,
     needs_batches: bool,
     most_cells: int | None = None,
+    graph: bool = False,
 ) -> Method:
     """Return an embedding of cells without a model, in a file of its own name."""
     return Method(
@@ -125,6 +159,7 @@ def _embedding(
         trains=False,
         needs_batches=needs_batches,
         most_cells=most_cells,
+        graph=graph,
     )
 
 
@@ -135,10 +170,56 @@ SCVI_TOOLS = Method(
     prior="StandardNormal",
     label="scvi-tools N(0, I)",
     colour="#9a9a9a",
-    about="scvi-tools' own scVI (Lopez et al. 2018) with the same sizes, rate and split.",
-    made_by="vmm.benchmark.baselines.scvi_tools:train_scvi_tools",
+    about="scvi-tools' own scVI (Lopez et al. 2018), or the data set's `model`, with the same "
+    "sizes, rate and split.",
+    made_by=LIBRARY,
     options=("deeply_inject_covariates",),
 )
+
+
+def _rival(name: str, model: str, colour: str, about: str, label: str = "", **more: Any) -> Method:
+    """Return a newer model of scvi-tools."""
+    return Method(
+        name=name,
+        kind="cells",
+        model=model,
+        prior="own",
+        label=label or model,
+        colour=colour,
+        about=about,
+        made_by=f"vmm.benchmark.baselines.rivals:train_{name}",
+        **more,
+    )
+
+
+RIVALS = (
+    _rival(
+        "sysvi",
+        "SysVI",
+        "#00838f",
+        "SysVI of scvi-tools: a VampPrior of few components, and a cycle through another batch, on "
+        "log-normalised counts (Hrovatin et al. 2023).",
+    ),
+    _rival(
+        "drvi",
+        "DRVI",
+        "#7a4b2a",
+        "DRVI of scvi-tools, from its version 1.5 on: each latent dimension is decoded by itself "
+        "(Moinfar and Theis 2024).",
+        needs=("scvi-tools", "1.5"),
+    ),
+    _rival(
+        "scanvi",
+        "scANVI",
+        "#5d4aa8",
+        "scANVI of scvi-tools: scVI that is then trained with the labels of the training cells, "
+        "against which it is scored (Xu et al. 2021).",
+        label="scANVI (told the labels)",
+        told_labels=True,
+        options=("deeply_inject_covariates",),
+    ),
+)
+"""Models of others that no experiment has unless it is told so."""
 EMBEDDINGS = (
     _embedding(
         "pca",
@@ -161,6 +242,15 @@ EMBEDDINGS = (
         "Principal components corrected by Scanorama (Hie et al. 2019).",
         needs_batches=True,
         most_cells=50_000,
+    ),
+    _embedding(
+        "bbknn",
+        "BBKNN",
+        "#1b7f5c",
+        "A graph in which each cell has neighbours in every batch; no embedding, so that Leiden's "
+        "clusters and graph connectivity alone are scored (Polański et al. 2020).",
+        needs_batches=True,
+        graph=True,
     ),
 )
 
@@ -205,6 +295,7 @@ METHODS: dict[str, dict[str, Method]] = {
         [
             SCVI_TOOLS,
             *(_of_prior(record, "cells") for record in priors_of("cells").values()),
+            *RIVALS,
             *EMBEDDINGS,
             *CONTROLS,
         ]
@@ -221,11 +312,23 @@ def method_of(model: str, prior: str) -> Method:
     KeyError
         If there is none.
     """
+    library = model if model in benchmarked() else ""
     for methods in METHODS.values():
         for method in methods.values():
+            method = method.of_library(library)
             if (method.model, method.prior) == (model, prior):
                 return method
     raise KeyError(f"no method has the model {model!r} with the prior {prior!r}")
+
+
+def place_of(model: str, prior: str) -> int:
+    """Return where tables list the method that rows call so, those that are unknown last."""
+    listed = [(kind, name) for kind, methods in METHODS.items() for name in methods]
+    try:
+        method = method_of(model, prior)
+    except KeyError:
+        return len(listed)
+    return listed.index((method.kind, method.name))
 
 
 def names(kind: str, **wanted: Any) -> list[str]:

@@ -29,6 +29,7 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
+from scipy.sparse import issparse
 
 from vmm.benchmark.metrics.neighbours import nearest_neighbours
 from vmm.benchmark.metrics.records import AGGREGATE, Metric, of_family
@@ -46,6 +47,7 @@ SINGLE_BATCH = "n/a: single batch"
 SINGLE_CLASS = "n/a: single class"
 NOT_FINITE = "n/a: the embedding is not finite"
 UNDEFINED = "n/a: undefined for this embedding"
+GRAPH = "n/a: a graph, no embedding"
 BRAS = {
     "vmm.benchmark.metrics.silhouettes:silhouette_batch": "vmm.benchmark.metrics.silhouettes:bras"
 }
@@ -100,23 +102,29 @@ class Cells(_Once):
 
 
 class Embedding(_Once):
-    """The embedding of the cells that is scored.
+    """The embedding of the cells that is scored, or the graph of a method that embeds nothing.
 
     Attributes
     ----------
     array : (N, p) float32 array
-        Finite, read-only.
+        Finite, read-only; p = 0 where there is a graph.
+    graph : (N, N) scipy.sparse matrix, optional
+        Weights of neighbours.
     """
 
-    def __init__(self, array: np.ndarray, n_jobs: int = 1) -> None:
+    def __init__(self, array: np.ndarray, n_jobs: int = 1, graph: Any = None) -> None:
         super().__init__()
         self.array = array.view()
         self.array.flags.writeable = False
         self.n_jobs = n_jobs
+        self.graph = graph
 
     def of(self, rows: np.ndarray) -> Embedding:
         """Return the embedding of some of the cells, given as truth values (N,)."""
-        return self if rows.all() else Embedding(self.array[rows], self.n_jobs)
+        if rows.all():
+            return self
+        graph = None if self.graph is None else self.graph[rows][:, rows]
+        return Embedding(self.array[rows], self.n_jobs, graph)
 
     def neighbours(self, n: int) -> Any:
         """Return the `n` nearest neighbours of each cell, itself among them.
@@ -150,8 +158,8 @@ def integration_scores(
 
     Parameters
     ----------
-    embeddings : mapping of str to (N, p) arrays
-        What to score, by any names.
+    embeddings : mapping of str to (N, p) arrays, or to (N, N) sparse matrices
+        What to score, by any names; a matrix is a graph of neighbours, which few metrics are of.
     counts : (N, G) scipy.sparse matrix or array
         Raw counts; only PCR comparison uses them.
     batch, labels : (N,) arrays
@@ -181,14 +189,12 @@ def integration_scores(
     if bras:
         metrics = [replace(m, function=BRAS.get(m.function, m.function)) for m in metrics]
     functions = functions_of(metrics)
-    arrays = {name: _array(name, array) for name, array in embeddings.items()}
+    scored = {name: _embedding(name, given, n_jobs) for name, given in embeddings.items()}
     cells = Cells(counts, batch, labels)
-    _check_sizes(arrays, cells)
+    _check_sizes({name: embedding.array for name, embedding in scored.items()}, cells)
     if compilation_cache is not None:
         _cache_compilations(compilation_cache)
-    return {
-        name: _scores(Embedding(array, n_jobs), cells, functions) for name, array in arrays.items()
-    }
+    return {name: _scores(embedding, cells, functions) for name, embedding in scored.items()}
 
 
 def _scores(
@@ -204,6 +210,8 @@ def _scores(
         if metric.group == AGGREGATE:
             given = (metric, list(functions), scores)
         obstacle = _obstacle(metric, seen[1]) or ("" if finite else NOT_FINITE)
+        if embedding.graph is not None and not metric.of_graphs:
+            obstacle = obstacle or GRAPH
         scores[metric.name] = (
             (None, obstacle) if obstacle else score(functions[metric], *given, otherwise=UNDEFINED)
         )
@@ -228,6 +236,12 @@ def _nearest(embedding: Embedding, n: int) -> Any:
 def _read_only(codes: np.ndarray) -> np.ndarray:
     codes.flags.writeable = False
     return codes
+
+
+def _embedding(name: str, given: Any, n_jobs: int) -> Embedding:
+    if issparse(given):
+        return Embedding(np.empty((given.shape[0], 0), np.float32), n_jobs, given.tocsr())
+    return Embedding(_array(name, given), n_jobs)
 
 
 def _array(name: str, array: ArrayLike) -> np.ndarray:

@@ -66,6 +66,9 @@ class Metric:
         Least and greatest value.
     needs_batches, needs_classes : bool
         Whether it is ``n/a`` where there is one batch, or one class.
+    of_graphs : bool
+        Whether it is also of a graph of neighbours, of a method that embeds nothing
+        (``integration``).
     uses_labels : bool
         Whether it is computed of the cells that have a label (``integration``).
     group : str
@@ -94,6 +97,7 @@ class Metric:
     bounds: tuple[float, float] = (0.0, 1.0)
     needs_batches: bool = False
     needs_classes: bool = False
+    of_graphs: bool = False
     uses_labels: bool = True
     group: str = ""
     aggregated: bool = False
@@ -323,6 +327,7 @@ METRICS: tuple[Metric, ...] = (
         "connectivity:graph_connectivity",
         "Share of a class in the largest strongly connected part of its graph of 15 nearest "
         f"neighbours, mean over classes {_LUECKEN}.",
+        of_graphs=True,
     ),
     _batch(
         "KBET",
@@ -389,6 +394,13 @@ METRICS: tuple[Metric, ...] = (
         "lisi:cilisi",
         "Mean effective number of batches among the 90 nearest cells of the same class, scaled "
         "(Andreatta et al., 2024, Nature Communications 15, 872).",
+        needs_batches=True,
+    ),
+    _newer(
+        "PCR within types",
+        "pcr:pcr_within_types",
+        "PCR comparison of the variance within classes: that batches have other classes costs "
+        "nothing. Of this package.",
         needs_batches=True,
     ),
     _newer(
@@ -476,7 +488,7 @@ def modules_of(job: str, newer: bool = False) -> list[str]:
 
 def scoring_of(job: str, newer: bool = False) -> list[dict[str, Any]]:
     """Return what in the records of what a job scores decides the scores, as its parameter."""
-    needs = ("needs_batches", "needs_classes", "uses_labels")
+    needs = ("needs_batches", "needs_classes", "of_graphs", "uses_labels")
     decides = ("name", "function", *needs, "group", "aggregated")
     return [{key: getattr(metric, key) for key in decides} for metric in scored_by(job, newer)]
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TYPE_CHECKING, Any
 
+from vmm.benchmark.choice import AGREEMENT, ELBO
+from vmm.benchmark.metrics.records import CLUSTERS
 from vmm.benchmark.setting import Setting
 from vmm.errors import InputError
 from vmm.paper.figures.rows import as_frame, usable
@@ -17,7 +19,14 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-CLUSTERS = "Utilized clusters"
+KEYS = ("batch_size", "prior_learning_ratio", "criteria", "rule")
+LABELS = {
+    CLUSTERS: "Utilised clusters",
+    ELBO: "Validation ELBO (nats per cell)",
+    AGREEMENT: AGREEMENT,
+}
+ELIGIBLE = ("chosen", "less stable")
+"""Statuses of settings that a choice without labels may fall on."""
 
 
 @styled
@@ -26,19 +35,20 @@ def tuning_figure(
 ) -> Figure:
     """Draw Figure 5 of the paper for one data set.
 
-    Left the utilised clusters with a dashed red line at the number of cell types, right the score
-    that the choice was made by; over the prior learning ratio (log), a line per batch size, with
-    shading for the 95 % confidence interval over trials. Settings whose mean number of clusters is
-    below the number of types, and which therefore could not be chosen, have open markers. The
-    dotted green box is at the choice.
+    Left the utilised clusters, then what the choice was made by; over the prior learning ratio
+    (log), a line per batch size, with shading for the 95 % confidence interval over trials. Where
+    labels chose, a dashed red line is at the number of cell types, and the score is at the right;
+    where they did not, the validation ELBO and the agreement of trials are. Settings that could not
+    be chosen have open markers: those whose mean number of clusters is below the number of types,
+    or that fit worse than the best, or gave one cluster, or diverged. The dotted green box is at
+    the choice.
 
     Parameters
     ----------
     rows
         Tidy rows of tuning, with settings ``b<batch>-r<ratio>``.
     choice
-        ``batch_size``, ``prior_learning_ratio`` and ``criterion`` (the score's metric name), as in
-        ``tuning/<dataset>.json``.
+        As in ``tuning/<dataset>.json`` (:mod:`vmm.benchmark.choice`).
     n_types
         Number of annotated cell types.
 
@@ -51,48 +61,60 @@ def tuning_figure(
     InputError
         If no usable row is among `rows`, or the choice lacks a key.
     """
-    criterion, batch_size, ratio = _read_choice(choice)
-    frame = _select(rows, criterion)
+    if missing := [key for key in KEYS if key not in choice]:
+        raise InputError(f"the tuning choice lacks {missing}; it has {sorted(choice)}")
+    criteria, by_labels = choice["criteria"], choice["rule"] == "supervised"
+    frame = _select(rows, criteria)
     ratios = sorted(frame["ratio"].unique())
     batches = sorted(frame["batch"].unique())
-    clusters = {b: intervals_by(_part(frame, CLUSTERS, b), "ratio") for b in batches}
-    too_few = {b: [x for x, p in of.items() if p.mean < n_types] for b, of in clusters.items()}
+    if by_labels:
+        clusters = {b: intervals_by(_part(frame, CLUSTERS, b), "ratio") for b in batches}
+        barred = {b: [x for x, p in of.items() if p.mean < n_types] for b, of in clusters.items()}
+    else:
+        barred = _barred(choice["table"], batches)
 
     figure = new_figure(6.4, 2.55, layout="constrained")
-    left, right = figure.subplots(1, 2)
-    _draw_lines(left, frame, CLUSTERS, batches, too_few)
-    scores = _draw_lines(right, frame, criterion, batches, too_few)
-    for letter, axes in zip("ab", (left, right), strict=True):
+    panels = figure.subplots(1, 1 + len(criteria))
+    points: dict[int, dict] = {}
+    for letter, axes, metric in zip("abc", panels, [CLUSTERS, *criteria], strict=False):
+        points = _draw_lines(axes, frame, metric, batches, barred)
         log_settings_axis(axes, ratios, "Prior learning ratio")
         panel_letter(axes, letter)
-    left.axhline(n_types, color=REFERENCE, linestyle="--", linewidth=1, gid="n_types", zorder=1)
-    left.set_ylabel("Utilised clusters")
-    left.set_ylim(bottom=0)
-    right.set_ylabel(f"{criterion} score")
-    point = scores.get(batch_size, {}).get(ratio)
+        axes.set_ylabel(LABELS.get(metric, f"{metric} score"))
+    if by_labels:
+        panels[0].axhline(
+            n_types, color=REFERENCE, linestyle="--", linewidth=1, gid="n_types", zorder=1
+        )
+    panels[0].set_ylim(bottom=0)
+    ratio = float(choice["prior_learning_ratio"])
+    point = points.get(int(choice["batch_size"]), {}).get(ratio)
     if point is not None:
-        box(right, ratio, [point.mean], ratios)
-    _legend(figure, right, n_types, any(too_few.values()), point is not None)
+        box(panels[-1], ratio, [point.mean], ratios)
+    why = "fewer clusters than types" if by_labels else "not eligible"
+    hollow = why if any(barred.values()) else ""
+    _legend(figure, panels[-1], n_types if by_labels else None, hollow, point is not None)
     return figure
 
 
-def _read_choice(choice: Mapping[str, Any]) -> tuple[str, int, float]:
-    missing = [k for k in ("batch_size", "prior_learning_ratio", "criterion") if k not in choice]
-    if missing:
-        raise InputError(f"the tuning choice lacks {missing}; it has {sorted(choice)}")
-    batch_size, ratio = int(choice["batch_size"]), float(choice["prior_learning_ratio"])
-    return str(choice["criterion"]), batch_size, ratio
+def _barred(table: Iterable[Mapping[str, Any]], batches: list[int]) -> dict[int, list[float]]:
+    """Return the ratios that could not be chosen without labels, by batch size."""
+    barred: dict[int, list[float]] = {batch: [] for batch in batches}
+    for row in table:
+        setting = Setting.parse(row["setting"])
+        if row["status"] not in ELIGIBLE and setting.batch_size in barred:
+            barred[setting.batch_size].append(setting.ratio or 0.0)
+    return barred
 
 
-def _select(rows: pd.DataFrame | Iterable[Mapping[str, Any]], criterion: str) -> pd.DataFrame:
+def _select(rows: pd.DataFrame | Iterable[Mapping[str, Any]], criteria: list[str]) -> pd.DataFrame:
     frame = usable(as_frame(rows))
     parsed = frame["setting"].map(Setting.parse)
     of_tuning = parsed.map(lambda setting: setting.is_tuning).astype(bool)
-    frame = frame[of_tuning & frame["metric"].isin([CLUSTERS, criterion])]
+    frame = frame[of_tuning & frame["metric"].isin([CLUSTERS, *criteria])]
     if frame.empty:
         raise InputError(
             "the tuning figure has nothing to draw: no row has a setting b<batch>-r<ratio>, a "
-            f"metric among {[CLUSTERS, criterion]} and the status ok"
+            f"metric among {[CLUSTERS, *criteria]} and the status ok"
         )
     parsed = parsed[frame.index]
     return frame.assign(batch=[p.batch_size for p in parsed], ratio=[p.ratio for p in parsed])
@@ -103,7 +125,7 @@ def _part(frame: pd.DataFrame, metric: str, batch: int) -> pd.DataFrame:
 
 
 def _draw_lines(
-    axes: Axes, frame: pd.DataFrame, metric: str, batches: list[int], too_few: dict[int, list]
+    axes: Axes, frame: pd.DataFrame, metric: str, batches: list[int], barred: dict[int, list]
 ) -> dict[int, dict]:
     parts = {batch: _part(frame, metric, batch) for batch in batches}
     points = {batch: intervals_by(part, "ratio") for batch, part in parts.items()}
@@ -117,21 +139,22 @@ def _draw_lines(
                 colour=colour,
                 marker=MARKERS[i % len(MARKERS)],
                 n_full=n_full,
-                hollow=[x for x in too_few[batch] if x in points[batch]],
+                hollow=[x for x in barred[batch] if x in points[batch]],
                 trials=parts[batch][["ratio", "value"]].itertuples(index=False, name=None),
             )
     return points
 
 
-def _legend(figure: Figure, axes: Axes, n_types: int, hollow: bool, boxed: bool) -> None:
+def _legend(figure: Figure, axes: Axes, n_types: int | None, hollow: str, boxed: bool) -> None:
     from matplotlib.lines import Line2D
 
     handles, labels = axes.get_legend_handles_labels()
-    handles.append(Line2D([], [], color=REFERENCE, linestyle="--", linewidth=1))
-    labels.append(f"{n_types} cell types")
+    if n_types is not None:
+        handles.append(Line2D([], [], color=REFERENCE, linestyle="--", linewidth=1))
+        labels.append(f"{n_types} cell types")
     if hollow:
         handles.append(Line2D([], [], marker="o", mfc="white", mec=MUTED, linestyle="none"))
-        labels.append("fewer clusters than types")
+        labels.append(hollow)
     if boxed:
         handles.append(Line2D([], [], color=CHOICE, linestyle=(0, (1, 1.2)), linewidth=1.3))
         labels.append("choice")

@@ -7,7 +7,7 @@ from typing import Any, NamedTuple
 
 import pandas as pd
 
-from vmm.benchmark.methods.records import METHODS
+from vmm.benchmark.methods.records import place_of
 from vmm.benchmark.setting import CHOSEN, Setting
 from vmm.paper.labels import is_embedding, method_label
 from vmm.paper.report.folder import RunFolder
@@ -60,11 +60,6 @@ def total(found: Iterable[Kind]) -> Kind:
 
 def models(run: RunFolder) -> pd.DataFrame:
     """Return a row for each model and embedding that is there, from its ``run.json``."""
-    places = {
-        (method.model, method.prior): i
-        for of in METHODS.values()
-        for i, method in enumerate(of.values())
-    }
     found = []
     for made in run.runs.values():
         spec = made["spec"]
@@ -72,7 +67,7 @@ def models(run: RunFolder) -> pd.DataFrame:
         found.append(
             {
                 "dataset": spec["dataset"],
-                "place": (tuning, places.get((spec["model"], spec["prior"]), len(places))),
+                "place": (tuning, place_of(spec["model"], spec["prior"])),
                 "label": method_label(spec["model"], spec["prior"]),
                 "group": "tuning" if tuning else spec["setting"],
                 "setting": spec["setting"],

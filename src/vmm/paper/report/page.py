@@ -14,7 +14,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
 from markupsafe import Markup
 
 from vmm.benchmark import grid
-from vmm.benchmark.methods.records import METHODS
+from vmm.benchmark.methods.records import METHODS, place_of
 from vmm.errors import InputError
 from vmm.html import embedded, style
 from vmm.io import atomic, read_table
@@ -162,7 +162,18 @@ def _summary(run: RunFolder) -> dict[str, Any]:
         if (kind, name) in used
     ]
     experiments = [EXPERIMENTS[name] for name in run.config["experiments"]]
-    return {"methods": methods, "experiments": experiments}
+    controls = [(kind, method) for kind, method in methods if method.control]
+    methods = [pair for pair in methods if pair not in controls]
+    records = sorted(
+        {(job.kind, job.record) for job in run.jobs},
+        key=lambda pair: (place_of(pair[1].model, pair[1].prior), pair[1].model),
+    )
+    return {
+        "methods": methods,
+        "controls": controls,
+        "models_and_priors": records,
+        "experiments": experiments,
+    }
 
 
 def _shown(run: RunFolder) -> dict[str, Any]:

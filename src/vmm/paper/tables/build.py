@@ -15,8 +15,9 @@ from vmm.benchmark.metrics.records import Metric
 from vmm.benchmark.metrics.rows import JOB_COLUMNS, validate_rows
 from vmm.benchmark.metrics.significance import TEST_COLUMNS, THRESHOLD, paired_tests
 from vmm.errors import InputError
-from vmm.paper.labels import dataset_label
+from vmm.paper.labels import dataset_label, method_label, told_labels
 from vmm.paper.tables.specs import RowKey, TableSpec, is_baseline, row_label, row_order, table_spec
+from vmm.scvi_tools.records import benchmarked
 
 Jobs = Iterable[Mapping[str, Any]]
 ABSENT = "absent"
@@ -28,6 +29,8 @@ TIDY_TEST_COLUMNS = [
     *["n_pairs" if column == "n" else column for column in TEST_COLUMNS],
 ]
 """Columns of ``Table.tests``: `n` counts a method's own trials, `n_pairs` those of the test."""
+TOLD = "not compared: told the labels"
+"""Status of a method that was trained with what it is scored against."""
 NAMED_MISSING = 3
 ISOLATED = "Isolated labels"
 
@@ -190,6 +193,8 @@ def build_table(
         for dataset in grid["dataset"].unique():
             if sentence := sample_sentence(descriptions.get(dataset, {})):
                 notes.append(f"{dataset_label(dataset)}: {sentence}")
+    pairs = grid[["model", "prior"]].drop_duplicates().itertuples(index=False, name=None)
+    notes += [told_sentence(method_label(*pair)) for pair in pairs if told_labels(*pair)]
     if trials.max() == 1:
         notes.append("With one trial no test is possible: bold marks the best value only.")
     return Table(
@@ -209,6 +214,14 @@ def sample_sentence(description: Mapping[str, Any]) -> str:
         f"scores of embeddings, and of Leiden's clusters, are of {scored:,} of the {n:,} cells, "
         "the same for all methods; each batch and cell type has its share of them. Compare them "
         "with one another only: KBET, iLISI and Graph connectivity change with the number of cells."
+    )
+
+
+def told_sentence(method: str) -> str:
+    """Return why a method that was told the labels is not compared."""
+    return (
+        f"{method} was trained with the labels that it is scored against, and is compared with no "
+        "other method."
     )
 
 
@@ -289,13 +302,14 @@ def _block(
             is_baseline(key),
             {column.name: _cell(column, parts[key]) for column in spec.columns},
         )
-        for key in sorted(parts, key=lambda key: row_order(spec.kind, key))
+        for key in sorted(parts, key=row_order)
     ]
     tests = [_tests(dataset, rows, column) for column in spec.columns]
     for frame, column in zip(tests, spec.columns, strict=True):
         for row, bold in zip(rows, frame["bold"], strict=True):
             row.cells[column.name] = replace(row.cells[column.name], bold=bool(bold))
-    return Block(dataset, _heading(spec, dataset, description), rows), pd.concat(tests)
+    library = [model for model in benchmarked() if (grid["model"] == model).any()]
+    return Block(dataset, _heading(spec, dataset, description, library), rows), pd.concat(tests)
 
 
 def _cell(column: Metric, grid: pd.DataFrame) -> Cell:
@@ -365,9 +379,13 @@ def _tests(dataset: str, rows: list[Row], metric: Metric) -> pd.DataFrame:
         columns=TIDY_TEST_COLUMNS[:9],
     )
     # Methods are known by their place, so that best_method returns the first of equals.
+    told = [place for place, row in enumerate(rows) if told_labels(row.key.model, row.key.prior)]
     values = pd.DataFrame({place: pd.Series(cell.values) for place, cell in enumerate(cells)})
     if metric.is_tested:
-        tests = paired_tests(values.astype(float).sort_index(), metric.better == "lower")
+        compared = values.drop(columns=told).astype(float).sort_index()
+        tests = paired_tests(compared, metric.better == "lower").reindex(facts.index)
+        tests.loc[told, ["n", "bold", "status"]] = [0, False, TOLD]
+        tests = tests.astype({"n": int, "bold": bool})
         labels = {place: row.label for place, row in enumerate(rows)}
         tests["compared_with"] = tests["compared_with"].map(labels).fillna("")
     else:
@@ -379,8 +397,10 @@ def _tests(dataset: str, rows: list[Row], metric: Metric) -> pd.DataFrame:
     return pd.concat([facts, tests.astype(numeric)], axis=1)[TIDY_TEST_COLUMNS]
 
 
-def _heading(spec: TableSpec, dataset: str, description: Mapping[str, Any]) -> str:
-    """Return the name of a data set with its sizes."""
+def _heading(
+    spec: TableSpec, dataset: str, description: Mapping[str, Any], library: list[str]
+) -> str:
+    """Return the name of a data set with its sizes, and the model of scvi-tools, if it has one."""
     if spec.kind == "images":
         sizes = [("n_images", "image", "images"), ("n_types", "class", "classes")]
     else:
@@ -388,6 +408,7 @@ def _heading(spec: TableSpec, dataset: str, description: Mapping[str, Any]) -> s
             ("n_cells", "cell", "cells"),
             ("n_batches", "batch", "batches"),
             ("n_types", "cell type", "cell types"),
+            ("n_proteins", "protein", "proteins"),
         ]
     listed = [
         f"{description[key]:,} {one if description[key] == 1 else many}"
@@ -397,6 +418,7 @@ def _heading(spec: TableSpec, dataset: str, description: Mapping[str, Any]) -> s
     labelled, n = description.get("n_labelled"), description.get("n_cells")
     if labelled is not None and n is not None and labelled < n:
         listed.append(f"{labelled:,} cells with a label, of which the scores speak")
+    listed += library
     label = dataset_label(dataset)
     return f"{label} ({', '.join(listed)})" if listed else label
 

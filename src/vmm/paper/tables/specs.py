@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
-from vmm.benchmark.methods.records import METHODS
+from vmm.benchmark.methods.records import place_of
 from vmm.benchmark.metrics.records import Metric, of_family
 from vmm.benchmark.setting import LEIDEN
 from vmm.errors import InputError
@@ -108,11 +108,9 @@ def row_label(row: RowKey) -> str:
     return method_label(row.model, row.prior, row.setting if row.setting == str(LEIDEN) else "")
 
 
-def row_order(kind: str, row: RowKey) -> tuple:
+def row_order(row: RowKey) -> tuple:
     """Return a key that sorts methods as tables list them: ours first, baselines below."""
-    known = [(method.model, method.prior) for method in METHODS[kind].values()]
-    place = known.index(row[:2]) if row[:2] in known else len(known)
-    return is_baseline(row), place, row
+    return is_baseline(row), place_of(row.model, row.prior), row
 
 
 def is_baseline(row: RowKey) -> bool:

@@ -1,0 +1,132 @@
+"""Cells of one modality of a MuData file, with the proteins of another."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+from typing import TYPE_CHECKING
+
+import numpy as np
+
+from vmm.data.h5ad import names_in, read_parts
+from vmm.data.messages import listing
+from vmm.data.proteins import RawProteins
+from vmm.errors import InputError
+
+if TYPE_CHECKING:
+    import h5py
+    import pandas as pd
+
+    from vmm.data.raw import RawCells
+
+RNA = "rna"
+"""What a modality of several is called if nobody says which one is meant."""
+
+
+def read_modality(
+    file: h5py.File,
+    path: str,
+    layer: str | None,
+    columns: Collection[str] | None,
+    modality: str,
+    proteins: str | None,
+) -> RawCells:
+    """Read the counts and cells of a modality, and the proteins of another for the same cells.
+
+    Columns of the file's own table of cells are there too, unless the modality has one of the same
+    name. Cells that were not counted proteins of are left out, and a note says so.
+
+    Parameters
+    ----------
+    file, path
+        An open MuData file, and what to call it.
+    layer
+        As for :func:`vmm.data.h5ad.read_h5ad`; of the proteins the same, if they have it, else
+        their ``X``.
+    columns
+        As for :func:`vmm.data.h5ad.read_h5ad`.
+    modality
+        With the counts; "": the only one, or that of RNA.
+    proteins
+        Another modality, None: none.
+
+    Raises
+    ------
+    InputError
+        If the file has no such modality, layer or columns.
+    """
+    there = list(file["mod"])
+    if not modality:
+        others = [name for name in there if name != proteins]
+        modality = others[0] if len(others) == 1 else RNA
+        if modality not in there:
+            raise InputError(
+                f"{path} has the modalities {listing(there)}; name the one with the counts by "
+                "`modality:`."
+            )
+    for key, name in (("modality", modality), ("proteins", proteins)):
+        if name is not None and name not in there:
+            raise InputError(
+                f"{path} has no modality {name!r} for `{key}:`; its modalities are "
+                f"{listing(there)}."
+            )
+    if modality == proteins:
+        raise InputError(
+            f"`modality:` and `proteins:` both name the modality {modality!r} of {path}; the "
+            "counts of genes are in another than the proteins."
+        )
+    raw = read_parts(file["mod"][modality], _called(modality, path), layer, columns)
+    raw.obs = _with_common(raw.obs, file, path, columns)
+    if proteins is not None:
+        _add_proteins(raw, file["mod"][proteins], _called(proteins, path), layer)
+    return raw
+
+
+def _called(modality: str, path: str) -> str:
+    return f"modality {modality!r} of {path}"
+
+
+def _with_common(
+    obs: pd.DataFrame, file: h5py.File, path: str, columns: Collection[str] | None
+) -> pd.DataFrame:
+    """Return a table of cells with the columns that the file has for all modalities."""
+    from anndata.io import read_elem
+
+    if "obs" not in file:
+        return obs
+    common = read_elem(file["obs"])
+    lacking = [key for key in common.columns if key not in obs.columns]
+    if columns is not None:
+        lacking = [key for key in lacking if key in columns]
+    if not lacking:
+        return obs
+    if not common.index.is_unique:
+        raise InputError(
+            f"{path} has cells of the same name, so that the column {lacking[0]!r} of its obs "
+            "cannot be told of which cell it is; make names unique."
+        )
+    return obs.join(common[lacking])
+
+
+def _add_proteins(raw: RawCells, group: h5py.Group, where: str, layer: str | None) -> None:
+    """Give cells their proteins, and keep only those cells that have any counted."""
+    import pandas as pd
+
+    own = layer if layer is not None and layer in group.get("layers", {}) else None
+    measured = read_parts(group, where, own, ())
+    cells = pd.Index(names_in(group["obs"]))
+    if not cells.is_unique:
+        raise InputError(f"{where} has cells of the same name; make them unique.")
+    place = cells.get_indexer(raw.obs.index)
+    keep = np.flatnonzero(place >= 0)
+    if not len(keep):
+        raise InputError(
+            f"{where} has none of the cells that the counts are of (such as {raw.obs.index[0]!r}, "
+            f"not {cells[0]!r}); the names of cells must be the same."
+        )
+    if len(keep) < len(place):
+        raw.notes.append(
+            f"Cells without counts of proteins were left out: {len(place) - len(keep):,} of "
+            f"{len(place):,}."
+        )
+        raw.obs, raw.counts = raw.obs.iloc[keep], raw.counts[keep]
+    raw.proteins = RawProteins(measured.counts[place[keep]], measured.genes, measured.where)
