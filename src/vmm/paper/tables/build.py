@@ -213,7 +213,7 @@ def sample_sentence(description: Mapping[str, Any]) -> str:
     return (
         f"scores of embeddings, and of Leiden's clusters, are of {scored:,} of the {n:,} cells, "
         "the same for all methods; each batch and cell type has its share of them. Compare them "
-        "with one another only: of fewer cells KBET, iLISI and Graph connectivity come out higher."
+        "with one another only: KBET, iLISI and Graph connectivity change with the number of cells."
     )
 
 
