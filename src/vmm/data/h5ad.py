@@ -186,7 +186,7 @@ def read_parts(
             matrices.setdefault(name, file[key])
     obsm = file["obsm"] if "obsm" in file else {}  # noqa: SIM401 (not all groups have `get`)
     return RawCells(
-        counts=large or read_elem(file[location]),
+        counts=_stored(file, location, path) or read_elem(file[location]),
         obs=_read_cells(file["obs"], columns),
         genes=names_in(file["raw/var" if location == "raw/X" else "var"]),
         where=where,
