@@ -3,32 +3,26 @@
 from __future__ import annotations
 
 import argparse
-import sys
 import tempfile
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 
 from vmm.cli import stability as seeds
+from vmm.cli.cells import Cells, covariate_arguments, read_cells, tell
 from vmm.cli.parts import first_line
 from vmm.cli.result import ResultFile, Source
-from vmm.data import checks
-from vmm.data.blocks import Counts, chosen_counts
-from vmm.data.covariates import read_covariates, refuse_columns_twice
-from vmm.data.h5ad import named_columns, read_h5ad
-from vmm.data.messages import as_text, number_of
+from vmm.data.messages import number_of
 from vmm.data.supplied import supplied
 from vmm.errors import InputError
 from vmm.io import atomic
 from vmm.priors.records import PRIORS
 
 if TYPE_CHECKING:
-    import anndata
     import pandas as pd
     from matplotlib.figure import Figure
 
@@ -38,47 +32,6 @@ if TYPE_CHECKING:
 FIGURES = ("clusters", "batches", "labels", "consensus", "stays", "composition", "training")
 """Names of all figures; each option has its own."""
 TUNING = "tuning.csv"
-NO_LABEL = ("", "nan", "NaN")
-"""Texts in a column of labels that say that there is none."""
-
-
-@dataclass
-class Cells:
-    """What the model is trained on.
-
-    Parameters
-    ----------
-    adata
-        All cells × the chosen genes; ``X`` has the counts.
-    index
-        Names of the cells in the file, which need not differ.
-    labels
-        Known types of the cells, missing where a cell has none; None without ``--label-key``.
-    n_genes
-        Genes of the file.
-    notes
-        Facts worth a line on the page.
-    alarms
-        What the reader of the page must know first.
-    """
-
-    adata: anndata.AnnData
-    index: pd.Index
-    labels: pd.Series | None
-    n_genes: int
-    notes: list[str] = field(default_factory=list)
-    alarms: list[str] = field(default_factory=list)
-
-    def note(self, *sentences: str) -> None:
-        """Say sentences, and keep them for the page."""
-        for sentence in sentences:
-            _say(sentence)
-            self.notes.append(sentence)
-
-    def alarm(self, sentence: str) -> None:
-        """Say what matters most, and keep it for the top of the page."""
-        _say(sentence)
-        self.alarms.append(sentence)
 
 
 def fit_file(options: argparse.Namespace) -> int:
@@ -103,7 +56,7 @@ def fit_file(options: argparse.Namespace) -> int:
         raise InputError(f"{folder} has files; name another --output, or add --overwrite.")
     _check_device(options.device)
     _check_likelihood(options)
-    _say(f"Reading {path}")
+    tell(f"Reading {path}")
     with Source(path) as source:
         cells = read_cells(options)
         source.refuse_changed()
@@ -112,7 +65,7 @@ def fit_file(options: argparse.Namespace) -> int:
         with _folder(folder), results as result, warnings.catch_warnings():
             _only_our_warnings(cells)
             cells.note(*result.begin(source, _results(cells, options), options.n_latent))
-            _say(f"Training on {cells.adata.n_obs:,} cells × {cells.adata.n_vars:,} genes")
+            tell(f"Training on {cells.adata.n_obs:,} cells × {cells.adata.n_vars:,} genes")
             model = train(cells, options, folder)
             with _kept(folder, model):
                 if changed := source.changed():
@@ -175,7 +128,7 @@ def _kept(folder: Path, model: SCVI) -> Iterator[None]:
     try:
         yield
     except BaseException:
-        _say(f"\nThe trained model is kept: vmm.SCVI.load({str(folder / 'model')!r}, adata=False)")
+        tell(f"\nThe trained model is kept: vmm.SCVI.load({str(folder / 'model')!r}, adata=False)")
         raise
 
 
@@ -190,72 +143,6 @@ def _check_likelihood(options: argparse.Namespace) -> None:
     from vmm.models.count_vae import check_likelihood
 
     check_likelihood(options.likelihood, options.dispersion)
-
-
-def read_cells(options: argparse.Namespace) -> Cells:
-    """Read and check a file, and choose its most variable genes."""
-    import anndata
-    import pandas as pd
-
-    covariate_keys = covariate_arguments(options)
-    raw = read_h5ad(options.path, options.layer, named_columns(vars(options)))
-    refuse_columns_twice(
-        {"batch_key": options.batch_key, "label_key": options.label_key, **covariate_keys}, raw.file
-    )
-    names, notes = checks.unique_names(list(raw.obs.index), "cell")
-    genes, more = checks.unique_names(list(raw.genes), "gene")
-    batch, columns, labels = np.zeros(len(names), dtype=np.int64), {}, None
-    if options.batch_key is not None:
-        batch, batch_names = checks.column(raw.obs, options.batch_key, "batch_key", raw.file)
-        columns[options.batch_key] = pd.Categorical.from_codes(batch, batch_names)
-    if options.label_key is not None:
-        if options.label_key not in raw.obs:
-            checks.column(raw.obs, options.label_key, "label_key", raw.file)  # says what there is
-        labels = _labels(raw.obs[options.label_key], names)
-        if labels.isna().all():
-            more.append(f"No cell has a value in the column {options.label_key!r} (--label-key).")
-        columns[options.label_key] = labels.fillna("(no label)").to_numpy()
-    known = read_covariates(raw.obs, raw.file, **covariate_keys)
-    for key, (codes, categories) in known.categorical.items():
-        columns[key] = pd.Categorical.from_codes(codes, categories)
-    columns |= known.continuous
-    if known.size_factor is not None:
-        columns[options.size_factor_key] = known.size_factor
-    if options.round:
-        raw.counts, told = checks.rounded(raw.counts, raw.where)
-        more += told
-    found = Counts(raw, names, genes, "by --round", copy=False)
-    raw.counts = None  # not to hold it twice
-    checks.enough(found.shape, raw.where)
-    n_top_genes = options.n_top_genes if 0 < options.n_top_genes < len(genes) else None
-    counts, chosen, told = chosen_counts(found, batch, n_top_genes)
-    genes, more = genes[chosen], more + told
-    del found
-    counts.data = counts.data.astype(np.float32)
-    adata = anndata.AnnData(counts)
-    adata.obs_names, adata.var_names = names, genes
-    for key, values in columns.items():
-        adata.obs[key] = values
-    index = pd.Index([str(name) for name in raw.obs.index], dtype=object)
-    cells = Cells(adata, index, labels, len(raw.genes))
-    cells.note(*notes, *more, *known.remarks())
-    return cells
-
-
-def covariate_arguments(options: argparse.Namespace) -> dict[str, Any]:
-    """Return the columns of covariates by the arguments that take them."""
-    return {
-        "categorical_covariate_keys": options.categorical_covariate_key,
-        "continuous_covariate_keys": options.continuous_covariate_key,
-        "size_factor_key": options.size_factor_key,
-    }
-
-
-def _labels(column: pd.Series, names: np.ndarray) -> pd.Series:
-    """Return labels as text, None where a cell has none."""
-    values = column.convert_dtypes(convert_string=False).astype(object)  # 7, where some are missing
-    values = values.where(values.notna() & ~values.isin(NO_LABEL), None)
-    return values.map(as_text, na_action="ignore").set_axis(names)
 
 
 def _results(cells: Cells, options: argparse.Namespace) -> pd.DataFrame:
@@ -333,7 +220,7 @@ def write(model: SCVI, cells: Cells, result: ResultFile, options: argparse.Names
     values = {"vmm_cluster": clusters, "vmm_probability": uncertainty["probability"].to_numpy()}
     obs = pd.DataFrame(values | seeds.columns(stability, options), index=cells.index)
     obsm = {"X_vmm": model.get_latent_representation()}
-    _say(f"Describing {number_of(len(clusters.categories), 'cluster')}")
+    tell(f"Describing {number_of(len(clusters.categories), 'cluster')}")
     try:
         figures = draw(model, cells, options, stability)
     finally:
@@ -347,7 +234,7 @@ def write(model: SCVI, cells: Cells, result: ResultFile, options: argparse.Names
     for name, figure in figures.items():
         save(figure, folder / "figures" / name)
     write_page(folder / "report.html", model, table, figures, cells, options, stability)
-    _say(
+    tell(
         f"{number_of(len(clusters.categories), 'cluster')}; open {folder / 'report.html'}, go on "
         f"with {result.path}"
     )
@@ -435,10 +322,6 @@ def _remove_figures(folder: Path) -> None:
     for name in FIGURES:
         for path in folder.glob(f"{name}.*"):
             path.unlink()
-
-
-def _say(message: str) -> None:
-    print(message, file=sys.stderr, flush=True)
 
 
 def _only_our_warnings(cells: Cells) -> None:

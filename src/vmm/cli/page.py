@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.figure import Figure
 
-    from vmm.cli.fit import Cells
+    from vmm.cli.cells import Cells
     from vmm.scvi import SCVI
     from vmm.scvi.stability import ClusterStability
 
