@@ -9,8 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 
 import pandas as pd
-from scvi_tools import table
 
+from scvi_tools import table
 from vmm.benchmark.metrics.rows import gather_rows
 from vmm.paper.labels import method_label
 
