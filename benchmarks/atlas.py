@@ -99,6 +99,14 @@ STAGES: dict[str, Callable[[int], None]] = {
 }
 
 
+def stages_of(n: int) -> list[str]:
+    """Return the stages that there are with so many cells."""
+    from vmm.benchmark.methods.records import METHODS
+
+    tried = METHODS["cells"]["scanorama"].takes(n)
+    return [stage for stage in STAGES if stage != "Scanorama" or tried]
+
+
 def __getattr__(name: str) -> Callable:
     """Return the contender ``<number of the stage>_<cells>``."""
     stage, _, n = name.removeprefix("stage_").partition("_")
@@ -117,8 +125,12 @@ BENCHMARKS = [
     Benchmark(
         name=f"atlas_{n}",
         work=f"peak memory of a stage, {n:,} cells".replace(",", " "),
-        contenders={stage: f"benchmarks.atlas:stage_{i}_{n}" for i, stage in enumerate(STAGES)},
-        comparisons=tuple(Comparison(stage, MOST) for stage in STAGES),
+        contenders={
+            stage: f"benchmarks.atlas:stage_{i}_{n}"
+            for i, stage in enumerate(STAGES)
+            if stage in stages_of(n)
+        },
+        comparisons=tuple(Comparison(stage, MOST) for stage in stages_of(n)),
         repeats=1,
         processes=True,
         unit="GB",

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from benchmarks.harness import RESULTS, ROOT
-from benchmarks.scale_report import plot_scale, scale_table
+from benchmarks.scale_report import atlas_table, plot_scale, scale_table
 from vmm.io import atomic, read_json
 
 PAGE = ROOT / "docs" / "benchmarks.md"
@@ -24,16 +24,20 @@ def write_page(names: list[str]) -> Path:
     paths = [RESULTS / f"{name}.json" for name in names]
     results = [read_json(path) for path in paths if path.is_file()]
     text = PAGE.read_text()
-    tables = {"targets": targets, "contenders": contenders, "machine": machine}
-    for marker, make in tables.items():
-        text = fill(text, marker, make(results))
+    atlases = [result for result in results if result["name"].startswith("atlas_")]
+    others = [result for result in results if result not in atlases]
+    text = fill(text, "targets", targets(others))
+    text = fill(text, "contenders", contenders(others))
+    text = fill(text, "machine", machine(results))
+    if atlases:
+        text = fill(text, "atlas", table(*atlas_table(atlases)))
     for result in results:
         if result["name"] == "scale_time":
             text = fill(text, "scale", f"{table(*scale_table(result))}\n\n{SCALE_PICTURE}")
             plot_scale(result, PLOT.with_name("scale.png"))
     with atomic(PAGE) as temporary:
         temporary.write_text(text)
-    plot(results)
+    plot(others)
     return PAGE
 
 

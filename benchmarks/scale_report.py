@@ -1,9 +1,12 @@
-"""What more cells cost: the table and the plot of docs/benchmarks.md."""
+"""What more cells cost: the tables and the plot of docs/benchmarks.md."""
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
+
+import numpy as np
 
 from benchmarks.scale import LABELS
 from vmm.io import atomic
@@ -58,3 +61,21 @@ def plot_scale(result: dict[str, Any], path: Path) -> None:
     with atomic(path) as temporary:
         figure.savefig(temporary, dpi=120)
     plt.close(figure)
+
+
+def atlas_table(results: Sequence[dict[str, Any]]) -> tuple[list[str], list[list[str]]]:
+    """Return the head and the rows of the table of stages, from results by ascending size.
+
+    The growth is the exponent b of CPU time = a · cells^b, fitted to all but the smallest size,
+    where much is the start of libraries.
+    """
+    sizes = [int(result["name"].removeprefix("atlas_")) for result in results]
+    head = ["stage", *(f"{n:,}".replace(",", " ") for n in sizes), "growth"]
+    rows = []
+    for stage in results[0]["contenders"]:
+        taken = [result["contenders"].get(stage) for result in results]
+        cells = [f"{of['cpu']:.0f} s, {of['median']:.1f} GB" if of else "—" for of in taken]
+        known = [(n, of["cpu"]) for n, of in zip(sizes, taken, strict=True) if of][1:]
+        fitted = np.polyfit(*np.log(np.transpose(known)), 1)[0] if len(known) > 1 else None
+        rows.append([stage, *cells, "—" if fitted is None else f"{fitted:.2f}"])
+    return head, rows

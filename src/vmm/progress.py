@@ -1,7 +1,7 @@
 """Progress of what takes long: a bar in a terminal, a line now and then elsewhere.
 
-Epochs, a training that is resumed, downloads. All of it goes to standard error, or to the stream
-that `shown_on` sets, and nothing else goes there.
+Epochs, a training that is resumed, cells that are read, downloads. All of it goes to standard
+error, or to the stream that `shown_on` sets, and nothing else goes there.
 """
 
 from __future__ import annotations
@@ -79,6 +79,40 @@ def progress(
             say(f"{label}: epoch {row['epoch']}, {describe(row)}")
 
     return show
+
+
+@contextmanager
+def counted(
+    label: str, total: int, unit: str, interval: float = 10.0
+) -> Iterator[Callable[[int], object]]:
+    """Show how much of a known number is done, by what the function is called with.
+
+    Parameters
+    ----------
+    label, unit : str
+        What is done, and what is counted.
+    total : int
+    interval : float
+        Seconds between lines where there is no terminal.
+    """
+    if stream().isatty() or "ipykernel" in sys.modules:
+        from tqdm.auto import tqdm
+
+        with tqdm(
+            total=total, desc=label, unit=f" {unit}", file=stream(), dynamic_ncols=True
+        ) as shown:
+            yield shown.update
+        return
+    done, last = 0, time.monotonic()
+
+    def advance(n: int) -> None:
+        nonlocal done, last
+        done += n
+        if time.monotonic() - last >= interval:
+            last = time.monotonic()
+            say(f"{label}: {done:,} of {total:,} {unit}")
+
+    yield advance
 
 
 def _bar(label: str, max_epochs: int) -> Callable[[dict[str, float]], None]:

@@ -282,12 +282,24 @@ def test_a_file_is_known_by_what_is_in_it(tmp_path, monkeypatch):
     one, two = (hashlib.sha256(content).hexdigest() for content in (b"one", b"two"))
     assert content_hashes([file], kept) == {str(file): one}
     with monkeypatch.context() as no_reading:
-        no_reading.delattr(provenance, "_content_hash")
+        no_reading.setattr("vmm.data.verification.digest", None)
         assert content_hashes([file], kept) == {str(file): one}
     stat = file.stat()
     file.write_bytes(b"two")
     os.utime(file, ns=(stat.st_atime_ns, stat.st_mtime_ns))
     assert content_hashes([file], kept) == {str(file): two}
+
+
+def test_a_folder_is_known_by_what_is_in_its_files(tmp_path, monkeypatch):
+    monkeypatch.setattr(provenance, "SETTLED_SECONDS", -1)
+    store, kept, sums = tmp_path / "my.zarr", tmp_path / "sums.json", []
+    (store / "X").mkdir(parents=True)
+    for place, content in (("X/0", "one"), ("X/0", "two"), ("X/1", "one"), ("X/0", "one")):
+        (store / place).write_text(content)
+        sums.append(content_hashes([store], kept)[str(store)])
+        assert content_hashes([store], kept)[str(store)] == sums[-1]
+    (store / "X" / "1").unlink()
+    assert content_hashes([store], kept)[str(store)] == sums[0] and len(set(sums)) == 4
 
 
 def test_a_link_is_known_by_what_it_leads_to(tmp_path):

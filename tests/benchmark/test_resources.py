@@ -8,7 +8,16 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_matrix
 
-from vmm.benchmark.resources import NEEDS, ROOM, UNKNOWN, UNPREPARED, Size, memory_mb, size_of
+from vmm.benchmark.methods.records import METHODS
+from vmm.benchmark.resources import (
+    NEEDS,
+    ROOM,
+    UNKNOWN,
+    UNPREPARED,
+    Size,
+    memory_mb,
+    size_of,
+)
 from vmm.io import write_json
 
 
@@ -49,6 +58,12 @@ def test_of_modalities_the_one_with_the_counts_is_the_size(tmp_path):
     assert size_of("prepare", absent, settings | {"modality": "adt"}) == UNPREPARED
 
 
+def test_the_size_of_a_zarr_store_is_read_too(file, tmp_path):
+    anndata.read_h5ad(file).write_zarr(tmp_path / "my.zarr")
+    settings = {"path": str(tmp_path / "my.zarr"), "layer": "counts"}
+    assert size_of("prepare", tmp_path / "no.json", settings) == (30, 9)
+
+
 def test_what_was_prepared_counts_more_than_the_file(file, tmp_path):
     description = tmp_path / "my.json"
     write_json(description, {"n_cells": 28, "n_genes": 7})
@@ -72,3 +87,15 @@ def test_memory_grows_with_cells_times_genes():
         assert base <= memory_mb(work, small) < 1.1 * base
         grown = need.per_count * 2_000 + need.per_cell
         assert memory_mb(work, large) == pytest.approx(base + ROOM * grown, abs=1)
+
+
+def test_scanorama_asks_for_more_as_far_as_it_is_tried():
+    """The others grow with the cells, it with their square."""
+    most = METHODS["cells"]["scanorama"].most_cells
+    for cells, more in ((1_000, False), (most, True), (most + 1, False)):
+        size = Size(cells, 2_000)
+        without = memory_mb("baselines", size, ["pca", "harmony"])
+        assert without == memory_mb("baselines", size)
+        asked = memory_mb("baselines", size, ["pca", "harmony", "scanorama"])
+        assert (asked > 1.5 * without) == more
+        assert memory_mb("train", size, ["scanorama"]) == memory_mb("train", size)

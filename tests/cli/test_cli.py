@@ -493,3 +493,23 @@ def test_without_counts(cells, tmp_path):
     assert (folder / "lines_vmm.h5ad").stat().st_size < cells.stat().st_size
     page = (folder / "report.html").read_text()
     assert "--without-counts" in page
+
+
+def test_a_zarr_store_read_in_blocks_gives_what_the_file_gives(
+    cells, tmp_path, capsys, monkeypatch
+):
+    store = tmp_path / "lines.zarr"
+    anndata.read_h5ad(cells).write_zarr(store)
+    options = ["--layer", "counts", "--batch-key", "batch", "--n-top-genes", "80", *SMALL]
+    found = {}
+    for path in (cells, store):
+        folder = tmp_path / path.suffix[1:]
+        assert main(["fit", str(path), *options, "--output", str(folder)]) == 0
+        found[path] = anndata.read_h5ad(folder / "lines_vmm.h5ad")
+        monkeypatch.setattr("vmm.data.h5ad.LARGE", 0)
+        monkeypatch.setattr("vmm.data.blocks.VALUES", 2000)
+    assert "will have the results alone: obs and obsm" in capsys.readouterr().err
+    alone, copy = found[store], found[cells]
+    assert alone.X is None and list(alone.obs_names) == list(copy.obs_names)
+    np.testing.assert_array_equal(alone.obsm["X_vmm"], copy.obsm["X_vmm"])
+    assert alone.obs["vmm_cluster"].tolist() == copy.obs["vmm_cluster"].tolist()

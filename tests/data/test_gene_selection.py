@@ -4,8 +4,24 @@ import numpy as np
 import pytest
 import scipy.sparse as sp
 
-from vmm.data.select import SPANS, highly_variable, with_enough_counts
+from vmm.data import select
+from vmm.data.select import SPANS, with_enough_counts
 from vmm.errors import InputError
+
+
+class Rows:
+    """Counts in blocks of so many rows."""
+
+    def __init__(self, counts: sp.csr_matrix, size: int = 10**6):
+        self.counts, self.size, self.shape = counts, size, counts.shape
+
+    def __iter__(self):
+        for start in range(0, self.shape[0], self.size):
+            yield start, self.counts[start : start + self.size]
+
+
+def highly_variable(counts: sp.csr_matrix, *others):
+    return select.highly_variable(Rows(counts), *others)
 
 
 def simulated(n_cells: int = 300, n_genes: int = 200, seed: int = 0) -> sp.csr_matrix:
@@ -36,6 +52,29 @@ def test_ranking_is_scanpys_within_batches() -> None:
     assert np.array_equal(chosen, adata.var["highly_variable"].to_numpy())
     pooled, _ = highly_variable(counts, batch * 0, 30, "file")
     assert chosen.sum() == pooled.sum() == 30 and not np.array_equal(chosen, pooled)
+
+
+def test_the_ranking_does_not_depend_on_blocks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """To the bit: sums are of whole numbers, however large."""
+    counts = simulated()
+    counts[3, 7] = 2**31 - 1
+    batch = np.where(np.arange(300) < 5, 3, np.arange(300) % 3)
+    seen, best = [], select._best
+    monkeypatch.setattr(select, "_best", lambda v, n: seen.append(v) or best(v, n))
+    found = [select.highly_variable(Rows(counts, size), batch, 30, "file") for size in (300, 7, 1)]
+    assert found[0][0].sum() == 30
+    for variances, (chosen, notes) in zip(seen, found, strict=True):
+        assert np.array_equal(variances, seen[0]) and np.isfinite(variances).all()
+        assert np.array_equal(chosen, found[0][0]) and notes == found[0][1]
+
+
+def test_a_gene_of_large_equal_counts_does_not_vary() -> None:
+    """Differences of large floating-point numbers would say that it does."""
+    counts = sp.csr_matrix(np.full((70, 5), 123_456_789, dtype=np.int32))
+    counts[:, 1] = sp.csr_matrix(np.arange(70, dtype=np.int32)[:, None])
+    _, mean, variance = select._moments(Rows(counts, 9), np.zeros(70, dtype=int))
+    assert variance[0].tolist() == [0, np.arange(70).var(ddof=1), 0, 0, 0]
+    assert mean[0, 0] == 123_456_789
 
 
 def test_small_batches_take_no_part() -> None:

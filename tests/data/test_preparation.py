@@ -217,8 +217,6 @@ OWN = {"kind": "cells", "path": "my.h5ad", "label_key": "cell_type", "layer": "c
         ("x", {**OWN, "path": "gone.h5ad"}, "gone.h5ad does not exist; `path:` of the data set"),
         ("x", {**OWN, "path": "."}, ". is not a file; `path:` of the data set 'x' must"),
         ("x", {**OWN, "sha256": "0" * 64}, "my.h5ad has the wrong checksum"),
-        ("x", {**OWN, "label_key": None}, "no `label_key:` is given: the column of my.h5ad with "
-         "the cell types is needed to compare methods (its columns are batch, cell_type)."),
         ("x", {**OWN, "layer": "raw_counts"}, "no layer 'raw_counts' for `layer:`; its layers are"),
         ("x", {**OWN, "layer": None}, "counts in X of my.h5ad are not integers (first: "),
         ("x", {**OWN, "layer": None}, "in all); give `layer: counts`, which has whole numbers."),

@@ -105,3 +105,18 @@ def test_a_title_is_no_formula(fits):
 def test_lengths_must_agree():
     with pytest.raises(InputError, match="coordinates of 3 cells have the shape"):
         number_figure(XY, np.zeros(3))
+
+
+def test_cells_without_coordinates_are_counted_and_not_drawn(fits):
+    xy, codes = XY.copy(), np.arange(N) % 2
+    xy[::3] = np.nan
+    figure = scatter_figure(xy, codes, ["a", "b"], "type")
+    fits(figure)
+    assert legend_of(figure) == [("a", "300"), ("b", "300")]
+    assert len(figure.axes[0].collections[0].get_offsets()) == 400
+    numbers = number_figure(xy, np.arange(N), "share")
+    fits(numbers)
+    for drawn in (figure, numbers):
+        assert "400 of 600 cells drawn" in [text.get_text() for text in drawn.axes[0].texts]
+    with pytest.raises(InputError, match="none of 600 cells has finite coordinates"):
+        number_figure(xy * np.nan, np.arange(N))

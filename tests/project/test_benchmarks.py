@@ -14,7 +14,7 @@ from benchmarks.__main__ import benchmarks
 from benchmarks.data import SIZES, cells
 from benchmarks.density import arguments, our_log_prob, torch_log_prob
 from benchmarks.harness import ROOT, Benchmark, Comparison, compare, measure
-from benchmarks.scale_report import scale_table
+from benchmarks.scale_report import atlas_table, scale_table
 
 CONTENDER = """
 import os, time
@@ -101,6 +101,21 @@ def test_table_says_what_was_met():
     lines = report.targets([toy_result()]).splitlines()
     assert lines[2] == "| nothing | ours | theirs | 0.25 (0.25 – 0.25) | 0.25 | ≤ 0.5 | yes |"
     assert lines[3].endswith("| ≤ 0.2 | **no** |")
+
+
+def test_table_of_stages_has_their_growth():
+    """Without the smallest size; a stage that is not measured at a size has a dash."""
+
+    def result(n: int, **cpu: float) -> dict:
+        stages = {stage: {"cpu": seconds, "median": n / 1e5} for stage, seconds in cpu.items()}
+        return {"name": f"atlas_{n}", "contenders": stages}
+
+    head, rows = atlas_table(
+        [result(20_000, a=9, b=1), result(100_000, a=10, b=2), result(1_000_000, a=100)]
+    )
+    assert head == ["stage", "20 000", "100 000", "1 000 000", "growth"]
+    assert rows[0] == ["a", "9 s, 0.2 GB", "10 s, 1.0 GB", "100 s, 10.0 GB", "1.00"]
+    assert rows[1] == ["b", "1 s, 0.2 GB", "2 s, 1.0 GB", "—", "—"]
 
 
 def test_only_what_is_between_the_markers_changes():

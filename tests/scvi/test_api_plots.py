@@ -169,3 +169,21 @@ def test_composition_without_labels(model, partly_labelled):
     axes = model.plot_composition("none").axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["no value"]
     assert len(axes.get_yticklabels()) == len(model.predict().categories)
+
+
+@pytest.mark.parametrize("basis", ["mde", "umap"])
+def test_of_many_cells_a_sample_is_laid_out(model, pbmc, basis):
+    figure = model.plot_cells(basis=basis, max_cells=300)
+    layout = np.asarray(pbmc.obsm[f"X_vmm_{basis}"])
+    drawn = np.isfinite(layout).all(1)
+    assert drawn.sum() == 300 and np.isnan(layout[~drawn]).all()
+    cells, legend = figure.axes
+    assert len(cells.collections[0].get_offsets()) == 300
+    assert "300 of 700 cells drawn" in [text.get_text() for text in cells.texts]
+    shown = {text.get_text() for text in legend.texts}
+    assert {f"{n:,}" for n in pd.Series(model.predict()).value_counts() if n} <= shown
+    kept = pd.crosstab(pbmc.obs["lanes"], drawn)[True] / 300
+    share = pbmc.obs["lanes"].value_counts(normalize=True)
+    np.testing.assert_allclose(kept, share.reindex(kept.index), atol=0.02)
+    model.plot_cells(basis=basis)
+    assert np.isfinite(pbmc.obsm[f"X_vmm_{basis}"]).all()

@@ -80,7 +80,7 @@ def show_largest():
     for name in cells:
         for work in NEEDS:
             size = size_of(work, f"{RUN}/data/{name}.json", config["datasets"][name])
-            asked.append((memory_mb(work, size), work, name, size))
+            asked.append((memory_mb(work, size, BASELINES), work, name, size))
     if asked:
         amount, work, name, size = max(asked)
         print(

@@ -120,7 +120,7 @@ def memory(work, of_images=4000):
             return of_images * attempt
         description = f"{RUN}/data/{wildcards.dataset}.json"
         size = size_of(work, description, config["datasets"][wildcards.dataset])
-        return memory_mb(work, size) * attempt
+        return memory_mb(work, size, BASELINES) * attempt
 
     return resource
 

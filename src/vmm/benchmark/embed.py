@@ -13,11 +13,13 @@ from vmm.benchmark.baselines.pca import pca, principal_components
 from vmm.benchmark.graphs import graph_arrays
 from vmm.benchmark.job import Job
 from vmm.benchmark.jobs import machine, write_latent
+from vmm.benchmark.methods.records import Method
 from vmm.benchmark.setting import CHOSEN
 from vmm.data.containers import CellData, load
 from vmm.io import write_json
 from vmm.lazy import resolve
 from vmm.numerics.seeds import seed_of
+from vmm.progress import say
 
 
 def embed_cells(
@@ -29,8 +31,9 @@ def embed_cells(
 ) -> None:
     """Embed a cell data set by methods that do not train, for all trials in one process.
 
-    A method that needs batches has nothing to do in single-batch data: its folder then holds the
-    plain principal components and the status says so.
+    A method that needs batches has nothing to do in single-batch data, and one that would not end
+    with so many cells is not tried: its folder then holds the plain principal components and the
+    status says so.
 
     Parameters
     ----------
@@ -50,16 +53,29 @@ def embed_cells(
         for trial in trials:
             start = time.monotonic()
             job = Job("cells", data.name, method, CHOSEN, trial)
-            single = data.n_batches == 1 and job.record.needs_batches
-            embed = pca if single else resolve(job.record.made_by)
+            obstacle = _obstacle(job.record, data)
+            embed = pca if obstacle else resolve(job.record.made_by)
             embedding = embed(components, data, seed_of(seed, trial, method))
             folder = Path(folder_of(method, trial))
             is_graph = issparse(embedding)
             write_latent(folder, graph_arrays(embedding) if is_graph else {"embedding": embedding})
             run = {
-                "status": "n/a: single batch" if single else "ok",
+                "status": f"n/a: {obstacle}" if obstacle else "ok",
                 "seconds": round(time.monotonic() - start, 3),
                 **machine(torch.device("cpu")),
                 "spec": {**job.row, "seed": seed},
             }
             write_json(folder / "run.json", run)
+
+
+def _obstacle(method: Method, data: CellData) -> str:
+    """Return why a method is not for these cells, or nothing."""
+    if method.needs_batches and data.n_batches == 1:
+        return "single batch"
+    if not method.takes(data.n_cells):
+        say(
+            f"{method.label} is left out of {data.name}, which has {data.n_cells:,} cells: it "
+            f"takes time with their square and is tried up to {method.most_cells:,}."
+        )
+        return f"more than {method.most_cells:,} cells".replace(",", " ")
+    return ""

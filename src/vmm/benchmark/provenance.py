@@ -79,7 +79,7 @@ def code_hash(
 
 
 def content_hashes(files: Iterable[str | Path], kept: str | Path | None = None) -> dict[str, str]:
-    """Return the SHA-256 of what is in each file, empty where it cannot be read.
+    """Return the SHA-256 of what is in each file or folder, empty where it cannot be read.
 
     Parameters
     ----------
@@ -90,28 +90,28 @@ def content_hashes(files: Iterable[str | Path], kept: str | Path | None = None) 
         as long as size, inode and the system's own time of change (which ``mv``, ``cp -p``,
         ``rsync`` and ``touch`` cannot set) are the same.
     """
+    from vmm.data.verification import digest, files_in
+
     known = _kept(kept)
     hashes, states = {}, {}
     for path in map(Path, files):
         try:
-            state = path.stat()
-            key = f"{path.resolve()} {state.st_size} {state.st_ino} {state.st_ctime_ns}"
-            found = known.get(key) or _content_hash(path)
+            stats = [file.stat() for file in files_in(path)]
+            state = " ".join(f"{of.st_size} {of.st_ino} {of.st_ctime_ns}" for of in stats)
+            if path.is_dir():
+                state = hashlib.sha256(state.encode()).hexdigest()
+            key = f"{path.resolve()} {state}"
+            found = known.get(key) or digest(path, "sha256")
         except OSError:  # told when it is read
             hashes[str(path)] = ""
             continue
         hashes[str(path)] = found
         # A file changed just now may change again without another time.
-        if time.time() - state.st_ctime > SETTLED_SECONDS:
+        if time.time() - max((of.st_ctime for of in stats), default=0) > SETTLED_SECONDS:
             states[key] = found
     if kept is not None and not states.items() <= known.items():
         _keep(known | states, Path(kept))
     return hashes
-
-
-def _content_hash(path: Path) -> str:
-    with path.open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
 
 
 def _kept(path: str | Path | None) -> dict[str, str]:

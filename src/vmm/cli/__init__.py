@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _fit_arguments(fit: argparse.ArgumentParser) -> None:
     data = fit.add_argument_group("data")
-    data.add_argument("path", help=".h5ad file with raw counts")
+    data.add_argument("path", help=".h5ad file, or zarr store of anndata, with raw counts")
     data.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to")
     data.add_argument("--batch-key", metavar="COLUMN", help="column of obs with the batches")
     data.add_argument(

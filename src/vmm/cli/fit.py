@@ -17,7 +17,8 @@ import numpy as np
 from vmm.cli import stability as seeds
 from vmm.cli.parts import first_line
 from vmm.cli.result import ResultFile, Source
-from vmm.data import checks, select
+from vmm.data import checks
+from vmm.data.blocks import Counts, chosen_counts
 from vmm.data.covariates import read_covariates, refuse_columns_twice
 from vmm.data.h5ad import named_columns, read_h5ad
 from vmm.data.messages import as_text, number_of
@@ -220,16 +221,16 @@ def read_cells(options: argparse.Namespace) -> Cells:
     columns |= known.continuous
     if known.size_factor is not None:
         columns[options.size_factor_key] = known.size_factor
-    matrix = raw.counts
     if options.round:
-        matrix, told = checks.rounded(matrix, raw.where)
+        raw.counts, told = checks.rounded(raw.counts, raw.where)
         more += told
-    counts = checks.counts(matrix, raw.where, names, genes, raw.hint, "by --round", copy=False)
-    matrix = raw.counts = None  # not to hold it twice
-    checks.enough(counts, raw.where)
-    if 0 < options.n_top_genes < counts.shape[1]:
-        chosen, told = select.highly_variable(counts, batch, options.n_top_genes, raw.file)
-        counts, genes, more = counts[:, chosen], genes[chosen], more + told
+    found = Counts(raw, names, genes, "by --round", copy=False)
+    raw.counts = None  # not to hold it twice
+    checks.enough(found.shape, raw.where)
+    n_top_genes = options.n_top_genes if 0 < options.n_top_genes < len(genes) else None
+    counts, chosen, told = chosen_counts(found, batch, n_top_genes)
+    genes, more = genes[chosen], more + told
+    del found
     counts.data = counts.data.astype(np.float32)
     adata = anndata.AnnData(counts)
     adata.obs_names, adata.var_names = names, genes
@@ -371,6 +372,13 @@ def draw(
     stability: ClusterStability | None,
 ) -> dict[str, Figure]:
     """Draw the figures of the page; one that cannot be drawn is left out, and named."""
+    from vmm.scvi.plots import LAID_OUT
+
+    if cells.adata.n_obs > LAID_OUT:
+        cells.note(
+            f"Pictures of cells are of {LAID_OUT:,} of {cells.adata.n_obs:,} cells, a sample in "
+            "which every batch and cluster has its share; numbers of cells are of all."
+        )
     makers: dict[str, Callable[[], Figure]] = {"clusters": model.plot_cells}
     if options.batch_key is not None:
         makers["batches"] = lambda: model.plot_cells(options.batch_key)

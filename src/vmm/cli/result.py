@@ -21,6 +21,7 @@ import pandas as pd
 
 from vmm.cli.parts import first_line, leads_outside, put, remove_unreadable
 from vmm.data.h5ad import is_table
+from vmm.data.verification import files_in
 from vmm.errors import InputError
 from vmm.io import atomic, refused, remove_leftovers
 
@@ -31,32 +32,33 @@ LIGHT = ("obs", "var", "obsm")
 
 
 class Source:
-    """The user's file, which stays what it was when it was opened, or is known to have changed.
+    """The user's file or zarr store, which stays what it was, or is known to have changed.
 
     Parameters
     ----------
     path
-        The file.
+        Where it is; of a store only its files' states are kept.
     """
 
     def __init__(self, path: Path):
         self.path = path
-        self._file = path.open("rb")
+        self._file = None if path.is_dir() else path.open("rb")
         self._state = self._now()
 
     def __enter__(self) -> Source:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._file.close()
+        if self._file is not None:
+            self._file.close()
 
     def _now(self) -> tuple[int, ...]:
-        return _state(os.fstat(self._file.fileno()))
+        return _state(self.path) if self._file is None else _state(self._file.fileno())
 
     def changed(self) -> bool:
         """Return whether another file stands in its place, or none, or it was written to."""
         try:
-            return _state(self.path.stat()) != self._state
+            return _state(self.path) != self._state
         except OSError:
             return True
 
@@ -68,8 +70,9 @@ class Source:
     def copy(self, target: Path, counts: bool = True) -> None:
         """Copy it as it was when it was opened, even if another took its place since.
 
-        Without `counts` only the tables and what describes cells: :data:`LIGHT`.
+        Without `counts` only the tables and what describes cells: :data:`LIGHT`. Not of a store.
         """
+        assert self._file is not None
         self._file.seek(0)
         if counts:
             with target.open("wb") as copy:
@@ -89,8 +92,16 @@ class Source:
                     file.copy(name, copy)
 
 
-def _state(stat: os.stat_result) -> tuple[int, ...]:
-    return stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns
+def _state(file: Path | int) -> tuple[int, ...]:
+    """Return what is another number once a file, open or not, or a file of a folder changes."""
+    stats = [os.stat(file)]
+    if isinstance(file, Path) and file.is_dir():
+        stats += [part.stat() for part in files_in(file)]
+    return tuple(
+        number
+        for stat in stats
+        for number in (stat.st_dev, stat.st_ino, stat.st_size, stat.st_mtime_ns)
+    )
 
 
 class ResultFile:
@@ -143,15 +154,18 @@ class ResultFile:
         list of str
             What the result will lack, and why, in sentences.
         """
-        source.copy(self._temporary, self.counts)
         arrays = {"X_vmm": n_latent, "X_vmm_mde": 2}
         shapes = {name: np.zeros((len(rehearsal), size)) for name, size in arrays.items()}
-        try:
-            removed = self._prepare()
-        except Exception as error:
-            self._stand_alone(error)
+        if source.path.is_dir():
+            self.alone = "it is a zarr store"
         else:
-            self._put(rehearsal, shapes)
+            source.copy(self._temporary, self.counts)
+            try:
+                removed = self._prepare()
+            except Exception as error:
+                self._stand_alone(error)
+            else:
+                self._put(rehearsal, shapes)
         if self.alone:
             return [
                 f"{source.path} cannot be copied with the results in it ({self.alone}); "

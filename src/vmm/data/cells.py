@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from vmm.data import checks, select
+from vmm.data.blocks import Counts, chosen_counts
 from vmm.data.containers import CellData
 from vmm.data.covariates import read_covariates, refuse_columns_twice
 from vmm.data.proteins import read_proteins
@@ -106,24 +107,26 @@ def build_cells(
     covariates = read_covariates(raw.obs, raw.file, **covariate_keys)
     cells, cell_notes = checks.unique_names(list(raw.obs.index), "cell")
     genes, gene_notes = checks.unique_names(list(raw.genes), "gene")
-    counts = checks.counts(raw.counts, raw.where, cells, genes, raw.hint)
-    proteins, protein_notes = read_proteins(raw.proteins, cells) if raw.proteins else (None, [])
-    selection = Selection(
-        cells_read=counts.shape[0],
-        genes_read=counts.shape[1],
-        notes=[*raw.notes, *cell_notes, *gene_notes, *protein_notes],
-    )
     if n_top_genes is not None:
         _check_n_top_genes(n_top_genes)
-        chosen, notes = select.highly_variable(counts, batch, n_top_genes, raw.file)
-        counts, genes = counts[:, chosen], genes[chosen]
-        selection.highly_variable_genes = int(chosen.sum())
+    found = Counts(raw, cells, genes)
+    proteins, protein_notes = read_proteins(raw.proteins, cells) if raw.proteins else (None, [])
+    selection = Selection(
+        cells_read=found.shape[0],
+        genes_read=found.shape[1],
+        notes=[*raw.notes, *cell_notes, *gene_notes, *protein_notes],
+    )
+    counts, chosen, notes = chosen_counts(found, batch, n_top_genes)
+    genes = genes[chosen]
+    if n_top_genes is not None:
+        selection.highly_variable_genes = len(genes)
         selection.notes += notes
     keep_cells, keep_genes = select.with_enough_counts(counts)
     selection.cells_dropped = int((~keep_cells).sum())
     selection.genes_dropped = int((~keep_genes).sum())
-    counts = counts[keep_cells][:, keep_genes]
-    checks.enough(counts, raw.where)
+    if not (keep_cells.all() and keep_genes.all()):
+        counts = counts[keep_cells][:, keep_genes]
+    checks.enough(counts.shape, raw.where)
     batch, batch_names = checks.recoded(batch[keep_cells], batch_names)
     labels, label_names = checks.recoded(labels[keep_cells], label_names)
     covariates = covariates.rows(keep_cells)

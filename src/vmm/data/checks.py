@@ -142,35 +142,68 @@ def counts(
         than 2³¹ − 1.
     """
     csr = as_csr(matrix, where, copy)
-    if 0 in csr.shape:
-        raise InputError(f"{where} is empty ({csr.shape[0]} cells × {csr.shape[1]} {what}s).")
-    if csr.shape != (len(cells), len(genes)):
+    refuse_shape(csr.shape, where, cells, genes, what)
+    whole = whole_numbers(csr, where, cells, genes, hint, rounding, what=what)
+    if whole.nnz == 0:
+        raise InputError(f"all counts in {where} are zero.")
+    return whole
+
+
+def refuse_shape(
+    shape: tuple[int, int], where: str, cells: Names, genes: Names, what: str = "gene"
+) -> None:
+    """Refuse a matrix without cells or genes, or with others than their names."""
+    if 0 in shape:
+        raise InputError(f"{where} is empty ({shape[0]} cells × {shape[1]} {what}s).")
+    if shape != (len(cells), len(genes)):
         raise InputError(
-            f"{where} is {csr.shape[0]} × {csr.shape[1]}, but there are {len(cells)} cells and "
+            f"{where} is {shape[0]} × {shape[1]}, but there are {len(cells)} cells and "
             f"{len(genes)} {what}s; it must be cells × {what}s."
         )
+
+
+def whole_numbers(
+    csr: sp.csr_matrix,
+    where: str,
+    cells: Names,
+    genes: Names,
+    hint: str = "",
+    rounding: str = "(numpy.rint)",
+    first: int = 0,
+    what: str = "gene",
+) -> sp.csr_matrix:
+    """Return values as int32 without stored zeros, or refuse them; all else as :func:`counts`.
+
+    Parameters
+    ----------
+    csr
+        Rows of the N × G matrix; its indices are taken over.
+    where, cells, genes, hint, rounding, what
+        As for :func:`counts`.
+    first
+        The first of the rows.
+    """
     data, hint = csr.data, hint or RAW
     for is_bad, problem, advice in NOT_COUNTS:
         bad = is_bad(data)
         if bad.any():
-            first = int(np.flatnonzero(bad)[0])
-            row = int(np.searchsorted(csr.indptr, first, side="right")) - 1
-            gene = genes[csr.indices[first]]
+            place = int(np.flatnonzero(bad)[0])
+            row = first + int(np.searchsorted(csr.indptr, place, side="right")) - 1
+            gene = genes[csr.indices[place]]
             if not hint.startswith(RAW):  # there are some
                 advice = hint
             elif not advice:
                 said = normalised(csr)
                 advice = f"; {said}{hint}" if said else hint + ROUNDING.format(how=rounding)
+            part = "all" if csr.shape[0] == len(cells) else f"these {csr.shape[0]:,} cells"
             raise InputError(
-                f"counts in {where} {problem} (first: {data[first]:.6g} at cell {row}, "
-                f"{str(cells[row])!r}, {what} {str(gene)!r}; {int(bad.sum()):,} in all){advice}."
+                f"counts in {where} {problem} (first: {data[place]:.6g} at cell {row}, "
+                f"{str(cells[row])!r}, {what} {str(gene)!r}; {int(bad.sum()):,} in {part}){advice}."
             )
     whole = sp.csr_matrix(
         (np.rint(data).astype(np.int32), csr.indices, csr.indptr), shape=csr.shape
     )
     whole.eliminate_zeros()
-    if whole.nnz == 0:
-        raise InputError(f"all counts in {where} are zero.")
     return whole
 
 
@@ -477,9 +510,9 @@ def unique_names(names: Sequence[Any], what: str) -> tuple[np.ndarray, list[str]
     return np.asarray(result, dtype=str), [note]
 
 
-def enough(matrix: sp.csr_matrix, where: str) -> None:
+def enough(shape: tuple[int, int], where: str) -> None:
     """Refuse what the filters left of a matrix if it has fewer than two cells or genes."""
-    for size, what in zip(matrix.shape, ("cells", "genes"), strict=True):
+    for size, what in zip(shape, ("cells", "genes"), strict=True):
         if size < 2:
             raise InputError(
                 f"{where}: once those with fewer than 3 counts are dropped, the number of {what} "

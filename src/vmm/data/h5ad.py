@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vmm.data.blocks import Stored, bounds_of
 from vmm.data.messages import as_text, listing
 from vmm.data.proteins import RawProteins
 from vmm.data.raw import Config, Files, RawCells
-from vmm.data.supplied import reading, supplied
+from vmm.data.supplied import is_zarr, reading, supplied
 from vmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,12 +21,15 @@ if TYPE_CHECKING:
     import h5py
     import pandas as pd
 
+LARGE = 1 << 28
+"""Bytes from which on a matrix, dense or sparse by rows, is read in blocks: those in memory."""
+
 SAMPLE = 100_000
 """Values of a layer that are looked at to see whether it would do as counts."""
 
 
 def read(files: Files, config: Config) -> RawCells:
-    """Read the user's own ``.h5ad`` or ``.h5mu``, what the configuration names of it."""
+    """Read the user's own file, what the configuration names of it."""
     (file,) = files.values()
     return read_h5ad(
         file.path,
@@ -56,7 +61,7 @@ def read_h5ad(
     Parameters
     ----------
     path
-        The ``.h5ad`` file.
+        The ``.h5ad`` file, or a zarr store of anndata.
     layer
         Layer with the counts; None: ``X``; ``"raw"``: ``raw.X`` (unless a layer has that name).
     columns
@@ -77,14 +82,15 @@ def read_h5ad(
     import h5py
 
     path = supplied(path, "`path:` must name an .h5ad file")
-    if not h5py.is_hdf5(path):
+    zarr = is_zarr(path)
+    if not zarr and not h5py.is_hdf5(path):
         raise InputError(f"{path} is not an .h5ad file (it is not HDF5 at all).")
     with reading(path, "cannot be read, it is truncated or damaged"):
-        with h5py.File(path, "r") as file:
+        with opened(path) as file:
             if modality is not None and is_mudata(file):
                 from vmm.data.h5mu import read_modality
 
-                return read_modality(file, str(path), layer, columns, modality, proteins)
+                return read_modality(file, path, layer, columns, modality, proteins)
             _refuse_relatives(file, path)
             if modality:
                 raise InputError(
@@ -92,17 +98,32 @@ def read_h5ad(
                     "`modality:` out."
                 )
             if missing := [key for key in ("obs", "var") if key not in file]:
-                raise InputError(f"{path} is not an .h5ad file (no {listing(missing)} in it).")
+                what = "a zarr store of anndata" if zarr else "an .h5ad file"
+                raise InputError(f"{path} is not {what} (no {listing(missing)} in it).")
             if is_table(file["obs"]):
-                return read_parts(file, str(path), layer, columns, proteins)
-        adata = anndata.read_h5ad(path)
-        raw = from_anndata(adata, layer, str(path))
+                return read_parts(file, path, layer, columns, proteins)
+        whole = anndata.read_zarr(path) if zarr else anndata.read_h5ad(path)
+        raw = from_anndata(whole, layer, str(path))
         if proteins:
-            raw.proteins = proteins_in(adata.obsm, proteins, str(path))
+            raw.proteins = proteins_in(whole.obsm, proteins, str(path))
         return raw
 
 
-def is_mudata(file: h5py.File) -> bool:
+@contextmanager
+def opened(path: Path, locking: bool | None = None) -> Iterator[Any]:
+    """Open a file, by h5py with this `locking`, or a zarr store for reading: the group it is."""
+    if is_zarr(path):
+        import zarr
+
+        yield zarr.open_group(path, mode="r")
+        return
+    import h5py
+
+    with h5py.File(path, "r", locking=locking) as file:
+        yield file
+
+
+def is_mudata(file: Any) -> bool:
     """Return whether a file is MuData's."""
     return "mod" in file and as_text(file.attrs.get("encoding-type", "MuData")) == "MuData"
 
@@ -130,44 +151,48 @@ def is_table(group: Any) -> bool:
 
 
 def read_parts(
-    file: h5py.Group,
-    path: str,
+    file: Any,
+    path: Path,
     layer: str | None,
     columns: Collection[str] | None,
     proteins: str | None = None,
+    called: str = "",
 ) -> RawCells:
-    """Read what is needed of an AnnData in a file, which messages call `path`.
+    """Read what is needed of an AnnData that is a group of the file at `path`.
 
-    All else as :func:`read_h5ad`, with `proteins` in ``obsm``.
+    Messages call it `called`, by default the file. All else as :func:`read_h5ad`, with `proteins`
+    in ``obsm``.
     """
     from anndata.io import read_elem
 
+    called = called or str(path)
     layers = list(file["layers"]) if "layers" in file else []
     if layer is None:
-        location, where = "X", f"X of {path}"
+        location, where = "X", f"X of {called}"
     elif layer in layers:
-        location, where = f"layers/{layer}", f"layer {layer!r} of {path}"
+        location, where = f"layers/{layer}", f"layer {layer!r} of {called}"
     elif layer == "raw" and "raw/X" in file:
-        location, where = "raw/X", f"raw.X of {path}"
+        location, where = "raw/X", f"raw.X of {called}"
     else:
-        raise InputError(_no_layer(layer, layers, "raw/X" in file, path))
+        raise InputError(_no_layer(layer, layers, "raw/X" in file, called))
     if location not in file:
         raise InputError(
-            f"{path} has no X; name the layer with counts by `layer:` "
+            f"{called} has no X; name the layer with counts by `layer:` "
             f"(there are {listing(layers)})."
         )
     matrices = {name: file["layers"][name] for name in layers}
     for name, key in ((None, "X"), ("raw", "raw/X")):
         if key in file:
             matrices.setdefault(name, file[key])
+    obsm = file["obsm"] if "obsm" in file else {}  # noqa: SIM401 (not all groups have `get`)
     return RawCells(
-        counts=read_elem(file[location]),
+        counts=_stored(file, location, path) or read_elem(file[location]),
         obs=_read_cells(file["obs"], columns),
         genes=names_in(file["raw/var" if location == "raw/X" else "var"]),
         where=where,
-        file=path,
+        file=called,
         hint=_hint(layer, matrices),
-        proteins=proteins_in(file.get("obsm", {}), proteins, path) if proteins else None,
+        proteins=proteins_in(obsm, proteins, called) if proteins else None,
     )
 
 
@@ -183,12 +208,40 @@ def proteins_in(obsm: Mapping[str, Any], key: str, where: str) -> RawProteins:
             f"{where} has no obsm {key!r} for `proteins:`; in its obsm there is {listing(obsm)}."
         )
     found = obsm[key]
-    if hasattr(found, "file"):
+    if hasattr(found, "attrs") and not hasattr(found, "columns"):  # in a file
         found = read_elem(found)
     place = f"obsm {key!r} of {where}"
     if hasattr(found, "columns"):
         return RawProteins(found.to_numpy(), list(map(as_text, found.columns)), place)
     return RawProteins(found, [f"protein {i + 1}" for i in range(found.shape[-1])], place)
+
+
+def _stored(file: Any, location: str, path: Path) -> Stored | None:
+    """Return a matrix that stays in its file, being large; None of one that is read at once."""
+    from anndata.io import sparse_dataset
+
+    part = file[location]
+    place = f"{file.name}/{location}".lstrip("/")
+    kind = as_text(part.attrs.get("encoding-type", ""))
+    if kind == "csr_matrix":
+        ends = np.asarray(part["indptr"][:], dtype=np.int64)
+        if ends[-1] * sum(part[key].dtype.itemsize for key in ("data", "indices")) < LARGE:
+            return None
+        (n, m), readable = map(int, part.attrs["shape"]), sparse_dataset
+    elif kind == "array" and len(part.shape) == 2:
+        if part.size * part.dtype.itemsize < LARGE:
+            return None
+        (n, m), readable = part.shape, lambda array: array
+        ends = np.arange(n + 1) * m
+    else:
+        return None
+
+    @contextmanager
+    def matrix() -> Iterator[Any]:
+        with opened(path) as whole:
+            yield readable(whole[place])
+
+    return Stored((n, m), bounds_of(ends), matrix)
 
 
 def _read_cells(group: h5py.Group, needed: Collection[str] | None) -> pd.DataFrame:

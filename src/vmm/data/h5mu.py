@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import TYPE_CHECKING
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vmm.data.blocks import in_memory
 from vmm.data.h5ad import names_in, read_parts
 from vmm.data.messages import listing
 from vmm.data.proteins import RawProteins
 from vmm.errors import InputError
 
 if TYPE_CHECKING:
-    import h5py
     import pandas as pd
 
     from vmm.data.raw import RawCells
@@ -23,8 +24,8 @@ RNA = "rna"
 
 
 def read_modality(
-    file: h5py.File,
-    path: str,
+    file: Any,
+    path: Path,
     layer: str | None,
     columns: Collection[str] | None,
     modality: str,
@@ -74,19 +75,19 @@ def read_modality(
             f"`modality:` and `proteins:` both name the modality {modality!r} of {path}; the "
             "counts of genes are in another than the proteins."
         )
-    raw = read_parts(file["mod"][modality], _called(modality, path), layer, columns)
+    raw = read_parts(file["mod"][modality], path, layer, columns, called=_called(modality, path))
     raw.obs = _with_common(raw.obs, file, path, columns)
     if proteins is not None:
-        _add_proteins(raw, file["mod"][proteins], _called(proteins, path), layer)
+        _add_proteins(raw, file["mod"][proteins], path, _called(proteins, path), layer)
     return raw
 
 
-def _called(modality: str, path: str) -> str:
+def _called(modality: str, path: Path) -> str:
     return f"modality {modality!r} of {path}"
 
 
 def _with_common(
-    obs: pd.DataFrame, file: h5py.File, path: str, columns: Collection[str] | None
+    obs: pd.DataFrame, file: Any, path: Path, columns: Collection[str] | None
 ) -> pd.DataFrame:
     """Return a table of cells with the columns that the file has for all modalities."""
     from anndata.io import read_elem
@@ -107,12 +108,12 @@ def _with_common(
     return obs.join(common[lacking])
 
 
-def _add_proteins(raw: RawCells, group: h5py.Group, where: str, layer: str | None) -> None:
+def _add_proteins(raw: RawCells, group: Any, path: Path, where: str, layer: str | None) -> None:
     """Give cells their proteins, and keep only those cells that have any counted."""
     import pandas as pd
 
     own = layer if layer is not None and layer in group.get("layers", {}) else None
-    measured = read_parts(group, where, own, ())
+    measured = read_parts(group, path, own, (), called=where)
     cells = pd.Index(names_in(group["obs"]))
     if not cells.is_unique:
         raise InputError(f"{where} has cells of the same name; make them unique.")
@@ -128,5 +129,6 @@ def _add_proteins(raw: RawCells, group: h5py.Group, where: str, layer: str | Non
             f"Cells without counts of proteins were left out: {len(place) - len(keep):,} of "
             f"{len(place):,}."
         )
-        raw.obs, raw.counts = raw.obs.iloc[keep], raw.counts[keep]
-    raw.proteins = RawProteins(measured.counts[place[keep]], measured.genes, measured.where)
+        raw.obs, raw.counts = raw.obs.iloc[keep], in_memory(raw.counts)[keep]
+    counts = in_memory(measured.counts)[place[keep]]
+    raw.proteins = RawProteins(counts, measured.genes, measured.where)

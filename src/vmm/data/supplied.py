@@ -9,10 +9,20 @@ from pathlib import Path
 from vmm.errors import InputError
 
 
+def is_zarr(path: str | Path) -> bool:
+    """Return whether a path is a zarr store: a folder that stands for a file."""
+    return any((Path(path) / name).is_file() for name in ("zarr.json", ".zgroup"))
+
+
 def lack(path: str | Path) -> str:
-    """Return why a path does not name a readable file, the end of a sentence; empty if it does."""
+    """Return why a path does not name a readable file, the end of a sentence; empty if it does.
+
+    A folder that is a zarr store is as good as a file.
+    """
     try:
         path = Path(path).expanduser()
+        if is_zarr(path):
+            return ""
         if path.exists() and not path.is_file():
             return "is not a file"
         with path.open("rb") as file:

@@ -46,12 +46,26 @@ def verify(path: Path, checksum: Checksum | None) -> str:
 
 
 def digest(path: Path, algorithm: str, decompressed: bool = False) -> str:
-    """Checksum of a file, or of what a gzip file contains, in hexadecimal."""
+    """Checksum of a file, or of what a gzip file contains, in hexadecimal.
+
+    Of a folder, that of the names in it and of what is in them.
+    """
     total = hashlib.new(algorithm, usedforsecurity=False)
+    if path.is_dir():
+        for file in files_in(path):
+            total.update(
+                f"{file.relative_to(path).as_posix()}\0{digest(file, algorithm)}\n".encode()
+            )
+        return total.hexdigest()
     with gzip.open(path, "rb") if decompressed else path.open("rb") as handle:
         while chunk := handle.read(CHUNK):
             total.update(chunk)
     return total.hexdigest()
+
+
+def files_in(path: Path) -> list[Path]:
+    """Return a file, or all files in a folder at any depth, in the order of their names."""
+    return sorted(file for file in path.rglob("*") if file.is_file()) if path.is_dir() else [path]
 
 
 def _is_html(start: bytes) -> bool:

@@ -59,7 +59,8 @@ def scatter_figure(
     Parameters
     ----------
     coordinates
-        (N, 2).
+        (N, 2). Cells whose coordinates are not finite are counted in the legend and not drawn, and
+        the figure says of how many cells it is.
     codes
         (N,) codes into `names`; -1: `missing`, drawn in grey.
     names
@@ -93,6 +94,7 @@ def scatter_figure(
     step = SWATCH + 0.06 + width + 0.1 + number + 0.15
     beside = -(-len(entries) // ROWS) * step
     figure, axes = _panel(title, beside)
+    xy, codes = _placed(axes, xy, codes)
     shown = np.where(np.isin(codes, listed), codes, -1)
     order = np.random.default_rng(0).permutation(len(codes))
     _draw(axes, xy, order, c=colours[shown[order]])
@@ -119,7 +121,7 @@ def number_figure(coordinates: np.ndarray, values: np.ndarray, title: str = "") 
     Parameters
     ----------
     coordinates
-        (N, 2).
+        (N, 2); cells where they are not finite are left out, as by :func:`scatter_figure`.
     values
         (N,); what is not finite is drawn in grey, below all else, and counted.
     title
@@ -137,8 +139,9 @@ def number_figure(coordinates: np.ndarray, values: np.ndarray, title: str = "") 
     """
     xy, values = np.asarray(coordinates, dtype=float), np.asarray(values, dtype=float)
     _check(xy, values)
-    known = np.isfinite(values)
     figure, axes = _panel(title, BAR)
+    xy, values = _placed(axes, xy, values)
+    known = np.isfinite(values)
     _draw(axes, xy, np.flatnonzero(~known), c=UNLABELLED)
     order = np.flatnonzero(known)
     order = order[np.argsort(values[known], kind="stable")]
@@ -157,6 +160,18 @@ def number_figure(coordinates: np.ndarray, values: np.ndarray, title: str = "") 
 def _check(xy: np.ndarray, values: np.ndarray) -> None:
     if xy.shape != (len(values), 2) or not len(values):
         raise InputError(f"coordinates of {len(values)} cells have the shape {xy.shape}")
+    if not np.isfinite(xy).all(1).any():
+        raise InputError(f"none of {len(values)} cells has finite coordinates")
+
+
+def _placed(axes: Axes, xy: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Return coordinates and values of the cells that are drawn, and say if these are not all."""
+    drawn = np.isfinite(xy).all(1)
+    if not drawn.all():
+        note = f"{drawn.sum():,} of {len(xy):,} cells drawn"
+        text = axes.text(0.02, 0.98, note, transform=axes.transAxes, fontsize=SMALL, color=MUTED)
+        outline(text).set(ha="left", va="top")
+    return xy[drawn], values[drawn]
 
 
 def _entries(codes: np.ndarray, names: Sequence[str], missing: str) -> list[tuple[int, str, int]]:

@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pandas as pd
 
+from scvi import REGISTRY_KEYS
 from vmm.data.checks import is_missing, one_column, ordered_categories
 from vmm.data.messages import as_text
+from vmm.data.stratified import stratified_sample
 from vmm.priors.records import PRIORS
 from vmm.scvi.clusters import ClusterMixin
 
@@ -17,6 +19,9 @@ if TYPE_CHECKING:
     from anndata import AnnData
     from matplotlib.figure import Figure
     from mudata import MuData
+
+LAID_OUT = 50_000
+"""Cells of a layout: where there are more, it is of a sample."""
 
 
 class PlotMixin(ClusterMixin):
@@ -28,6 +33,7 @@ class PlotMixin(ClusterMixin):
         basis: str = "mde",
         seed: int = 0,
         layer: str | None = None,
+        max_cells: int | None = LAID_OUT,
     ) -> Figure:
         """Draw the cells, coloured by cluster, by a column of ``adata.obs`` or by a gene.
 
@@ -49,6 +55,10 @@ class PlotMixin(ClusterMixin):
             Of the layout.
         layer : str, optional
             Where a gene's values are. By default as in scanpy: ``raw`` if there is one, else ``X``.
+        max_cells : int, optional
+            Where there are more cells, "mde" and "umap" lay out a sample of so many, in which every
+            batch and cluster keeps its share; the picture says so, the others' coordinates are
+            NaN, and the legend counts all. None: all cells.
 
         Returns
         -------
@@ -60,11 +70,12 @@ class PlotMixin(ClusterMixin):
             raise ValueError(f"color is {color!r}, but must be one name; draw a figure for each.")
         values = self._values(color, layer)
         if not isinstance(values, pd.Categorical):
-            return number_figure(self._layout(basis, seed), values, color)
+            return number_figure(self._layout(basis, seed, max_cells), values, color)
         title = _title(color, values.codes >= 0)
         batches = color == self.get_setup_arg("batch_key")
         codes, names = values.codes.astype(int), list(values.categories)
-        return scatter_figure(self._layout(basis, seed), codes, names, title, batches)
+        layout = self._layout(basis, seed, max_cells)
+        return scatter_figure(layout, codes, names, title, batches)
 
     def _values(self, color: str, layer: str | None) -> pd.Categorical | np.ndarray:
         """Return categories, or numbers (N,), of the cells."""
@@ -80,18 +91,30 @@ class PlotMixin(ClusterMixin):
             return column.to_numpy(dtype=float, na_value=np.nan)
         return as_categories(column)
 
-    def _layout(self, basis: str, seed: int) -> np.ndarray:
-        """Return coordinates (N, 2)."""
+    def _layout(self, basis: str, seed: int, max_cells: int | None = LAID_OUT) -> np.ndarray:
+        """Return coordinates (N, 2), NaN of cells that are not laid out."""
         if basis not in ("mde", "umap"):
             if basis not in self.adata.obsm:
                 raise KeyError(f"{basis} not found in adata.obsm.")
             return np.asarray(self.adata.obsm[basis])[:, :2]
         latent = self.get_latent_representation()
-        key, signature = f"X_vmm_{basis}", (basis, seed, latent.tobytes())
+        key, signature = f"X_vmm_{basis}", (basis, seed, max_cells, latent.tobytes())
         if getattr(self, "_layouts", {}).get(key) != hash(signature) or key not in self.adata.obsm:
-            self.adata.obsm[key] = _umap(latent, seed) if basis == "umap" else _mde(latent, seed)
+            rows = self._sample(max_cells)
+            layout = np.full((len(latent), 2), np.nan, dtype=np.float32)
+            layout[rows] = (_umap if basis == "umap" else _mde)(latent[rows], seed)
+            self.adata.obsm[key] = layout
             self._layouts = getattr(self, "_layouts", {}) | {key: hash(signature)}
         return self.adata.obsm[key]
+
+    def _sample(self, n: int | None) -> np.ndarray:
+        """Return the rows of a sample in which every batch and cluster keeps its share."""
+        if n is None or n >= self.adata.n_obs:
+            return np.arange(self.adata.n_obs)
+        batch = self.adata_manager.get_from_registry(REGISTRY_KEYS.BATCH_KEY).ravel().astype(int)
+        if not self.module.prior.n_components:
+            return stratified_sample(n, batch)
+        return stratified_sample(n, batch, self._cluster_probabilities().argmax(1))
 
     def plot_composition(self, labels_key: str | None = None) -> Figure:
         """Draw a heat map of clusters by known labels: the part of each cluster with each label.

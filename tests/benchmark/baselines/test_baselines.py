@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import scipy.sparse
@@ -10,8 +12,10 @@ from vmm.benchmark.baselines.controls import JITTER, perfect, random, shuffled
 from vmm.benchmark.baselines.harmony import harmony
 from vmm.benchmark.baselines.pca import pca, principal_components, scaled_from_zero
 from vmm.benchmark.baselines.scanorama import scanorama
+from vmm.benchmark.embed import embed_cells
 from vmm.benchmark.methods.records import METHODS, names
 from vmm.data import CellData
+from vmm.io import read_arrays, read_json
 from vmm.lazy import resolve
 
 
@@ -172,3 +176,22 @@ def test_random_numbers_know_nothing():
     assert found.mean() == pytest.approx(0, abs=0.05) and found.std() == pytest.approx(1, abs=0.05)
     assert same_type_share(found, data) == pytest.approx(1 / 3, abs=0.05)
     assert (random(components, data, seed=2) != found).all()
+
+
+def test_what_would_not_end_is_left_out_in_a_sentence(monkeypatch, tmp_path, capsys):
+    record = METHODS["cells"]["scanorama"]
+    monkeypatch.setitem(METHODS["cells"], "scanorama", replace(record, most_cells=200))
+    status = {}
+    for n in (200, 240):
+        path, folder = tmp_path / f"{n}.npz", tmp_path / str(n)
+        data = make_cells(n, shift=0.3)
+        data.save(path)
+        embed_cells(path, ["pca", "scanorama"], [0], lambda method, _, to=folder: to / method)
+        status[n] = read_json(folder / "scanorama" / "run.json")["status"]
+    assert status == {200: "ok", 240: "n/a: more than 200 cells"}
+    assert capsys.readouterr().err == (
+        "Scanorama is left out of cells, which has 240 cells: it takes time with their square and "
+        "is tried up to 200.\n"
+    )
+    kept = (read_arrays(folder / name / "latent.npz")["embedding"] for name in ("pca", "scanorama"))
+    np.testing.assert_array_equal(*kept)

@@ -46,6 +46,8 @@ class Method:
         Whether it gives cluster probabilities.
     needs_batches : bool
         Whether it makes no sense for data of one batch.
+    most_cells : int, optional
+        Of more it is not tried: it would not end, or not within a usual memory.
     control : bool
         Whether it is no competitor, but bounds what scores can be expected.
     graph : bool
@@ -75,6 +77,7 @@ class Method:
     trains: bool = True
     clusters: bool = False
     needs_batches: bool = False
+    most_cells: int | None = None
     control: bool = False
     graph: bool = False
     told_labels: bool = False
@@ -87,6 +90,10 @@ class Method:
     def is_ours(self) -> bool:
         """Whether it is one of our models."""
         return self.prior_record is not None
+
+    def takes(self, n_cells: int) -> bool:
+        """Return whether it is tried with so many cells."""
+        return self.most_cells is None or n_cells <= self.most_cells
 
     @property
     def depends_on(self) -> tuple[str, ...]:
@@ -131,7 +138,13 @@ def _of_prior(record: PriorRecord, kind: str) -> Method:
 
 
 def _embedding(
-    name: str, label: str, colour: str, about: str, needs_batches: bool, graph: bool = False
+    name: str,
+    label: str,
+    colour: str,
+    about: str,
+    needs_batches: bool,
+    most_cells: int | None = None,
+    graph: bool = False,
 ) -> Method:
     """Return an embedding of cells without a model, in a file of its own name."""
     return Method(
@@ -146,6 +159,7 @@ def _embedding(
         trains=False,
         needs_batches=needs_batches,
         graph=graph,
+        most_cells=most_cells,
     )
 
 
@@ -227,6 +241,7 @@ EMBEDDINGS = (
         "#33447f",
         "Principal components corrected by Scanorama (Hie et al. 2019).",
         needs_batches=True,
+        most_cells=50_000,
     ),
     _embedding(
         "bbknn",

@@ -212,7 +212,8 @@ def sample_sentence(description: Mapping[str, Any]) -> str:
         return ""
     return (
         f"scores of embeddings, and of Leiden's clusters, are of {scored:,} of the {n:,} cells, "
-        "the same for all methods; each batch and cell type has its share of them."
+        "the same for all methods; each batch and cell type has its share of them. Compare them "
+        "with one another only: KBET, iLISI and Graph connectivity change with the number of cells."
     )
 
 
