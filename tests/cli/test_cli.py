@@ -506,7 +506,7 @@ def test_a_zarr_store_read_in_blocks_gives_what_the_file_gives(
         folder = tmp_path / path.suffix[1:]
         assert main(["fit", str(path), *options, "--output", str(folder)]) == 0
         found[path] = anndata.read_h5ad(folder / "lines_vmm.h5ad")
-        monkeypatch.setattr("vmm.data.h5ad.LARGE", 0)
+        monkeypatch.setattr("vmm.data.anndata_parts.LARGE", 0)
         monkeypatch.setattr("vmm.data.blocks.VALUES", 2000)
     assert "will have the results alone: obs and obsm" in capsys.readouterr().err
     alone, copy = found[store], found[cells]

@@ -18,8 +18,8 @@ from bad_input import assert_one_sentence, cells, job, listing, program, public_
 
 from vmm.cli import main
 from vmm.data import CellData, load, prepare
+from vmm.data.anndata_parts import from_anndata
 from vmm.data.cells import build_cells
-from vmm.data.h5ad import from_anndata
 
 FIT = ("--n-components", "8", "--max-epochs", "1", "--n-hidden", "8")
 

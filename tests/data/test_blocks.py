@@ -13,7 +13,7 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
-from vmm.data import blocks, h5ad, prepare
+from vmm.data import anndata_parts, blocks, prepare
 from vmm.data.h5ad import read_h5ad
 from vmm.errors import InputError
 from vmm.io import read_json
@@ -35,7 +35,7 @@ def simulated(n_cells: int = 240, n_genes: int = 90) -> anndata.AnnData:
 
 
 def in_blocks(monkeypatch: pytest.MonkeyPatch, values: int = 700) -> None:
-    monkeypatch.setattr(h5ad, "LARGE", 0)
+    monkeypatch.setattr(anndata_parts, "LARGE", 0)
     monkeypatch.setattr(blocks, "VALUES", values)
 
 

@@ -12,7 +12,8 @@ import pytest
 import scipy.sparse as sp
 from small_cells import made
 
-from vmm.data.h5ad import from_anndata, read_h5ad
+from vmm.data.anndata_parts import from_anndata
+from vmm.data.h5ad import read_h5ad
 from vmm.errors import InputError
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from vmm.benchmark.methods.records import METHODS
-from vmm.data.h5ad import opened
+from vmm.data.anndata_parts import opened
 from vmm.data.supplied import is_zarr
 from vmm.errors import InputError
 from vmm.io import read_json

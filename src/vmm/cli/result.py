@@ -20,7 +20,7 @@ import numpy as np
 import pandas as pd
 
 from vmm.cli.parts import first_line, leads_outside, put, remove_unreadable
-from vmm.data.h5ad import is_table
+from vmm.data.anndata_parts import is_table
 from vmm.data.verification import files_in
 from vmm.errors import InputError
 from vmm.io import atomic, refused, remove_leftovers

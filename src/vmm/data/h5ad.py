@@ -2,30 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Collection
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
-from vmm.data.blocks import Stored, bounds_of
+from vmm.data.anndata_parts import from_anndata, is_table, opened, proteins_in, read_parts
+from vmm.data.h5mu import read_modality
 from vmm.data.messages import as_text, listing
-from vmm.data.proteins import RawProteins
 from vmm.data.raw import Config, Files, RawCells
 from vmm.data.supplied import is_zarr, reading, supplied
 from vmm.errors import InputError
 
 if TYPE_CHECKING:
-    import anndata
     import h5py
-    import pandas as pd
-
-LARGE = 1 << 28
-"""Bytes from which on a matrix, dense or sparse by rows, is read in blocks: those in memory."""
-
-SAMPLE = 100_000
-"""Values of a layer that are looked at to see whether it would do as counts."""
 
 
 def read(files: Files, config: Config) -> RawCells:
@@ -88,8 +77,6 @@ def read_h5ad(
     with reading(path, "cannot be read, it is truncated or damaged"):
         with opened(path) as file:
             if modality is not None and is_mudata(file):
-                from vmm.data.h5mu import read_modality
-
                 return read_modality(file, path, layer, columns, modality, proteins)
             _refuse_relatives(file, path)
             if modality:
@@ -107,20 +94,6 @@ def read_h5ad(
         if proteins:
             raw.proteins = proteins_in(whole.obsm, proteins, str(path))
         return raw
-
-
-@contextmanager
-def opened(path: Path, locking: bool | None = None) -> Iterator[Any]:
-    """Open a file, by h5py with this `locking`, or a zarr store for reading: the group it is."""
-    if is_zarr(path):
-        import zarr
-
-        yield zarr.open_group(path, mode="r")
-        return
-    import h5py
-
-    with h5py.File(path, "r", locking=locking) as file:
-        yield file
 
 
 def is_mudata(file: Any) -> bool:
@@ -143,213 +116,3 @@ def _refuse_relatives(file: h5py.File, path: Path) -> None:
             f"{path} is not an .h5ad file, but one of Cell Ranger; convert it: "
             f"scanpy.read_10x_h5({str(path)!r}).write_h5ad('my.h5ad')."
         )
-
-
-def is_table(group: Any) -> bool:
-    """Return whether a part of a file is a table as anndata writes it since version 0.7."""
-    return as_text(group.attrs.get("encoding-type", "")) == "dataframe"
-
-
-def read_parts(
-    file: Any,
-    path: Path,
-    layer: str | None,
-    columns: Collection[str] | None,
-    proteins: str | None = None,
-    called: str = "",
-) -> RawCells:
-    """Read what is needed of an AnnData that is a group of the file at `path`.
-
-    Messages call it `called`, by default the file. All else as :func:`read_h5ad`, with `proteins`
-    in ``obsm``.
-    """
-    from anndata.io import read_elem
-
-    called = called or str(path)
-    layers = list(file["layers"]) if "layers" in file else []
-    if layer is None:
-        location, where = "X", f"X of {called}"
-    elif layer in layers:
-        location, where = f"layers/{layer}", f"layer {layer!r} of {called}"
-    elif layer == "raw" and "raw/X" in file:
-        location, where = "raw/X", f"raw.X of {called}"
-    else:
-        raise InputError(_no_layer(layer, layers, "raw/X" in file, called))
-    if location not in file:
-        raise InputError(
-            f"{called} has no X; name the layer with counts by `layer:` "
-            f"(there are {listing(layers)})."
-        )
-    matrices = {name: file["layers"][name] for name in layers}
-    for name, key in ((None, "X"), ("raw", "raw/X")):
-        if key in file:
-            matrices.setdefault(name, file[key])
-    obsm = file["obsm"] if "obsm" in file else {}  # noqa: SIM401 (not all groups have `get`)
-    return RawCells(
-        counts=_stored(file, location, path) or read_elem(file[location]),
-        obs=_read_cells(file["obs"], columns),
-        genes=names_in(file["raw/var" if location == "raw/X" else "var"]),
-        where=where,
-        file=called,
-        hint=_hint(layer, matrices),
-        proteins=proteins_in(obsm, proteins, called) if proteins else None,
-    )
-
-
-def proteins_in(obsm: Mapping[str, Any], key: str, where: str) -> RawProteins:
-    """Return the proteins under a key of ``obsm``, in a file or in memory.
-
-    A table has their names; of a matrix without any they are numbered.
-    """
-    from anndata.io import read_elem
-
-    if key not in obsm:
-        raise InputError(
-            f"{where} has no obsm {key!r} for `proteins:`; in its obsm there is {listing(obsm)}."
-        )
-    found = obsm[key]
-    if hasattr(found, "attrs") and not hasattr(found, "columns"):  # in a file
-        found = read_elem(found)
-    place = f"obsm {key!r} of {where}"
-    if hasattr(found, "columns"):
-        return RawProteins(found.to_numpy(), list(map(as_text, found.columns)), place)
-    return RawProteins(found, [f"protein {i + 1}" for i in range(found.shape[-1])], place)
-
-
-def _stored(file: Any, location: str, path: Path) -> Stored | None:
-    """Return a matrix that stays in its file, being large; None of one that is read at once."""
-    from anndata.io import sparse_dataset
-
-    part = file[location]
-    place = f"{file.name}/{location}".lstrip("/")
-    kind = as_text(part.attrs.get("encoding-type", ""))
-    if kind == "csr_matrix":
-        ends = np.asarray(part["indptr"][:], dtype=np.int64)
-        if ends[-1] * sum(part[key].dtype.itemsize for key in ("data", "indices")) < LARGE:
-            return None
-        (n, m), readable = map(int, part.attrs["shape"]), sparse_dataset
-    elif kind == "array" and len(part.shape) == 2:
-        if part.size * part.dtype.itemsize < LARGE:
-            return None
-        (n, m), readable = part.shape, lambda array: array
-        ends = np.arange(n + 1) * m
-    else:
-        return None
-
-    @contextmanager
-    def matrix() -> Iterator[Any]:
-        with opened(path) as whole:
-            yield readable(whole[place])
-
-    return Stored((n, m), bounds_of(ends), matrix)
-
-
-def _read_cells(group: h5py.Group, needed: Collection[str] | None) -> pd.DataFrame:
-    """Read the table of cells, if need be without columns that cannot be read."""
-    import pandas as pd
-    from anndata.io import read_elem
-
-    try:
-        return read_elem(group)
-    except Exception:
-        if needed is None or "_index" not in group.attrs or "column-order" not in group.attrs:
-            raise
-    index = read_elem(group[as_text(group.attrs["_index"])])
-    columns = {}
-    for name in map(as_text, group.attrs["column-order"]):
-        try:
-            columns[name] = pd.Series(read_elem(group[name]), index=index)
-        except Exception:
-            if name in needed:
-                raise
-    return pd.DataFrame(columns, index=index)
-
-
-def names_in(group: Any) -> list[str]:
-    """Read the index of a table, and no column."""
-    from anndata.io import read_elem
-
-    if not is_table(group):
-        return read_elem(group).index.astype(str).tolist()
-    return [as_text(name) for name in read_elem(group[as_text(group.attrs["_index"])])]
-
-
-def from_anndata(
-    adata: anndata.AnnData, layer: str | None = None, file: str = "the AnnData object"
-) -> RawCells:
-    """Take the counts and tables of an AnnData object: in memory, backed, or a view.
-
-    Parameters
-    ----------
-    adata
-        The object; it is left alone.
-    layer
-        As for `read_h5ad`.
-    file
-        What to call the object in messages.
-
-    Raises
-    ------
-    InputError
-        If it has no such layer.
-    """
-    layers = [name for name in adata.layers if name is not None]
-    genes, where = adata.var_names, f"X of {file}"
-    if layer is None:
-        matrix = adata.X
-        if matrix is None:
-            raise InputError(
-                f"{file} has no X; name the layer with counts by `layer:` "
-                f"(there are {listing(layers)})."
-            )
-    elif layer in layers:
-        matrix, where = adata.layers[layer], f"layer {layer!r} of {file}"
-    elif layer == "raw" and adata.raw is not None:
-        matrix, genes, where = adata.raw.X, adata.raw.var_names, f"raw.X of {file}"
-    else:
-        raise InputError(_no_layer(layer, layers, adata.raw is not None, file))
-    matrices = {name: adata.layers[name] for name in layers}
-    if adata.X is not None:
-        matrices[None] = adata.X
-    if adata.raw is not None:
-        matrices.setdefault("raw", adata.raw.X)
-    hint = _hint(layer, matrices)
-    return RawCells(matrix, adata.obs, genes.astype(str).tolist(), where, file, hint)
-
-
-def _no_layer(layer: str, layers: list[str], has_raw: bool, file: str) -> str:
-    raw = ", or `layer: raw` for raw.X" if has_raw else ""
-    there = f"its layers are {listing(layers)}" if layers else "it has none; leave it out to take X"
-    return f"{file} has no layer {layer!r} for `layer:`; {there}{raw}."
-
-
-def _hint(layer: str | None, matrices: Mapping[str | None, Any]) -> str:
-    """Say which other matrix (None: X) would do as counts, the end of a sentence."""
-    others = {name: matrix for name, matrix in matrices.items() if name != layer}
-    fit = [name for name, matrix in others.items() if _whole_numbers(matrix)]
-    named = [f"`layer: {name}`" for name in fit if name is not None]
-    if named:
-        return f"; give {' or '.join(named)}, which ha{'ve' if named[1:] else 's'} whole numbers"
-    if fit:
-        return "; leave `layer:` out: X has whole numbers"
-    if others:
-        some = listing("X" if name is None else name for name in others)
-        return f"; give raw counts (of what else there is, {some}, none has whole numbers)"
-    return "; give raw counts (there is no other layer)"
-
-
-def _whole_numbers(matrix: Any) -> bool:
-    """Return whether the first values of a matrix, in a file or in memory, may be counts."""
-    try:
-        matrix = getattr(matrix, "group", matrix)  # of a backed sparse matrix
-        if hasattr(matrix, "keys"):
-            matrix = matrix["data"]
-        elif hasattr(matrix, "indptr"):
-            matrix = matrix.data
-        rows = SAMPLE if len(matrix.shape) == 1 else 1 + SAMPLE // max(1, matrix.shape[1])
-        values = np.asarray(matrix[:rows])
-        if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-            return False
-        return bool((values >= 0).all() and values.any() and (values == np.rint(values)).all())
-    except Exception:  # a hint is no reason to fail
-        return False

@@ -8,8 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vmm.data.anndata_parts import names_in, read_parts
 from vmm.data.blocks import in_memory
-from vmm.data.h5ad import names_in, read_parts
 from vmm.data.messages import listing
 from vmm.data.proteins import RawProteins
 from vmm.errors import InputError
