@@ -51,6 +51,7 @@ class Part(NamedTuple):
         return [*snakemake, "--configfile", str(HERE / first), *changed]
 
 
+RUN = "results/evidence_cells"
 PARTS = {
     "cells": Part("cells.yaml"),
     "cells_three": Part("cells_three.yaml"),
@@ -69,6 +70,7 @@ PARTS = {
     "log_counts": Part("cells_switches.yaml", {"log_counts": False}, long=True),
     "mixing": Part("mixing.py results mixology", long=True),  # of data of cells_converged
     "cells_kang": Part("cells_kang.yaml", long=True),
+    "price": Part(f"pcr.py {RUN}_converged {RUN}_kang", long=True),
     "images_full": Part("images_full.yaml", long=True),
     "images_full_fashion": Part("images_full_fashion.yaml", long=True),
     "images_full_priors": Part("images_full_priors.yaml", long=True),

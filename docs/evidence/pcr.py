@@ -1,7 +1,7 @@
 """How much of the price in batch mixing is the metric's: batches whose cell types differ.
 
 ``python docs/evidence/pcr.py results/evidence_cells_converged`` reads data and embeddings of runs,
-finished or not, and writes ``docs/evidence/results/pcr.md``.
+finished or not, and writes two tables of ``docs/fidelity.md``.
 
 PCR comparison is 1 − R²(embedding) / R²(counts), R² being the part of the variance that the batch
 explains. If batches have different cell types, the batch explains part of the variance *between*
@@ -16,13 +16,22 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from collect import OUT, markdown
+from collect import CELL_RUNS, OUT, PAGE, markdown, put
 
 from vmm.benchmark.methods.records import METHODS
 from vmm.benchmark.metrics.pcr import count_components, explained_within
 from vmm.data.containers import CellData, load
 from vmm.io import read_arrays
 from vmm.paper.labels import dataset_label
+
+METRICS = [
+    "iLISI",
+    "KBET",
+    "Silhouette batch",
+    "Graph connectivity",
+    "PCR comparison",
+    "Batch correction",
+]
 
 
 def shares(x: np.ndarray, data: CellData) -> tuple[float, float]:
@@ -72,14 +81,28 @@ def _shown(parts: list[tuple[float, float]]) -> dict[str, str]:
     }
 
 
+def prices() -> pd.DataFrame:
+    """Return VMM − N(0, I) in each metric of batch correction, of the runs of ``make evidence``."""
+    found: dict[str, dict[str, str]] = {}
+    for name in CELL_RUNS:
+        file = OUT / name / "table4_tests.csv"
+        tests = pd.read_csv(file) if file.is_file() else pd.DataFrame(columns=["method"])
+        means = tests[tests["method"].isin(["VMM", "N(0, I)"])]
+        for (dataset, metric), part in means.groupby(["dataset", "metric"], sort=False):
+            mean = part.set_index("method")["mean"]
+            if metric in METRICS and mean.notna().all():
+                row = found.setdefault(dataset_label(str(dataset)), {})
+                row.setdefault(metric, f"{mean['VMM'] - mean['N(0, I)']:+.3f}")
+    table = pd.DataFrame.from_dict(found, orient="index", columns=METRICS)
+    return table.rename_axis("data set").reset_index()
+
+
 def main(runs: list[str]) -> None:
-    """Write the table."""
+    """Write the tables, and put them into docs/fidelity.md."""
     files = [(Path(run), file) for run in runs for file in sorted(Path(run).glob("data/*.npz"))]
     table = pd.DataFrame([line for run, file in files for line in lines(run, file)])
-    told = (
-        "# PCR comparison, and batches whose cell types differ\n\nNumbers in brackets: trials.\n\n"
-    )
-    (OUT / "pcr.md").write_text(f"{told}{markdown(table)}\n")
+    page = put(PAGE.read_text(), "price", markdown(prices()))
+    PAGE.write_text(put(page, "pcr", markdown(table)))
     print(table.to_string(index=False))
 
 

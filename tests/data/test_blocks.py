@@ -89,6 +89,21 @@ def test_prepared_cells_are_the_same_from_blocks(
     assert whole["selection"]["genes_dropped"] == (4 if n_top_genes is None else 0)
 
 
+@pytest.mark.filterwarnings("ignore::FutureWarning")
+def test_a_modality_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    mudata = pytest.importorskip("mudata")
+    adata = simulated()
+    parts = {"rna": adata, "protein": adata[5:, :6].copy()}
+    mudata.MuData(parts).write_h5mu(tmp_path / "my.h5mu")
+    in_blocks(monkeypatch)
+    counts = read_h5ad(tmp_path / "my.h5mu", modality="rna").counts
+    assert isinstance(counts, blocks.Stored)
+    assert (counts.to_memory() != adata.X).nnz == 0
+    both = read_h5ad(tmp_path / "my.h5mu", modality="rna", proteins="protein")
+    assert (both.counts != adata.X[5:]).nnz == 0  # of the cells that have proteins
+    assert (both.proteins.counts != adata.X[5:, :6]).nnz == 0
+
+
 def test_a_layer_and_raw_are_read_in_blocks(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
