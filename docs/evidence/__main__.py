@@ -98,7 +98,7 @@ def main(names: list[str]) -> int:
     chosen = names or [name for name, part in PARTS.items() if not part.long]
     for name in PARTS if "--list" in names else chosen:
         when = "" if not PARTS[name].long else "  only if named"
-        print(f"{name:24}{known.get(name, 'not measured'):38}{when}".rstrip(), flush=True)
+        print(f"{name:24}{known.get(name, 'not yet measured'):38}{when}".rstrip(), flush=True)
     if "--list" in names:
         return 0
     for name in chosen:

@@ -131,6 +131,11 @@ def test_near_relatives_of_h5ad_files(tmp_path: Path) -> None:
     advice = re.search(r"(mudata\.read_h5mu.*\))\.$", str(refusal.value))[1]
     eval(advice.replace("my.h5ad", str(tmp_path / "my.h5ad")), {"mudata": mudata})
     assert read_h5ad(tmp_path / "my.h5ad").counts.shape == made().shape
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mudata.MuData({"adt": made(), "gex": made()}).write(path)
+    with pytest.raises(InputError, match=r"adt, gex; .*\['NAME'\]"):
+        read_h5ad(path)  # nobody knows which one has the genes
     with h5py.File(path, "w") as file:
         file["matrix/barcodes"] = 1
     with pytest.raises(InputError, match=r"Cell Ranger; convert it: scanpy.read_10x_h5\('"):

@@ -262,6 +262,13 @@ def test_errors():
         mde_figure(**{**case, "batch": case["batch"] - 1})
 
 
+def test_without_any_label_clusters_have_colours_of_their_own():
+    got = describe_clusters(np.array([0, 1, 1, 2]), np.full(4, -1), [])
+    assert [cluster.name for cluster in got] == ["?a", "?b", "?c"]
+    assert len({cluster.colour for cluster in got}) == 3
+    assert UNLABELLED not in {cluster.colour for cluster in got}
+
+
 def test_describe_clusters_by_hand():
     assigned = np.array([9, 9, 9, 4, 4, 4, 4, 2, 2, 7])
     labels = np.array([0, 0, 1, 0, 0, 0, 1, 0, 0, 1])

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from vmm.errors import InputError
+
 
 def texts(axes) -> list[str]:
     return [text.get_text() for text in axes.texts]
@@ -169,6 +171,12 @@ def test_composition_without_labels(model, partly_labelled):
     axes = model.plot_composition("none").axes[0]
     assert [label.get_text() for label in axes.get_xticklabels()] == ["no value"]
     assert len(axes.get_yticklabels()) == len(model.predict().categories)
+
+
+@pytest.mark.parametrize("number", [0, -5, 2.5, "many"])
+def test_samples_that_cannot_be_laid_out(model, number):
+    with pytest.raises(InputError, match=r"`max_cells` is .*; it must be a whole number of at"):
+        model.plot_cells(max_cells=number)
 
 
 @pytest.mark.parametrize("basis", ["mde", "umap"])

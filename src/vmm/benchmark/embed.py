@@ -31,9 +31,9 @@ def embed_cells(
 ) -> None:
     """Embed a cell data set by methods that do not train, for all trials in one process.
 
-    A method that needs batches has nothing to do in single-batch data, and one that would not end
-    with so many cells is not tried: its folder then holds the plain principal components and the
-    status says so.
+    A method that needs batches has nothing to do in single-batch data, one that needs labels in
+    data without any, and one that would not end with so many cells is not tried: its folder then
+    holds the plain principal components and the status says so.
 
     Parameters
     ----------
@@ -72,6 +72,8 @@ def _obstacle(method: Method, data: CellData) -> str:
     """Return why a method is not for these cells, or nothing."""
     if method.needs_batches and data.n_batches == 1:
         return "single batch"
+    if method.needs_labels and not (data.labels >= 0).any():
+        return "no labels"
     if not method.takes(data.n_cells):
         say(
             f"{method.label} is left out of {data.name}, which has {data.n_cells:,} cells: it "

@@ -47,7 +47,7 @@ def fit_file(options: argparse.Namespace) -> int:
     InputError
         If anything about the file or the options is wrong.
     """
-    path = supplied(options.path, "name an .h5ad file")
+    path = supplied(options.path, "name an .h5ad file or a zarr store")
     folder = _output(options.output)
     name = f"{path.stem}_vmm.h5ad"
     if folder.exists() and not folder.is_dir():

@@ -105,7 +105,7 @@ def _refuse_relatives(file: h5py.File, path: Path) -> None:
     """Say of files that are not AnnData's, but near to them, how to make one."""
     if is_mudata(file):
         names = list(file["mod"])
-        name = "rna" if "rna" in names or not names else names[0]
+        name = "rna" if "rna" in names or not names else names[0] if len(names) == 1 else "NAME"
         raise InputError(
             f"{path} is a MuData file with the modalities {listing(names)}; write the one with "
             f"counts of RNA to a file of its own: "

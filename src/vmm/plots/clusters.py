@@ -10,7 +10,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from vmm.plots.colours import UNLABELLED, tint
+from vmm.plots.colours import UNLABELLED, category_colours, tint
 
 UNKNOWN = "?"
 """Stands for the cell type of a cluster without labelled cells."""
@@ -42,6 +42,7 @@ def describe_clusters(
 
     The largest cluster of a cell type has exactly the type's colour, the next ones tints of it.
     Cells without a label have no say; a cluster of such cells alone is grey, and called ``?a``.
+    Where no cell has one, all clusters have colours of their own.
 
     Parameters
     ----------
@@ -66,12 +67,14 @@ def describe_clusters(
     sizes, known = table.sum(axis=1), table[:, :-1]
     majority = [int(row.argmax()) if row.any() else -1 for row in known]
     taken = [0] * (len(label_colours) + 1)
+    nothing_known = not known.any()
+    alone = [*category_colours([str(code) for code in codes]).values()] if nothing_known else []
     clusters = []
     for i in np.lexsort((codes, -sizes)):
         label = majority[i]
         rank, taken[label] = taken[label], taken[label] + 1
         name = f"{[*marks, UNKNOWN][label]}{letters(rank)}"
-        colour = tint([*label_colours, UNLABELLED][label], rank)
+        colour = alone[rank] if alone else tint([*label_colours, UNLABELLED][label], rank)
         clusters.append(Cluster(int(codes[i]), int(sizes[i]), label, rank, name, colour))
     return clusters
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,8 +20,6 @@ from vmm.scvi.fields import covariate_names, registered_covariates
 from vmm.scvi.options import finite, positive, whole
 
 if TYPE_CHECKING:
-    from collections.abc import Mapping
-
     from anndata import AnnData
 
 
@@ -180,6 +179,11 @@ class MixtureMixin(ClusterMixin):
     def _asked(self, covariates: Mapping[str, Any] | None) -> dict[str, np.integer | np.floating]:
         """Return codes of categories, and numbers, by the covariates that are to have them."""
         categories, columns, _ = covariate_names(self.registry)
+        if not isinstance(covariates or {}, Mapping):
+            raise InputError(
+                f"`covariates` is of type {type(covariates).__name__}; it must be a dict of names "
+                "of columns and values."
+            )
         asked: dict[str, np.integer | np.floating] = {}
         for key, value in (covariates or {}).items():
             if key in columns:

@@ -14,6 +14,7 @@ from vmm.data.messages import as_text
 from vmm.data.stratified import stratified_sample
 from vmm.priors.records import PRIORS
 from vmm.scvi.clusters import ClusterMixin
+from vmm.scvi.options import whole
 
 if TYPE_CHECKING:
     from anndata import AnnData
@@ -97,6 +98,8 @@ class PlotMixin(ClusterMixin):
             if basis not in self.adata.obsm:
                 raise KeyError(f"{basis} not found in adata.obsm.")
             return np.asarray(self.adata.obsm[basis])[:, :2]
+        if max_cells is not None:
+            max_cells = whole(max_cells, "max_cells", 4)
         latent = self.get_latent_representation()
         key, signature = f"X_vmm_{basis}", (basis, seed, max_cells, latent.tobytes())
         if getattr(self, "_layouts", {}).get(key) != hash(signature) or key not in self.adata.obsm:

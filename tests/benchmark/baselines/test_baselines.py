@@ -195,3 +195,12 @@ def test_what_would_not_end_is_left_out_in_a_sentence(monkeypatch, tmp_path, cap
     )
     kept = (read_arrays(folder / name / "latent.npz")["embedding"] for name in ("pca", "scanorama"))
     np.testing.assert_array_equal(*kept)
+
+
+def test_without_labels_there_is_no_perfect_control(tmp_path):
+    data = make_cells()
+    replace(data, labels=np.full(len(data), -1), label_names=[]).save(tmp_path / "cells.npz")
+    controls = ["perfect", "random"]
+    embed_cells(tmp_path / "cells.npz", controls, [0], lambda name, _: tmp_path / name)
+    said = [read_json(tmp_path / name / "run.json")["status"] for name in controls]
+    assert said == ["n/a: no labels", "ok"]

@@ -340,8 +340,8 @@ MISTAKES = {
     ),
     "no label_key": (
         of({"path": "x.h5ad"}),
-        "datasets.m lacks label_key, the column of obs with the cell type; without one there is "
-        "`tuning: unsupervised`",
+        "datasets.m lacks label_key, the column of obs with the cell type; without one give "
+        "`tuning: unsupervised`, also where nothing is left to tune",
     ),
     "another data set's keys": (
         of({**OWN, "matrix": "x.mtx"}),
@@ -379,6 +379,17 @@ MISTAKES = {
         of({"batch_size": 128, "prior_learning_ratio": 5}, "pbmc68k", tuning={}),
         "experiments.tuning has nothing to do: no cell data set leaves batch_size or "
         "prior_learning_ratio to it; leave one of them out, or add another experiment",
+    ),
+    "ratios out of order": (
+        of({}, "pbmc68k", tuning={"prior_learning_ratios": [5, 1]}),
+        "experiments.tuning.prior_learning_ratios is [5, 1]; they are tried one after another, so "
+        "give them in ascending order: [1, 5]",
+    ),
+    "nothing to choose from": (
+        of({"batch_size": 64}, "pbmc68k", tuning={"prior_learning_ratios": [5]})
+        | {"tuning": "unsupervised"},
+        "experiments.tuning leaves datasets.pbmc68k one setting, so there is nothing to choose; "
+        "give it prior_learning_ratio, or more values to try",
     ),
     "two lengths of one training": (
         of({}, "digits", image_clustering={"patience": 5}, batch_size={"patience": 6}),

@@ -40,7 +40,7 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
         if unlabelled and config["tuning"] == "supervised":
             yield (
                 f"datasets.{name} lacks label_key, the column of obs with the cell type; without "
-                "one there is `tuning: unsupervised`"
+                "one give `tuning: unsupervised`, also where nothing is left to tune"
             )
         if dataset["kind"] == "cells":
             problems = _model_contradictions(dataset, config)
@@ -61,6 +61,7 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"experiments.tuning.trials is {trials}, but `tuning: unsupervised` compares the "
             "clusters of trials; give at least 2"
         )
+    yield from _poor_grids(config)
     cells = config["experiments"].get("cells", {"datasets": []})
     for name in cells["datasets"]:
         dataset = config["datasets"].get(name)
@@ -70,6 +71,27 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
             yield (
                 f"datasets.{name} lacks {' and '.join(absent)}, and experiments has no 'tuning' "
                 "to find what fits; give one or the other"
+            )
+
+
+def _poor_grids(config: dict[str, Any]) -> Iterator[str]:
+    """Say which grids of tuning are out of order, or leave nothing to choose."""
+    tuning = config["experiments"].get("tuning")
+    if tuning is None:
+        return
+    sizes, ratios = tuning["batch_sizes"], tuning["prior_learning_ratios"]
+    if sorted(ratios) != list(ratios):
+        yield (
+            f"experiments.tuning.prior_learning_ratios is {list(ratios)}; they are tried one after "
+            f"another, so give them in ascending order: {sorted(ratios)}"
+        )
+    for name in tuned_datasets(config) if config["tuning"] == "unsupervised" else ():
+        keys = tuned_keys(config["datasets"][name])
+        lengths = {"batch_size": len(sizes), "prior_learning_ratio": len(ratios)}
+        if all(lengths[key] == 1 for key in keys):
+            yield (
+                f"experiments.tuning leaves datasets.{name} one setting, so there is nothing to "
+                f"choose; give it {' and '.join(keys)}, or more values to try"
             )
 
 

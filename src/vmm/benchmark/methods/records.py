@@ -46,6 +46,8 @@ class Method:
         Whether it gives cluster probabilities.
     needs_batches : bool
         Whether it makes no sense for data of one batch.
+    needs_labels : bool
+        Whether it makes no sense for data of which no cell has a label.
     most_cells : int, optional
         Of more it is not tried: it would not end, or not within a usual memory.
     control : bool
@@ -77,6 +79,7 @@ class Method:
     trains: bool = True
     clusters: bool = False
     needs_batches: bool = False
+    needs_labels: bool = False
     most_cells: int | None = None
     control: bool = False
     graph: bool = False
@@ -255,7 +258,7 @@ EMBEDDINGS = (
 )
 
 
-def _control(name: str, label: str, colour: str, about: str) -> Method:
+def _control(name: str, label: str, colour: str, about: str, needs_labels: bool = False) -> Method:
     """Return a control; tables do not show it."""
     return Method(
         name=name,
@@ -268,6 +271,7 @@ def _control(name: str, label: str, colour: str, about: str) -> Method:
         made_by=f"vmm.benchmark.baselines.controls:{name}",
         trains=False,
         control=True,
+        needs_labels=needs_labels,
     )
 
 
@@ -277,6 +281,7 @@ CONTROLS = (
         "cell types",
         "#14803c",
         "A control: one dimension a cell type, and nothing else but a little noise.",
+        needs_labels=True,
     ),
     _control(
         "shuffled",

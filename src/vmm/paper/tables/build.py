@@ -417,7 +417,8 @@ def _heading(
     ]
     labelled, n = description.get("n_labelled"), description.get("n_cells")
     if labelled is not None and n is not None and labelled < n:
-        listed.append(f"{labelled:,} cells with a label, of which the scores speak")
+        speak = "of which the scores speak" if labelled else "and so no score that needs any"
+        listed.append(f"{labelled:,} cells with a label, {speak}")
     listed += library
     label = dataset_label(dataset)
     return f"{label} ({', '.join(listed)})" if listed else label
