@@ -7,6 +7,20 @@ from vmm.benchmark.setting import CHOSEN
 from vmm.paper.report.problems import cut
 
 
+def test_trainings_of_tuning_that_were_cut():
+    spec = {"dataset": "mine", "setting": "b64-r1", "max_epochs": 6, "patience": 5}
+    runs = {
+        str(trial): {
+            "status": "ok",
+            "epochs": 6,
+            "best_epoch": best,
+            "spec": spec | {"trial": trial},
+        }
+        for trial, best in enumerate((1, 5, 6))
+    }
+    assert cut(SimpleNamespace(jobs=[], runs=runs)) == ["mine, tuning at b64-r1: trials 1–2"]
+
+
 def test_trainings_that_were_cut():
     ended = {"epochs": 10, "best_epoch": 7}  # the best and as many as patience asks for
     going_on = {"epochs": 10, "best_epoch": 8}

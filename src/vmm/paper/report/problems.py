@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from typing import Any, NamedTuple
 
 import pandas as pd
@@ -72,22 +72,30 @@ def model_gaps(run: RunFolder) -> list[Gap]:
 def cut(run: RunFolder) -> list[str]:
     """Return, a line for each data set and method, the trainings that were cut at `max_epochs`.
 
-    Those that early stopping had not ended: they might have become better.
+    Those that early stopping had not ended: they might have become better. Those of tuning too,
+    from which settings were chosen.
     """
     found: dict[tuple[str, str], list[int]] = {}
     for job in run.jobs:
-        made = run.runs.get(job.folder, {})
-        most = made.get("spec", {}).get("max_epochs")
-        patience = made.get("spec", {}).get("patience")
-        if made.get("status") != "ok" or most is None or made.get("epochs") != most:
-            continue
-        if most - made["best_epoch"] < patience:
+        if _is_cut(run.runs.get(job.folder, {})):
             label = method_label(job.model, job.prior, str(job.setting))
             found.setdefault((job.dataset, label), []).append(job.trial)
+    for made in run.runs.values():
+        spec = made.get("spec", {})
+        if "setting" in spec and Setting.parse(spec["setting"]).is_tuning and _is_cut(made):
+            label = f"tuning at {spec['setting']}"
+            found.setdefault((spec["dataset"], label), []).append(spec["trial"])
     return [
         f"{dataset_label(dataset)}, {label}: trials {ranges(trials)}"
         for (dataset, label), trials in found.items()
     ]
+
+
+def _is_cut(made: Mapping[str, Any]) -> bool:
+    most, patience = (made.get("spec", {}).get(key) for key in ("max_epochs", "patience"))
+    if made.get("status") != "ok" or most is None or made.get("epochs") != most:
+        return False
+    return most - made["best_epoch"] < patience
 
 
 def _model_gap(run: RunFolder, status: str, jobs: list[Job]) -> Gap:
@@ -136,18 +144,27 @@ def absences(run: RunFolder) -> list[Absence]:
     rows = rows[rows["status"].ne("ok") & ~rows["status"].isin(SINGLE)]
     found = []
     for status, of in rows.groupby("status"):
-        keys = of[["model", "prior", "setting"]].drop_duplicates().itertuples(index=False)
-        metrics = [f"{name}: {_listed(part['metric'])}" for name, part in of.groupby("file")]
-        found.append(
-            Absence(
-                status.removeprefix("n/a: "),
-                list(dict.fromkeys(of["dataset"])),
-                _listed(method_label(*key) for key in keys),
-                "; ".join(metrics),
-                len(of),
-            )
-        )
+        reason = str(status).removeprefix("n/a: ")
+        found += [Absence(reason, *lines) for lines in _exactly(of)]
     return found
+
+
+def _exactly(rows: pd.DataFrame) -> list[tuple[list[str], str, str, int]]:
+    """Return data sets, methods, metrics and number of rows: no line says more than there is.
+
+    Methods without the same metrics share a line, and data sets of which all of this is the same.
+    """
+    lines: dict[tuple[str, str], tuple[list[str], int]] = {}
+    for dataset, of in rows.groupby("dataset", sort=False):
+        alike: dict[str, tuple[list[str], int]] = {}
+        for key, own in of.groupby(["model", "prior", "setting"], sort=False):
+            metrics = "; ".join(f"{n}: {_listed(p['metric'])}" for n, p in own.groupby("file"))
+            labels, n = alike.get(metrics, ([], 0))
+            alike[metrics] = ([*labels, method_label(*map(str, key))], n + len(own))
+        for metrics, (labels, n) in alike.items():
+            datasets, before = lines.get((_listed(labels), metrics), ([], 0))
+            lines[_listed(labels), metrics] = ([*datasets, str(dataset)], before + n)
+    return [(datasets, *key, n) for key, (datasets, n) in lines.items()]
 
 
 def _unscored(run: RunFolder) -> list[Gap]:
