@@ -264,7 +264,9 @@ def test_a_note_says_of_how_many_cells_the_scores_are(case, number):
         assert len(notes) == note
     assert notes[0].startswith("my_cells: scores of embeddings, and of Leiden's clusters, are of ")
     assert "4,999 of the 5,000 cells" in notes[0]
-    assert "of fewer cells KBET, iLISI and Graph connectivity come out higher" in notes[0]
+    assert (
+        "Compare them with one another only: KBET, iLISI and Graph connectivity change" in notes[0]
+    )
 
 
 def test_what_was_told_the_labels_is_shown_and_not_compared(case):
