@@ -48,7 +48,7 @@ def commit(*more: str) -> str:
     """
 
     def git(*words: str) -> str:
-        command = ["git", "-C", str(ROOT), *words]
+        command = ["git", "--no-optional-locks", "-C", str(ROOT), *words]  # jobs run side by side
         return subprocess.run(command, capture_output=True, text=True).stdout.strip()
 
     if not (ROOT / ".git").exists() or shutil.which("git") is None:

@@ -1,49 +1,26 @@
-"""Newer models of scvi-tools: SysVI, scANVI, DRVI; with the sizes, rate and split of the others.
-
-Each function is as :func:`vmm.benchmark.baselines.scvi_tools.train_scvi_tools`.
-"""
+"""Newer models of scvi-tools: SysVI, scANVI, DRVI; with the sizes, rate and split of the others."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 
-from vmm.benchmark.baselines.scvi_tools import covariate_keys, library_model, train_each
+from vmm.benchmark.baselines.scvi_tools import covariate_keys, library_model, trainer
 from vmm.benchmark.spec import Spec
-from vmm.benchmark.trained import Trained
 from vmm.data.containers import CellData
 from vmm.errors import InputError
 from vmm.models.records import CellNetworks
-from vmm.training.settings import Row
-
-if TYPE_CHECKING:
-    import torch
-
-
-def train_sysvi(
-    data: CellData,
-    splits: Sequence[tuple[np.ndarray, np.ndarray]],
-    specs: Sequence[Spec],
-    folder: Path,
-    device: torch.device,
-    progress: Sequence[Callable[[Row], None]],
-    cuda_graph: bool = False,
-) -> list[Trained]:
-    """Train SysVI: a VampPrior and a cycle through another batch, on log-normalised counts."""
-    with warnings.catch_warnings():
-        # It sets the warm-up to none by itself, and says so.
-        warnings.filterwarnings("ignore", message="The use of KL weight warmup")
-        return train_each(_sysvi, data, splits, specs, device, progress)
 
 
 def _sysvi(data: CellData, spec: Spec) -> Any:
+    """Return a SysVI of log-normalised counts: a VampPrior and a cycle through another batch."""
     import scanpy as sc
     from scvi.external import SysVI
 
+    # It sets the warm-up to none by itself, and says so in training.
+    warnings.filterwarnings("ignore", message="The use of KL weight warmup")
     adata, networks = data.to_anndata(), spec.networks
     assert isinstance(networks, CellNetworks)
     sc.pp.normalize_total(adata, target_sum=1e4)
@@ -56,16 +33,8 @@ def _sysvi(data: CellData, spec: Spec) -> Any:
     return model
 
 
-def train_drvi(
-    data: CellData,
-    splits: Sequence[tuple[np.ndarray, np.ndarray]],
-    specs: Sequence[Spec],
-    folder: Path,
-    device: torch.device,
-    progress: Sequence[Callable[[Row], None]],
-    cuda_graph: bool = False,
-) -> list[Trained]:
-    """Train DRVI: each latent dimension is decoded by itself; its own likelihood."""
+def _drvi(data: CellData, spec: Spec) -> Any:
+    """Return a DRVI, which decodes each latent dimension by itself, with its own likelihood."""
     try:
         from scvi.external import DRVI
     except ImportError:
@@ -73,35 +42,21 @@ def train_drvi(
             "the method drvi needs scvi-tools 1.5 or newer, which needs Python 3.12; leave it out "
             "of experiments.cells.methods, or install that"
         ) from None
-
-    def build(data: CellData, spec: Spec) -> Any:
-        return library_model(data, spec, DRVI, gene_likelihood="pnb")
-
-    return train_each(build, data, splits, specs, device, progress)
+    return library_model(data, spec, DRVI, gene_likelihood="pnb")
 
 
-def train_scanvi(
-    data: CellData,
-    splits: Sequence[tuple[np.ndarray, np.ndarray]],
-    specs: Sequence[Spec],
-    folder: Path,
-    device: torch.device,
-    progress: Sequence[Callable[[Row], None]],
-    cuda_graph: bool = False,
-) -> list[Trained]:
-    """Train scANVI: scVI first, as scvi-tools' own; then so many epochs with labels as it advises.
-
-    It is told the labels of the training cells. The history is that of the first part.
-    """
+def _scvi_of_labelled(data: CellData, spec: Spec) -> Any:
+    """Return scVI, which a scANVI starts from, for cells that have labels."""
     if not (data.labels >= 0).any():
         raise InputError(
             f"scanvi learns from labels, and no cell of {data.name} has one; leave it out of "
             "experiments.cells.methods"
         )
-    return train_each(library_model, data, splits, specs, device, progress, _with_labels)
+    return library_model(data, spec)
 
 
 def _with_labels(model: Any, data: CellData, how: dict[str, Any]) -> Any:
+    """Train with the labels of the training cells, from an scVI on, as long as scANVI advises."""
     import pandas as pd
     from scvi.model import SCANVI
 
@@ -113,3 +68,8 @@ def _with_labels(model: Any, data: CellData, how: dict[str, Any]) -> Any:
     told = SCANVI.from_scvi_model(model, unknown, labels_key="told")
     told.train(**how)
     return told
+
+
+train_sysvi, train_drvi = trainer(_sysvi), trainer(_drvi)
+train_scanvi = trainer(_scvi_of_labelled, _with_labels)
+"""The history is that of scVI, the first part."""

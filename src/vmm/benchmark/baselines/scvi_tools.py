@@ -27,37 +27,16 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 
-def train_scvi_tools(
-    data: CellData,
-    splits: Sequence[tuple[np.ndarray, np.ndarray]],
-    specs: Sequence[Spec],
-    folder: Path,
-    device: torch.device,
-    progress: Sequence[Callable[[Row], None]],
-    cuda_graph: bool = False,
-) -> list[Trained]:
-    """Train a model of scvi-tools for each trial; as :func:`vmm.benchmark.ours.train_ours`.
-
-    It is SCVI or what the specification names; the library's own, or with one of our priors. There
-    are no checkpoints, and no CUDA graphs.
-    """
-    return train_each(library_model, data, splits, specs, device, progress)
+Build = Callable[[CellData, Spec], Any]
+Refine = Callable[[Any, CellData, dict[str, Any]], Any]
 
 
-def train_each(
-    build: Callable[[CellData, Spec], Any],
-    data: CellData,
-    splits: Sequence[tuple[np.ndarray, np.ndarray]],
-    specs: Sequence[Spec],
-    device: torch.device,
-    progress: Sequence[Callable[[Row], None]],
-    refine: Callable[[Any, CellData, dict[str, Any]], Any] | None = None,
-) -> list[Trained]:
-    """Train a model of scvi-tools for each trial, one after another.
+def trainer(build: Build, refine: Refine | None = None) -> Callable[..., list[Trained]]:
+    """Return what trains a model of scvi-tools for each trial, one after another.
 
     No KL warm-up, no weight decay, Adam eps 1e-7, early stopping on the validation ELBO, the best
     epoch restored (none: the initial state); all else as scvi-tools has it. Its status is
-    "diverged" where the library met NaN.
+    "diverged" where the library met NaN. There are no checkpoints, and no CUDA graphs.
 
     Parameters
     ----------
@@ -66,14 +45,33 @@ def train_each(
     refine : callable, optional
         Takes the trained model, the cells, and how it was trained; returns another that goes on
         from it, trained.
+
+    Returns
+    -------
+    callable
+        As :func:`vmm.benchmark.ours.train_ours`.
     """
-    each = zip(splits, specs, progress, strict=True)
-    return [_train_one(build, refine, data, *rows, spec, device, show) for rows, spec, show in each]
+
+    def train(
+        data: CellData,
+        splits: Sequence[tuple[np.ndarray, np.ndarray]],
+        specs: Sequence[Spec],
+        folder: Path,
+        device: torch.device,
+        progress: Sequence[Callable[[Row], None]],
+        cuda_graph: bool = False,
+    ) -> list[Trained]:
+        each = zip(splits, specs, progress, strict=True)
+        return [
+            _train_one(build, refine, data, *rows, spec, device, show) for rows, spec, show in each
+        ]
+
+    return train
 
 
 def _train_one(
-    build: Callable[[CellData, Spec], Any],
-    refine: Callable[[Any, CellData, dict[str, Any]], Any] | None,
+    build: Build,
+    refine: Refine | None,
     data: CellData,
     train: np.ndarray,
     valid: np.ndarray,
@@ -137,6 +135,10 @@ def library_model(data: CellData, spec: Spec, cls: Any = None, **options: Any) -
         model = resolve("vmm.scvi_tools.model:with_prior")(model)
     model.setup_anndata(adata, **given)
     return model(adata, **(_networks(spec) | options), **_prior(spec))
+
+
+train_scvi_tools = trainer(library_model)
+"""Trains SCVI or what the specification names, the library's own or with one of our priors."""
 
 
 def covariate_keys(data: CellData) -> dict[str, list[str]]:
