@@ -380,11 +380,6 @@ MISTAKES = {
         "experiments.tuning has nothing to do: no cell data set leaves batch_size or "
         "prior_learning_ratio to it; leave one of them out, or add another experiment",
     ),
-    "ratios out of order": (
-        of({}, "pbmc68k", tuning={"prior_learning_ratios": [5, 1]}),
-        "experiments.tuning.prior_learning_ratios is [5, 1]; they are tried one after another, so "
-        "give them in ascending order: [1, 5]",
-    ),
     "nothing to choose from": (
         of({"batch_size": 64}, "pbmc68k", tuning={"prior_learning_ratios": [5]})
         | {"tuning": "unsupervised"},
@@ -524,3 +519,12 @@ def test_a_method_that_needs_a_newer_library(monkeypatch):
         "experiments.cells.methods names drvi, which needs scvi-tools 1.5 or newer; 1.4.2 is "
         "installed"
     )
+
+
+def test_ratios_of_slow_rates_are_something_to_choose_from():
+    """A rate that is slow has further ones; with those, one ratio of its own is no mistake."""
+    tuning = {"batch_sizes": [64], "prior_learning_ratios": [5], "slow_ratios": [0.5]}
+    slow = of({"learning_rate": 1e-3}, "pbmc68k", tuning=tuning) | {"tuning": "unsupervised"}
+    complete(slow)
+    with pytest.raises(InputError, match="leaves datasets.pbmc68k one setting"):
+        complete(of({}, "pbmc68k", tuning=tuning) | {"tuning": "unsupervised"})

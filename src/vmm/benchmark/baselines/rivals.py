@@ -70,6 +70,7 @@ def _with_labels(model: Any, data: CellData, how: dict[str, Any]) -> Any:
     return told
 
 
-train_sysvi, train_drvi = trainer(_sysvi), trainer(_drvi)
+train_sysvi = trainer(_sysvi)
+train_drvi = trainer(_drvi)
 train_scanvi = trainer(_scvi_of_labelled, _with_labels)
 """The history is that of scVI, the first part."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from vmm.benchmark.config.messages import hint, shown
-from vmm.benchmark.grid import EXPERIMENTS, tuned_datasets, tuned_keys
+from vmm.benchmark.grid import EXPERIMENTS, ladders, tuned_datasets, tuned_keys
 from vmm.benchmark.methods.records import METHODS
 from vmm.data.download import is_url
 from vmm.data.sources.records import SOURCES
@@ -61,7 +61,7 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
             f"experiments.tuning.trials is {trials}, but `tuning: unsupervised` compares the "
             "clusters of trials; give at least 2"
         )
-    yield from _poor_grids(config)
+    yield from _nothing_to_choose(config)
     cells = config["experiments"].get("cells", {"datasets": []})
     for name in cells["datasets"]:
         dataset = config["datasets"].get(name)
@@ -74,24 +74,15 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
             )
 
 
-def _poor_grids(config: dict[str, Any]) -> Iterator[str]:
-    """Say which grids of tuning are out of order, or leave nothing to choose."""
-    tuning = config["experiments"].get("tuning")
-    if tuning is None:
-        return
-    sizes, ratios = tuning["batch_sizes"], tuning["prior_learning_ratios"]
-    if sorted(ratios) != list(ratios):
-        yield (
-            f"experiments.tuning.prior_learning_ratios is {list(ratios)}; they are tried one after "
-            f"another, so give them in ascending order: {sorted(ratios)}"
-        )
+def _nothing_to_choose(config: dict[str, Any]) -> Iterator[str]:
+    """Say for which data sets tuning without labels has one setting only."""
     for name in tuned_datasets(config) if config["tuning"] == "unsupervised" else ():
-        keys = tuned_keys(config["datasets"][name])
-        lengths = {"batch_size": len(sizes), "prior_learning_ratio": len(ratios)}
-        if all(lengths[key] == 1 for key in keys):
+        settings = {(of.batch_size, ratio) for of in ladders(config, name) for ratio in of.ratios}
+        if len(settings) == 1:
+            keys = " and ".join(tuned_keys(config["datasets"][name]))
             yield (
                 f"experiments.tuning leaves datasets.{name} one setting, so there is nothing to "
-                f"choose; give it {' and '.join(keys)}, or more values to try"
+                f"choose; give it {keys}, or more values to try"
             )
 
 
