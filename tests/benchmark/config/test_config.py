@@ -526,5 +526,5 @@ def test_ratios_of_slow_rates_are_something_to_choose_from():
     tuning = {"batch_sizes": [64], "prior_learning_ratios": [5], "slow_ratios": [0.5]}
     slow = of({"learning_rate": 1e-3}, "pbmc68k", tuning=tuning) | {"tuning": "unsupervised"}
     complete(slow)
-    with pytest.raises(InputError, match="leaves datasets.pbmc68k one setting"):
+    with pytest.raises(InputError, match=r"leaves datasets\.pbmc68k one setting"):
         complete(of({}, "pbmc68k", tuning=tuning) | {"tuning": "unsupervised"})
