@@ -36,8 +36,7 @@ CONVERGED = ("evidence_cells_converged", "evidence_cells_converged_kang")
 IMAGE_RUNS = ("evidence_images",)
 FULL_IMAGE_RUNS = tuple(f"evidence_images_full{of}" for of in ("", "_fashion", "_priors"))
 GPU_IMAGE_RUNS = ("evidence_images_gpu", "evidence_images_gpu_fashion")
-"""Their weights stayed on the machine that made them, so they have tables, but no pictures of
-samples and no page."""
+"""Most of their weights stayed on the machine that made them, so they have tables, but no page."""
 SWITCHES = {
     "responsibility_gradient": ("evidence_switches", "true", "false"),
     "concentration_prior": ("evidence_switches", "inverse_gamma", "gamma"),
