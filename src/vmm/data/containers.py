@@ -245,8 +245,20 @@ class ImageData:
 KINDS: dict[str, type[CellData] | type[ImageData]] = {"cells": CellData, "images": ImageData}
 
 
-def load(path: str | os.PathLike) -> CellData | ImageData:
+MAPPED = ("counts_data", "counts_indices")
+"""The arrays that grow with cells × genes."""
+
+
+def load(path: str | os.PathLike, mapped: bool = False) -> CellData | ImageData:
     """Read a prepared data set of either kind. Nothing in the file is ever unpickled.
+
+    Parameters
+    ----------
+    path
+        The ``.npz``.
+    mapped
+        Whether counts stay in the file, which must then not be touched, and are read when they are
+        looked at: for a training, that puts them where it draws from them.
 
     Raises
     ------
@@ -257,7 +269,7 @@ def load(path: str | os.PathLike) -> CellData | ImageData:
     if not path.is_file():
         raise InputError(f"{path} does not exist; prepare the data set first.")
     try:
-        arrays = read_arrays(path)
+        arrays = read_arrays(path, mapped=MAPPED if mapped else ())
         kind, name = str(arrays.pop("kind")), str(arrays.pop("name"))
         return KINDS[kind].from_arrays(name, arrays)
     except UNREADABLE as error:
