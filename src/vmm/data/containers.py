@@ -282,12 +282,13 @@ def load(path: str | os.PathLike, mapped: bool = False) -> CellData | ImageData:
 def content_sha256(data: CellData | ImageData) -> str:
     """Checksum of what a data set holds: of its arrays' names, types, shapes and values."""
     digest = hashlib.sha256()
+    content: bytes | memoryview
     for key, array in sorted(data.arrays().items()):
         if array.dtype.kind == "U":
             kind, content = "text", "\0".join(array.tolist()).encode()
         else:
             little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            kind, content = little_endian.dtype.str, np.ascontiguousarray(little_endian).tobytes()
+            kind, content = little_endian.dtype.str, np.ascontiguousarray(little_endian).data
         digest.update(f"{key}:{kind}:{array.shape}:".encode())
         digest.update(content)
     return digest.hexdigest()
