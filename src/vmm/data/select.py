@@ -28,7 +28,8 @@ class Blocks(Protocol):
     """Counts in blocks of rows, int32 CSR, each with its first row; N × G in all."""
 
     @property
-    def shape(self) -> tuple[int, int]: ...
+    def shape(self) -> tuple[int, int]:
+        """N and G."""
 
     def __iter__(self) -> Iterator[tuple[int, sp.csr_matrix]]: ...
 
