@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 
 from vmm import memory
@@ -43,3 +44,13 @@ def test_a_file_that_has_no_room_is_refused_before_it_is_written():
         memory.scratch(1e18)
     with memory.scratch(10) as file:
         assert not isinstance(file.name, str)
+
+
+def test_a_disk_that_becomes_full_is_told():
+    with (
+        open("/dev/full", "r+b", buffering=0) as file,
+        pytest.raises(
+            InputError, match=r"cannot be written to /.* .TMPDIR names .*: No space left"
+        ),
+    ):
+        memory.write(file, np.ones(3))

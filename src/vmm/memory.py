@@ -10,8 +10,10 @@ from pathlib import Path
 from typing import IO, TYPE_CHECKING
 
 from vmm.errors import InputError
+from vmm.io import refused
 
 if TYPE_CHECKING:
+    import numpy as np
     import torch
 
 SHARE = 0.5
@@ -56,6 +58,26 @@ def scratch(n_bytes: float = 0) -> IO[bytes]:
             f"has {free / 1e9:.1f} GB free; free some, or let TMPDIR name a folder with more."
         )
     return tempfile.TemporaryFile()
+
+
+def write(file: IO[bytes], array: np.ndarray) -> None:
+    """Append an array, in one piece, to a file of :func:`scratch`.
+
+    Raises
+    ------
+    InputError
+        If the system refuses, as where the disk is full.
+    """
+    try:
+        file.write(array.data)
+        file.flush()
+    except OSError as error:
+        if (refusal := refused(error)) is None:
+            raise
+        raise InputError(
+            f"counts that do not fit into memory cannot be written to {tempfile.gettempdir()} "
+            f"(TMPDIR names another folder): {refusal}"
+        ) from error
 
 
 def _available() -> float | None:

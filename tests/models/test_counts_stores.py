@@ -72,7 +72,22 @@ def test_more_than_a_slice_of_cells(store):
     assert torch.equal(found[torch.arange(10_000)], torch.from_numpy(counts.toarray()).float())
 
 
-@pytest.mark.parametrize("kind", ["dense", "csc", "twice", "backed", "backed csc", "backed dense"])
+class Lazy:
+    """As dask's arrays: computed when asked."""
+
+    def __init__(self, values: np.ndarray):
+        self.values, self.shape = values, values.shape
+
+    def __getitem__(self, rows: slice) -> Lazy:
+        return Lazy(self.values[rows])
+
+    def compute(self) -> np.ndarray:
+        return self.values
+
+
+@pytest.mark.parametrize(
+    "kind", ["dense", "csc", "twice", "lazy", "backed", "backed csc", "backed dense"]
+)
 def test_counts_of_any_kind(kind, store, tmp_path):
     counts = scipy.sparse.csr_matrix(np.random.default_rng(0).poisson(0.5, (N, G)))
     values = torch.from_numpy(counts.toarray())
@@ -86,6 +101,8 @@ def test_counts_of_any_kind(kind, store, tmp_path):
         given = counts.tocsc()
     elif kind.endswith("dense"):
         given = counts.toarray()
+    if kind == "lazy":
+        given = Lazy(counts.toarray())
     if kind.startswith("backed"):
         anndata.AnnData(given.astype(np.float32)).write_h5ad(tmp_path / "my.h5ad")
         adata = anndata.read_h5ad(tmp_path / "my.h5ad", backed="r")

@@ -206,7 +206,7 @@ class Rows:
         if self._files:
             for part, file in zip(self._parts, self._files, strict=True):
                 for own in part:
-                    file.write(np.ascontiguousarray(own).data)
+                    memory.write(file, np.ascontiguousarray(own))
                 part.clear()
 
     def joined(self) -> sp.csr_matrix:
@@ -230,7 +230,6 @@ class Rows:
 
 
 def _mapped(file: IO[bytes], dtype: type, size: int, new: bool = False) -> np.ndarray:
-    file.flush()
     return np.memmap(file, dtype, "w+" if new else "r+", shape=(size,))
 
 

@@ -66,10 +66,9 @@ class ByColumns(blocks.Stored):
                 entries = np.empty(csr.nnz, entry)
                 entries["row"] = np.repeat(np.arange(shape[0]), np.diff(csr.indptr))
                 entries["column"], entries["value"] = csr.indices + first, csr.data
-                file.write(entries.data)
+                memory.write(file, entries)
                 runs.append(done + csr.indptr[self.bounds].astype(np.int64))
                 done += csr.nnz
-        file.flush()
         return file, entry, runs
 
 

@@ -130,10 +130,9 @@ class DiskCounts(SparseCounts):
         for start, block in by_rows(counts):
             pairs = np.empty(block.nnz, self._pair)
             pairs["gene"], pairs["count"] = block.indices, block.data
-            self._file.write(pairs.data)
+            memory.write(self._file, pairs)
             ends = self._ends[start] + block.indptr[1:]
             self._ends[start + 1 : start + 1 + block.shape[0]] = ends
-        self._file.flush()
 
     def _dense(self, rows: np.ndarray) -> np.ndarray:
         first = np.flatnonzero(np.diff(rows, prepend=-2) != 1)  # of rows that follow each other
@@ -221,17 +220,22 @@ def put(counts, device: str | torch.device) -> Tensor | SparseCounts:
 def _dense(counts: Any, found: Found, device: str | torch.device) -> Tensor:
     """Return a dense matrix, which never exists but in its final type."""
     dense = torch.empty(tuple(counts.shape), dtype=torch.from_numpy(np.empty(0, found.dtype)).dtype)
-    for start in range(0, counts.shape[0], SLICE):
-        block = counts[start : start + SLICE]
+    for start, block in _blocks(counts):
         block = block.toarray() if hasattr(block, "toarray") else np.asarray(block)
         dense[start : start + SLICE] = torch.from_numpy(block.astype(found.dtype))
     return dense.to(device)
 
 
-def by_rows(counts: Any) -> Iterator[tuple[int, sp.csr_matrix]]:
-    """Go through counts, in memory or on disk, in parts: the first row of each, and the part."""
+def _blocks(counts: Any) -> Iterator[tuple[int, Any]]:
+    """Go through rows of any kind: in memory, on disk, or to be computed."""
     for start in range(0, counts.shape[0], SLICE):
         block = counts[start : start + SLICE]
+        yield start, block.compute() if hasattr(block, "compute") else block
+
+
+def by_rows(counts: Any) -> Iterator[tuple[int, sp.csr_matrix]]:
+    """Go through counts, in memory or on disk, in parts: the first row of each, and the part."""
+    for start, block in _blocks(counts):
         if block.dtype == np.float16:  # not a type of sparse matrices
             block = block.astype(np.float32)
         block = sp.csr_matrix(block)
