@@ -12,7 +12,7 @@ import struct
 import tempfile
 import zipfile
 import zlib
-from collections.abc import Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -190,7 +190,9 @@ def read_table(path: str | os.PathLike, names: Iterable[str] = (), **options: An
         return table
 
 
-def read_arrays(path: str | os.PathLike, *keys: str) -> dict[str, np.ndarray]:
+def read_arrays(
+    path: str | os.PathLike, *keys: str, mapped: Collection[str] = ()
+) -> dict[str, np.ndarray]:
     """Read all arrays of an ``.npz`` file that the project wrote; nothing is unpickled.
 
     Parameters
@@ -198,6 +200,8 @@ def read_arrays(path: str | os.PathLike, *keys: str) -> dict[str, np.ndarray]:
     path : path
     *keys : str
         Arrays that must be in it.
+    mapped : collection of str
+        Arrays that are left in the file, where they are not compressed, and read when looked at.
 
     Raises
     ------
@@ -209,10 +213,35 @@ def read_arrays(path: str | os.PathLike, *keys: str) -> dict[str, np.ndarray]:
     with damage(path):
         check_sums(path)  # which numpy looks at only where it reads to the end
         with np.load(path, allow_pickle=False) as file:
-            arrays = {key: file[key] for key in file.files}
+            arrays = {
+                key: left if (left := _mapped(path, key, mapped)) is not None else file[key]
+                for key in file.files
+            }
         for key in keys:
             arrays[key]
         return arrays
+
+
+def _mapped(path: str | os.PathLike, key: str, wanted: Collection[str]) -> np.ndarray | None:
+    """Return an array of an ``.npz`` file that stays there; None of one that cannot or shall not.
+
+    A member that is not compressed is an ``.npy`` file within the file: after the lengths of its
+    name and of what else is said of it, which zipfile does not know, come these and the file.
+    """
+    import numpy as np
+
+    if key not in wanted:
+        return None
+    with zipfile.ZipFile(path) as archive, Path(path).open("rb") as file:
+        member = archive.getinfo(f"{key}.npy")
+        file.seek(member.header_offset + 26)
+        file.seek(sum(struct.unpack("<HH", file.read(4))), os.SEEK_CUR)
+        if member.compress_type != zipfile.ZIP_STORED or np.lib.format.read_magic(file) != (1, 0):
+            return None
+        shape, by_columns, dtype = np.lib.format.read_array_header_1_0(file)
+        if 0 in shape or by_columns or dtype.hasobject:
+            return None
+        return np.memmap(path, dtype, "r", file.tell(), shape)
 
 
 def check_sums(path: str | os.PathLike) -> None:

@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tiny_jobs
 import torch
+from room import room_for
 from tiny_jobs import (
     IMAGES,
     OURS,
@@ -273,6 +274,21 @@ def test_a_job_killed_by_the_system_resumes(prepared, tmp_path, checkpoint_every
     assert not list(folder.glob(".*"))
     run(prepared, "cells", "vmm", tmp_path / "whole", max_epochs=5)
     assert_same_results(folder, tmp_path / "whole")
+
+
+@pytest.mark.parametrize("method", ["vmm", "normal"])
+@pytest.mark.parametrize("n_trials", [1, 2])
+def test_counts_on_disk_give_the_same_folders(method, n_trials, prepared, tmp_path, monkeypatch):
+    """To the bit, of one trial and of two at once."""
+    data, split = prepared["cells"]
+    specs = [make_spec("cells", method, trial=trial) for trial in range(n_trials)]
+    for store in ("dense", "disk"):
+        room_for(monkeypatch, store)
+        folders = [tmp_path / f"{store}_{trial}" for trial in range(n_trials)]
+        quiet = [lambda row: None] * n_trials
+        vmm.benchmark.jobs.train_trials(data, [split] * n_trials, specs, folders, "cpu", quiet)
+    for trial in range(n_trials):
+        assert_same_results(tmp_path / f"dense_{trial}", tmp_path / f"disk_{trial}")
 
 
 def test_an_old_result_is_not_taken_for_a_new_one(prepared, tmp_path):

@@ -1,4 +1,4 @@
-"""Memory follows from cells × genes: of the prepared data, of the user's file, or a guess."""
+"""Memory and time follow from cells × genes: as prepared, of the user's file, or a guess."""
 
 import warnings
 
@@ -11,11 +11,15 @@ from scipy.sparse import csr_matrix
 from vmm.benchmark.methods.records import METHODS
 from vmm.benchmark.resources import (
     NEEDS,
+    PACES,
     ROOM,
+    SLOWER,
     UNKNOWN,
     UNPREPARED,
     Size,
+    epochs,
     memory_mb,
+    runtime_minutes,
     size_of,
 )
 from vmm.io import write_json
@@ -99,3 +103,46 @@ def test_scanorama_asks_for_more_as_far_as_it_is_tried():
         asked = memory_mb("baselines", size, ["pca", "harmony", "scanorama"])
         assert (asked > 1.5 * without) == more
         assert memory_mb("train", size, ["scanorama"]) == memory_mb("train", size)
+
+
+@pytest.mark.parametrize(("size", "seconds"), [((3005, 558), 0.173), ((11_990, 3346), 2.36)])
+def test_the_time_of_an_epoch_is_what_was_measured(size, seconds):
+    """As docs/benchmarks.md has it; asked for is a multiple."""
+    minutes = runtime_minutes("train", Size(*size), 100_000)
+    assert minutes == pytest.approx(SLOWER * 100_000 * seconds / 60, rel=0.05)
+
+
+def test_time_grows_with_cells_genes_and_epochs_from_a_floor_on():
+    small, large = Size(1_000, 100), Size(1_000_000, 2_000)
+    for work, pace in PACES.items():
+        assert runtime_minutes(work, small, 2) == pace.minutes
+        once, twice = (runtime_minutes(work, large, times) for times in (500, 1000))
+        assert once > 2 * pace.minutes and twice == pytest.approx(2 * once, abs=1)
+    more = runtime_minutes("train", Size(2_000_000, 2_000), 500)
+    assert more == pytest.approx(2 * runtime_minutes("train", large, 500), abs=1)
+    assert runtime_minutes("train", Size(1_000_000, 4_000), 500) > 1.5 * more / 2
+
+
+def test_what_compares_cells_takes_the_time_of_a_sample_of_them():
+    for work in ("evaluate_integration", "mde"):
+        of_sample, of_all = (
+            runtime_minutes(work, Size(500_000, 2_000), 100, compared)
+            for compared in (50_000, None)
+        )
+        assert of_all > 5 * of_sample
+        few = Size(20_000, 2_000)
+        assert runtime_minutes(work, few, 100, 50_000) == runtime_minutes(work, few, 100)
+
+
+@pytest.mark.parametrize(
+    ("given", "expected"),
+    [
+        ((10_000, 100, 128, 3_005), 526),  # the best after 426, and the patience
+        ((10_000, 100, 512, 1_000_000), 106),
+        ((150, 100, 128, 3_005), 150),
+        ((150, None, 128, 1_000_000), 150),
+        ((10_000, 100, None, 3_005), 526),  # the batch size is tuned
+    ],
+)
+def test_a_training_ends_when_it_is_out_of_patience(given, expected):
+    assert epochs(*given) == expected

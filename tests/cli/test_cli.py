@@ -14,9 +14,13 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+from room import room_for
 
 import vmm
 import vmm.cli.fit
+import vmm.data.anndata_parts
+import vmm.data.blocks
+import vmm.scvi.plots
 from vmm.cli import main
 from vmm.cli.words import in_options
 from vmm.training.choice import Tuning
@@ -386,6 +390,43 @@ def test_corrected_counts_are_rounded_if_asked_for(cells, tmp_path, capsys):
     assert "were rounded to the nearest whole number: " in page and "--round" in page
     result = anndata.read_h5ad(tmp_path / "out" / "soup_vmm.h5ad")
     assert (result.X != adata.X).nnz == 0
+
+
+# ------------------------------------------------------------------------------------ many cells
+
+
+def test_pictures_of_more_cells_are_of_a_sample_and_the_page_says_so(cells, tmp_path, monkeypatch):
+    monkeypatch.setattr(vmm.scvi.plots, "LAID_OUT", 100)
+    folder = tmp_path / "out"
+    assert main(quick(cells, folder, "--layer", "counts", "--batch-key", "batch")) == 0
+    page = (folder / "report.html").read_text()
+    assert "Pictures of cells are of 100 of 300 cells, a sample in which every batch and" in page
+    result = anndata.read_h5ad(folder / "lines_vmm.h5ad")
+    drawn = np.isfinite(result.obsm["X_vmm_mde"]).all(1)
+    assert drawn.sum() == 100 and result.obs["batch"][drawn].nunique() == 3
+    assert {path.stem for path in (folder / "figures").iterdir()} >= {"clusters", "batches"}
+    monkeypatch.setattr(vmm.scvi.plots, "LAID_OUT", 300)
+    assert main(quick(cells, folder, "--layer", "counts", "--overwrite")) == 0
+    assert "Pictures of cells are of" not in (folder / "report.html").read_text()
+
+
+def test_counts_beyond_the_memory(cells, tmp_path, monkeypatch, caplog):
+    """They are read in blocks, chosen into files, trained on from disk: the same to the bit."""
+    options = ("--layer", "counts", "--n-top-genes", "80")
+    for name in ("memory", "disk"):
+        assert main(quick(cells, tmp_path / name, *options)) == 0
+        monkeypatch.setattr(vmm.data.anndata_parts, "LARGE", 0)
+        monkeypatch.setattr(vmm.data.blocks, "VALUES", 2000)
+        room_for(monkeypatch, "disk")
+    assert "Counts stay on disk" in caplog.text
+    whole, parts = (anndata.read_h5ad(tmp_path / n / "lines_vmm.h5ad") for n in ("memory", "disk"))
+    for key in ("X_vmm", "X_vmm_mde"):
+        np.testing.assert_array_equal(whole.obsm[key], parts.obsm[key])
+    pd.testing.assert_frame_equal(whole.obs, parts.obs)
+    page = (tmp_path / "disk" / "report.html").read_text()
+    assert "Markers were not looked for: to compare clusters takes 0.0 GB beside the coun" in page
+    tables = [pd.read_csv(tmp_path / name / "clusters.csv") for name in ("memory", "disk")]
+    pd.testing.assert_frame_equal(tables[0].drop(columns="markers"), tables[1])
 
 
 # ---------------------------------------------------------------------------- cells without labels

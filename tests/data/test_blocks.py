@@ -13,7 +13,9 @@ import pandas as pd
 import pytest
 import scipy.sparse as sp
 
+from vmm import memory
 from vmm.data import anndata_parts, blocks, prepare
+from vmm.data.columns import ByColumns
 from vmm.data.h5ad import read_h5ad
 from vmm.errors import InputError
 from vmm.io import read_json
@@ -34,9 +36,11 @@ def simulated(n_cells: int = 240, n_genes: int = 90) -> anndata.AnnData:
     )
 
 
-def in_blocks(monkeypatch: pytest.MonkeyPatch, values: int = 700) -> None:
+def in_blocks(monkeypatch: pytest.MonkeyPatch, values: int = 700, room: bool = True) -> None:
+    """Read in blocks of so many values, where memory has room for the counts, or has none."""
     monkeypatch.setattr(anndata_parts, "LARGE", 0)
     monkeypatch.setattr(blocks, "VALUES", values)
+    monkeypatch.setattr(memory, "fits", lambda n_bytes, device="cpu": room)
 
 
 def prepared(path: Path, folder: Path, **settings) -> dict:
@@ -66,12 +70,25 @@ def unsorted(adata: anndata.AnnData) -> None:
     matrix.has_sorted_indices = False
 
 
+def by_columns(adata: anndata.AnnData) -> None:
+    adata.X = adata.X.tocsc()
+
+
+def plain(adata: anndata.AnnData) -> None:
+    pass
+
+
 @pytest.mark.parametrize("n_top_genes", [None, 40])
-@pytest.mark.parametrize("form", [lambda adata: None, with_zeros, dense, unsorted])
+@pytest.mark.parametrize(
+    ("form", "room"),
+    [(form, True) for form in (plain, with_zeros, dense, unsorted)]
+    + [(form, False) for form in (plain, dense, by_columns)],
+)
 def test_prepared_cells_are_the_same_from_blocks(
     tmp_path: Path,
     monkeypatch: pytest.MonkeyPatch,
     form: Callable[[anndata.AnnData], None],
+    room: bool,
     n_top_genes: int | None,
 ) -> None:
     adata = simulated()
@@ -81,7 +98,7 @@ def test_prepared_cells_are_the_same_from_blocks(
     whole = prepared(path, tmp_path, n_top_genes=n_top_genes)
     content = out(tmp_path)[0].read_bytes()
     assert not isinstance(read_h5ad(path).counts, blocks.Stored)
-    in_blocks(monkeypatch)
+    in_blocks(monkeypatch, room=room)
     stored = read_h5ad(path).counts
     assert isinstance(stored, blocks.Stored) and len(stored.bounds) > 5
     assert prepared(path, tmp_path, n_top_genes=n_top_genes) == whole
@@ -132,6 +149,107 @@ def test_what_is_no_count_is_named_by_its_place_in_the_file(
         with pytest.raises(InputError, match=r"negative values .first: -3 at cell 200, 'c200', ge"):
             prepared(path, tmp_path, n_top_genes=n_top_genes)
     assert not out(tmp_path)[0].exists()
+
+
+def test_columns_are_read_at_once_where_there_is_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    adata, path = simulated(), tmp_path / "my.h5ad"
+    by_columns(adata)
+    adata.write_h5ad(path)
+    adata.write_zarr(tmp_path / "my.zarr")
+    in_blocks(monkeypatch)
+    assert sp.issparse(read_h5ad(path).counts)
+    in_blocks(monkeypatch, room=False)
+    for place in (path, tmp_path / "my.zarr"):
+        stored = read_h5ad(place).counts
+        assert isinstance(stored, ByColumns)
+        for _ in range(2):  # of which the second has them sorted already
+            parts = dict(stored.blocks())
+            assert list(parts) == stored.bounds[:-1].tolist() and len(parts) > 5
+            assert (sp.vstack(list(parts.values())) != adata.X).nnz == 0
+        assert (stored.to_memory() != adata.X).nnz == 0
+
+
+def test_cells_beyond_the_memory_are_prepared(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All of them, with all genes but one that is dropped, far below one copy of the counts.
+
+    NumPy writes 16 MiB of an array at once.
+    """
+    random = np.random.default_rng(0)
+    counts = sp.random(8000, 2500, 0.4, "csr", np.float32, random, data_rvs=lambda n: np.ones(n))
+    counts.data[counts.indices == 3] = 0
+    obs = pd.DataFrame({"batch": "a", "type": "b"}, [f"c{i}" for i in range(8000)])
+    obs.iloc[::2] = "c"
+    path, size = tmp_path / "my.h5ad", counts.nnz * 8
+    anndata.AnnData(counts, obs).write_h5ad(path)
+    whole = prepared(path, tmp_path)
+    content = out(tmp_path)[0].read_bytes()
+    in_blocks(monkeypatch, values=50_000, room=False)
+    tracemalloc.start()
+    assert prepared(path, tmp_path) == whole
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert out(tmp_path)[0].read_bytes() == content
+    assert whole["selection"]["genes_dropped"] == 1
+    assert peak < 0.4 * size and size > 60e6
+
+
+def test_damage_within_columns_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "my.h5ad"
+    adata = simulated()
+    by_columns(adata)
+    for part, value in (("indices", 240), ("indptr", -5)):
+        adata.write_h5ad(path)
+        with h5py.File(path, "r+") as file:
+            file["X"][part][50] = value
+        in_blocks(monkeypatch, room=False)
+        with pytest.raises(InputError, match=r"X of .*my.h5ad is damaged, its sparse matrix con"):
+            prepared(path, tmp_path)
+
+
+@pytest.mark.parametrize("room", [True, False])
+def test_rounding_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, room: bool) -> None:
+    adata, path = simulated(), tmp_path / "my.h5ad"
+    adata.X = adata.X * np.float32(0.93)
+    adata.write_h5ad(path)
+    found = {}
+    for where in ("at once", "in blocks"):
+        counts = blocks.Counts(read_h5ad(path), adata.obs_names, adata.var_names, rounded=True)
+        codes = np.arange(adata.n_obs) % 2
+        found[where] = blocks.chosen_counts(counts, codes, 40)
+        in_blocks(monkeypatch, room=room)
+    (whole, genes, notes), (parts, same, told) = found.values()
+    assert (whole != parts).nnz == 0 and (genes == same).all()
+    assert notes == told and len(notes) == 1 and "were rounded to the nearest" in notes[0]
+    assert (whole != np.rint(adata.X)[:, genes]).nnz == 0
+    adata.X = sp.csr_matrix(adata.X / adata.X.sum(1))
+    adata.write_h5ad(path)
+    counts = blocks.Counts(read_h5ad(path), adata.obs_names, adata.var_names, rounded=True)
+    with pytest.raises(InputError, match=r"X of .* cannot be rounded to counts: they are normal"):
+        blocks.chosen_counts(counts, np.zeros(240, int), None)
+
+
+def test_counts_beyond_the_memory_stay_in_files(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    random = np.random.default_rng(0)
+    adata = anndata.AnnData(
+        sp.random(8000, 500, 0.4, "csr", np.float32, random, data_rvs=lambda n: np.ones(n))
+    )
+    path, size = tmp_path / "my.h5ad", adata.X.nnz * 8
+    adata.write_h5ad(path)
+    in_blocks(monkeypatch, values=20_000, room=False)
+    counts = blocks.Counts(read_h5ad(path), adata.obs_names, adata.var_names)
+    tracemalloc.start()
+    found = counts.of(np.ones(500, dtype=bool))
+    blocks.as_floats(found)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert found.dtype == np.float32 and abs(found - adata.X).sum() == 0
+    assert peak < 0.15 * size and size > 12e6
 
 
 def test_damage_within_a_block_is_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

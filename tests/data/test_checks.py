@@ -240,40 +240,6 @@ def test_batches_and_types_without_cells_are_forgotten() -> None:
     ]
 
 
-# ------------------------------------------------------------------------------------- rounding
-
-
-def test_rounding_takes_the_nearest_whole_number_and_says_what_it_changed():
-    matrix = sp.csr_matrix(np.array([[0.4, 1.5, 0.0], [2.5, 3.0, 8.6]]))
-    rounded, (note,) = checks.rounded(matrix, "X of my.h5ad")
-    np.testing.assert_array_equal(rounded.toarray(), [[0, 2, 0], [2, 3, 9]])
-    assert note == (
-        "Counts in X of my.h5ad were rounded to the nearest whole number: 4 of 5 values that are "
-        "not zero changed, 1 of them to zero, and the sum of all by +0 %."
-    )
-    assert matrix[0, 0] == 0.4
-    whole, (note,) = checks.rounded(np.eye(3), "X")
-    np.testing.assert_array_equal(whole.toarray(), np.eye(3))
-    assert note.startswith("There was nothing to round")
-
-
-def test_rounding_makes_no_counts_of_normalised_values():
-    counts = np.random.default_rng(0).poisson(3, (20, 30)) + 1.0
-    normalised = 1e4 * counts / counts.sum(1, keepdims=True)
-    for values in (normalised, np.log1p(normalised)):
-        with pytest.raises(InputError, match="X cannot be rounded to counts: they are normalised"):
-            checks.rounded(values.astype(np.float32), "X")
-    checks.rounded(0.93 * counts, "X")
-
-
-@pytest.mark.parametrize("value", [-0.3, np.nan, np.inf])
-def test_rounding_hides_nothing_that_is_refused(value):
-    matrix = np.array([[0.4, 1.5], [value, 3.0]])
-    rounded, _ = checks.rounded(matrix, "X")
-    with pytest.raises(InputError, match=r"negative|missing or infinite"):
-        checks.counts(rounded, "X", ["a", "b"], ["A", "B"])
-
-
 def test_names_of_cells_are_no_batches():
     """A column of barcodes, named by mistake, would make each cell a batch of its own."""
     obs = pd.DataFrame({"barcode": [f"AAC{i}-1" for i in range(12)]}, index=list("abcdefghijkl"))

@@ -34,6 +34,21 @@ def test_cells_survive_the_disk(cells: CellData, tmp_path: Path) -> None:
     assert content_sha256(again) == content_sha256(cells)
 
 
+def test_counts_may_stay_in_their_file(cells: CellData, tmp_path: Path) -> None:
+    cells.save(tmp_path / "cells.npz")
+    whole, left = (load(tmp_path / "cells.npz", mapped=mapped) for mapped in (False, True))
+    assert isinstance(left, CellData) and isinstance(whole, CellData)
+    for part in ("data", "indices"):
+        assert not getattr(left.counts, part).flags.writeable  # which are views of the file
+        assert getattr(whole.counts, part).flags.writeable
+    assert (left.counts != cells.counts).nnz == 0
+    assert content_sha256(left) == content_sha256(cells)
+    arrays = cells.arrays() | {"kind": np.asarray("cells"), "name": np.asarray("c")}
+    np.savez_compressed(tmp_path / "small.npz", **arrays)
+    small = load(tmp_path / "small.npz", mapped=True)
+    assert isinstance(small, CellData) and (small.counts != cells.counts).nnz == 0
+
+
 def test_covariates_survive_the_disk(cells: CellData, tmp_path: Path) -> None:
     """Whatever their names; without any the file has nothing of them."""
     assert not cells.covariates and len(cells.arrays()) == 10

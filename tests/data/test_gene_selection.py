@@ -5,6 +5,7 @@ import pytest
 import scipy.sparse as sp
 
 from vmm.data import select
+from vmm.data.blocks import Whole
 from vmm.data.select import SPANS, with_enough_counts
 from vmm.errors import InputError
 
@@ -128,7 +129,7 @@ def test_cells_and_genes_with_fewer_than_three_counts_go() -> None:
             [5, 5, 1, 0],
         ]
     )
-    cells, genes = with_enough_counts(sp.csr_matrix(counts))
+    cells, genes = with_enough_counts(Whole(sp.csr_matrix(counts)))
     # gene 2 has 2 counts; gene 3 has 3, but cell 2 and its count stay; cell 3 has 2
     assert genes.tolist() == [True, True, False, True]
     assert cells.tolist() == [True, True, True, False, True]
@@ -137,7 +138,7 @@ def test_cells_and_genes_with_fewer_than_three_counts_go() -> None:
 def test_the_rule_holds_in_the_result() -> None:
     random = np.random.default_rng(2)
     counts = sp.csr_matrix(random.poisson(0.04, size=(200, 60)))
-    cells, genes = with_enough_counts(counts)
+    cells, genes = with_enough_counts(Whole(counts))
     left = counts[cells][:, genes]
     assert 0 < left.shape[0] < 200 and 0 < left.shape[1] < 60
     assert left.sum(axis=0).min() >= 3 and left.sum(axis=1).min() >= 3

@@ -7,6 +7,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import scipy.sparse as sp
+from room import STORES, room_for
 
 import vmm
 from vmm.errors import InputError
@@ -47,7 +48,10 @@ def test_counts_in_every_form(pbmc, expected, form):
     assert type(cells.X) is kind
 
 
-def test_counts_on_disk(pbmc, expected, tmp_path):
+@pytest.mark.parametrize("store", STORES)
+def test_counts_on_disk(pbmc, expected, tmp_path, store, monkeypatch):
+    """Whether they are put into memory, or stay there."""
+    room_for(monkeypatch, store)
     cells = pbmc[:100].copy()
     cells.write_h5ad(tmp_path / "sparse.h5ad")
     cells.X = cells.X.toarray()

@@ -50,15 +50,15 @@ EDITS = [
     # Too short for the long training at first; Slurm looks after time every 30 seconds.
     (
         "workflow/rules/train.smk",
-        "runtime=growing(1440)",
+        'runtime=runtime("train", of_images=1440)',
         "runtime=lambda w, attempt: growing(1 if 'elbo' in w.setting else 1440)(w, attempt)",
     ),
     # Too little at first for an evaluation that begins with holding so much; long enough for
     # Slurm, which looks every second, and not while it holds what Python and its libraries take.
     (
         "workflow/rules/evaluate.smk",
-        'memory("evaluate_clustering"),\n        runtime=growing(60)',
-        "growing(400),\n        runtime=growing(60)",
+        'memory("evaluate_clustering"),',
+        "growing(400),",
     ),
     (
         "workflow/scripts/evaluate_clustering.py",

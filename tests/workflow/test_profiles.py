@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 
 import pytest
@@ -54,6 +55,24 @@ def test_jobs_ask_for_memory_time_and_gpus(project, device, gpus):
     with_gpu = {rule for rule, resources in asked if re.search(r"\bgpu=1\b", resources)}
     trained = {"train_cells", "train_images", "tune", "evaluate_elbo_surgery", "samples"}
     assert with_gpu == (trained if gpus else set())
+
+
+def test_time_follows_from_cells_and_epochs(project):
+    """Of data that are not here yet: 50 000 cells × 2 000 genes, and two trials at once.
+
+    An epoch of them takes 6.5 s; 1 000 epochs of patience after the best, which is the 26th.
+    """
+    config = yaml.safe_load((ROOT / "tests" / "workflow" / "tiny.yaml").read_text())
+    config["trials_at_once"] = True
+    config["experiments"]["cells"] |= {"max_epochs": 10_000, "patience": 1000}
+    arguments = "-n", "--workflow-profile", "profiles/slurm"
+    done = project.snakemake(*arguments, configfile=project.configure(config))
+    assert done.status == 0, done.text
+    texts = re.findall(r"^rule train_cells:\n((?:    .*\n)+)", done.text, re.MULTILINE)
+    minutes = {int(re.search(r"runtime=(\d+)", text)[1]) for text in texts}
+    assert minutes == {math.ceil(4 * 2 * 1026 * 6.5 / 60)}
+    assert "Longest time of a job: 15 h, train of pbmc68k" in done.text
+    assert re.search(r"^Largest memory of a job: \d+ GB, baselines of pbmc68k", done.text, re.M)
 
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch is a build with CUDA")

@@ -31,7 +31,7 @@ WORDS = [
 ]
 """Comments, docstrings, annotations and messages of files that jobs run."""
 ELSEWHERE = [
-    ("workflow/rules/train.smk", "runtime=growing(1440)", "runtime=growing(2880)"),
+    ("workflow/rules/train.smk", "of_images=1440", "of_images=2880"),
     ("src/vmm/progress.py", "", "\nBAR = 1\n"),
     ("src/vmm/scvi/model.py", "", "\nMORE = 1\n"),
     ("src/vmm/cli/fit.py", "", "\nMORE = 1\n"),

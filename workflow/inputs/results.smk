@@ -74,17 +74,25 @@ def show_problems(logs):
 
 
 def show_largest():
-    """Say in a dry run what the largest job on cells will ask for."""
+    """Say in a dry run what the largest and the longest job on cells will ask for."""
     cells = [name for name in config["datasets"] if kind_of(name) == "cells"]
-    asked = []
-    for name in cells:
-        for work in NEEDS:
-            size = size_of(work, f"{RUN}/data/{name}.json", config["datasets"][name])
-            asked.append((memory_mb(work, size, BASELINES), work, name, size))
-    if asked:
-        amount, work, name, size = max(asked)
-        print(
-            f"Largest memory of a job: {amount / 1000:.0f} GB, {work} of {name} "
-            f"({size.cells:,} cells x {size.genes:,} genes).",
-            file=sys.stderr,
-        )
+    needed = [(memory_of(work, name) / 1000, work, name) for name in cells for work in NEEDS]
+    tuning = ("tune", "evaluate_tuning")
+    lasting = [
+        (runtime_of(work, name) / 60, work, name)
+        for name in cells
+        for work in PACES
+        if name in TUNED or work not in tuning
+    ]
+    for what, unit, asked in (
+        ("Largest memory of a job", "GB", needed),
+        ("Longest time of a job", "h", lasting),
+    ):
+        if asked:
+            amount, work, name = max(asked)
+            size = size_for(work, name)
+            print(
+                f"{what}: {amount:.0f} {unit}, {work} of {name} "
+                f"({size.cells:,} cells x {size.genes:,} genes).",
+                file=sys.stderr,
+            )

@@ -15,7 +15,7 @@ from vmm.benchmark.job import Job, model_folder
 from vmm.benchmark.methods.records import METHODS, names
 from vmm.benchmark.metrics.records import modules_of, scoring_of, showing_of
 from vmm.benchmark.provenance import code_hash, content_hashes
-from vmm.benchmark.resources import NEEDS, memory_mb, size_of
+from vmm.benchmark.resources import NEEDS, PACES, epochs, memory_mb, runtime_minutes, size_of
 from vmm.benchmark.setting import CHOSEN, LEIDEN, OF_IMAGES, TRAINED as TRAINED_SETTINGS, Setting
 from vmm.device import takes_gpu
 from vmm.errors import InputError
@@ -112,17 +112,67 @@ def growing(amount):
     return resource
 
 
-def memory(work, of_images=4000):
-    """Return the memory of a job, which grows with its data set and with every attempt."""
+def sized(amount, of_images):
+    """Return a resource that grows with the data set, if that is of cells, and every attempt."""
 
     def resource(wildcards, attempt):
-        if kind_of(wildcards.dataset) != "cells":
-            return of_images * attempt
-        description = f"{RUN}/data/{wildcards.dataset}.json"
-        size = size_of(work, description, config["datasets"][wildcards.dataset])
-        return memory_mb(work, size, BASELINES) * attempt
+        cells = kind_of(wildcards.dataset) == "cells"
+        return (amount(wildcards.dataset) if cells else of_images) * attempt
 
     return resource
+
+
+def memory(work, of_images=4000):
+    """Return the memory of a job."""
+    return sized(lambda dataset: memory_of(work, dataset), of_images)
+
+
+def runtime(work, of_images):
+    """Return the time of a job."""
+    return sized(lambda dataset: runtime_of(work, dataset), of_images)
+
+
+def size_for(work, dataset):
+    """Return the cells and genes that a job works on."""
+    return size_of(work, f"{RUN}/data/{dataset}.json", config["datasets"][dataset])
+
+
+def memory_of(work, dataset):
+    """Return the memory in MB that a job on cells asks for at first."""
+    return memory_mb(work, size_for(work, dataset), BASELINES)
+
+
+def runtime_of(work, dataset):
+    """Return the minutes that a job on cells asks for at first."""
+    size = size_for(work, dataset)
+    return runtime_minutes(work, size, times_of(work, dataset, size), config["evaluation_cells"])
+
+
+def times_of(work, dataset, size):
+    """Return how many epochs a job trains in all, or how many embeddings it makes or scores."""
+    if work == "prepare":
+        return 1
+    if work == "baselines":
+        return len(BASELINES) * len(TRIALS)
+    if work == "train":
+        jobs = [j for j in grid.training_jobs(config) if j.dataset == dataset]
+        together = len(TRIALS) if AT_ONCE else 1
+        lengths = [epochs_of(grid.spec(job, config), size) for job in jobs]
+        return together * max(lengths, default=0)
+    if work in ("tune", "evaluate_tuning"):
+        ladders = [ladder for ladder in grid.ladders(config, dataset) if ladder.trial == 0]
+        if work == "evaluate_tuning":
+            return sum(len(ladder.ratios) for ladder in ladders)
+        together = len(TUNING_TRIALS) if AT_ONCE else 1
+        length = max(epochs_of(grid.ladder_spec(ladder, config), size) for ladder in ladders)
+        return together * len(ladders[0].ratios) * length
+    scored = grid.experiment_jobs(config, "cells")
+    return sum(job.dataset == dataset and job.trial == 0 for job in scored)
+
+
+def epochs_of(spec, size):
+    """Return how many epochs a training is expected to take."""
+    return epochs(spec.max_epochs, spec.patience, spec.batch_size, size.cells)
 
 
 def gpus():

@@ -17,7 +17,7 @@ rule prepare:
     threads: 1
     resources:
         mem_mb=memory("prepare"),
-        runtime=growing(120),
+        runtime=runtime("prepare", of_images=120),
     params:
         settings=lambda w: grid.data_settings(config["datasets"][w.dataset]),
         source=lambda w: source(w).prepared_from(),

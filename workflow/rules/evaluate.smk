@@ -17,7 +17,7 @@ rule evaluate_clustering:
     threads: 1
     resources:
         mem_mb=memory("evaluate_clustering"),
-        runtime=growing(60),
+        runtime=runtime("evaluate_clustering", of_images=60),
     params:
         resolution=EXPERIMENTS.get("cells", {}).get("leiden_resolution"),
         cells=config["evaluation_cells"],
@@ -43,7 +43,7 @@ rule evaluate_integration:
     threads: 1
     resources:
         mem_mb=memory("evaluate_integration"),
-        runtime=growing(720),
+        runtime=runtime("evaluate_integration", of_images=720),
     params:
         bras=config["silhouette_batch"] == "bras",
         cells=config["evaluation_cells"],

@@ -114,7 +114,7 @@ rule mde:
     threads: 1
     resources:
         mem_mb=memory("mde"),
-        runtime=growing(240),
+        runtime=runtime("mde", of_images=240),
     params:
         methods=MDE_METHODS,
         cells=config["evaluation_cells"],

@@ -20,7 +20,7 @@ rule train_cells:
     threads: 1
     resources:
         mem_mb=memory("train", of_images=6000),
-        runtime=growing(1440),
+        runtime=runtime("train", of_images=1440),
         gpu=gpus(),
     params:
         specs=specs,
@@ -54,7 +54,7 @@ rule baselines:
     threads: 1
     resources:
         mem_mb=memory("baselines"),
-        runtime=growing(240),
+        runtime=runtime("baselines", of_images=240),
     params:
         methods=BASELINES,
         trials=config["trials"],

@@ -19,7 +19,7 @@ rule tune:
     threads: 1
     resources:
         mem_mb=memory("train"),
-        runtime=growing(1440),
+        runtime=runtime("tune", of_images=1440),
         gpu=gpus(),
     params:
         ratios=lambda w: ladders_of_job(w)[0].ratios,
@@ -47,7 +47,7 @@ rule evaluate_tuning:
     threads: 1
     resources:
         mem_mb=memory("evaluate_integration"),
-        runtime=growing(720),
+        runtime=runtime("evaluate_tuning", of_images=720),
     params:
         bras=config["silhouette_batch"] == "bras",
         cells=config["evaluation_cells"],

@@ -85,7 +85,7 @@ def train_trials(
         say(described(where))
         start = time.monotonic()
         reset_peak_memory(where)
-        data = load(data_path)
+        data = load(data_path, mapped=True)
         splits = [read_split(path) for path in split_paths]
         if progress is None:
             progress = [show_progress(job_label(spec.job), spec.max_epochs) for spec in specs]

@@ -1,7 +1,8 @@
-"""What memory jobs on cells ask for: it grows with the cells and genes of their data set."""
+"""What memory and time jobs on cells ask for: both grow with the cells and genes of the data."""
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from os import PathLike
@@ -46,6 +47,9 @@ class Need(NamedTuple):
     per_pair: float = 0.0
 
 
+SMALLEST_BATCH = 128
+"""Taken where tuning chooses."""
+
 UNKNOWN, UNPREPARED = Size(50_000, 2_000), Size(50_000, 30_000)
 """Taken for a data set that is not here yet: after its genes were selected, and before."""
 
@@ -65,6 +69,75 @@ cells is of 50 000 (``make bench``, ``atlas_*``)."""
 NEEDS_OF_METHODS = {"scanorama": Need(0.5, 1.2, 0, 2.0)}
 """Of methods without training that need more than the others; measured with 5 000 to 60 000 cells
 in 20 batches."""
+
+
+class Pace(NamedTuple):
+    """The CPU time of a job where it was measured, in seconds.
+
+    Attributes
+    ----------
+    minutes : int
+        Asked for at least: what suits small data on a slow machine, and a download.
+    per_count, per_cell : float
+        For each cell × gene, and each cell.
+    per_compared, per_pair : float
+        For each cell of those that are compared, and each pair of them.
+    """
+
+    minutes: int
+    per_count: float = 0.0
+    per_cell: float = 0.0
+    per_compared: float = 0.0
+    per_pair: float = 0.0
+
+
+PACES = {
+    "prepare": Pace(120, per_count=8.3e-9),
+    "train": Pace(240, per_count=5.0e-8, per_cell=3.0e-5),
+    "baselines": Pace(240, per_cell=7.7e-5),
+    "evaluate_clustering": Pace(60, per_cell=2.6e-5),
+    "evaluate_integration": Pace(720, per_cell=2.0e-5, per_pair=2.3e-8),
+    "mde": Pace(240, per_compared=8.0e-4),
+}
+PACES |= {"tune": PACES["train"], "evaluate_tuning": PACES["evaluate_integration"]}
+"""Of 1 000 000 cells × 2 000 genes (``atlas_*``); of silhouettes, neighbours and MDE with 20 000
+cells. A training: an epoch of the VMM in batches of 128, a line through ``scvi_epoch_*``."""
+
+SLOWER = 4.0
+"""What is asked for, as a multiple of what was measured on an idle machine."""
+
+STEPS = 10_000
+"""After about so many steps a training has its best epoch: on zeisel_200genes, of 3 005 cells, that
+was epoch 382, 9 200 steps."""
+
+
+def epochs(max_epochs: int, patience: int | None, batch_size: int | None, cells: int) -> int:
+    """Return how many epochs a training may be expected to take, until it is out of patience.
+
+    One that takes more is stopped, and goes on with more time.
+    """
+    if patience is None:
+        return max_epochs
+    return min(max_epochs, patience + math.ceil(STEPS * (batch_size or SMALLEST_BATCH) / cells))
+
+
+def runtime_minutes(work: str, size: Size, times: int = 1, compared: int | None = None) -> int:
+    """Return the time that a job should ask for, in minutes.
+
+    Parameters
+    ----------
+    work : str
+        A key of :data:`PACES`.
+    size : Size
+    times : int
+        Epochs of all its trainings, embeddings that it makes or scores.
+    compared : int, optional
+        Most cells that are compared; None: all.
+    """
+    pace, n = PACES[work], min(size.cells, compared or size.cells)
+    of_all = (pace.per_count * size.genes + pace.per_cell) * size.cells
+    seconds = of_all + (pace.per_compared + pace.per_pair * n) * n
+    return max(pace.minutes, math.ceil(SLOWER * times * seconds / 60))
 
 
 def memory_mb(work: str, size: Size, methods: Iterable[str] = ()) -> int:
@@ -98,7 +171,7 @@ def size_of(work: str, description: str | PathLike, settings: Mapping[str, Any])
     Parameters
     ----------
     work : str
-        A key of :data:`NEEDS`.
+        What the job does.
     description : path
         ``data/<data set>.json``, which need not be there yet.
     settings : mapping

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmm.data import checks
-from vmm.data.blocks import Counts, chosen_counts
+from vmm.data.blocks import Counts, as_floats, chosen_counts
 from vmm.data.covariates import read_covariates, refuse_columns_twice
 from vmm.data.h5ad import named_columns, read_h5ad
 from vmm.data.messages import as_text
@@ -91,17 +91,14 @@ def read_cells(options: argparse.Namespace) -> Cells:
     columns |= known.continuous
     if known.size_factor is not None:
         columns[options.size_factor_key] = known.size_factor
-    if options.round:
-        raw.counts, told = checks.rounded(raw.counts, raw.where)
-        more += told
-    found = Counts(raw, names, genes, "by --round", copy=False)
+    found = Counts(raw, names, genes, "by --round", rounded=options.round, copy=False)
     raw.counts = None  # not to hold it twice
     checks.enough(found.shape, raw.where)
     n_top_genes = options.n_top_genes if 0 < options.n_top_genes < len(genes) else None
     counts, chosen, told = chosen_counts(found, batch, n_top_genes)
     genes, more = genes[chosen], more + told
     del found
-    counts.data = counts.data.astype(np.float32)
+    as_floats(counts)
     adata = anndata.AnnData(counts)
     adata.obs_names, adata.var_names = names, genes
     for key, values in columns.items():

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
+from vmm import memory
 from vmm.cli import stability as seeds
 from vmm.cli.cells import Cells, covariate_arguments, read_cells, tell
 from vmm.cli.parts import first_line
@@ -266,15 +267,17 @@ def draw(
             f"Pictures of cells are of {LAID_OUT:,} of {cells.adata.n_obs:,} cells, a sample in "
             "which every batch and cluster has its share; numbers of cells are of all."
         )
-    makers: dict[str, Callable[[], Figure]] = {"clusters": model.plot_cells}
+    makers: dict[str, Callable[[], Figure]] = {
+        "clusters": lambda: model.plot_cells(max_cells=LAID_OUT)
+    }
     if options.batch_key is not None:
-        makers["batches"] = lambda: model.plot_cells(options.batch_key)
+        makers["batches"] = lambda: model.plot_cells(options.batch_key, max_cells=LAID_OUT)
     if cells.labels is not None:
         n, n_labelled = len(cells.labels), int(cells.labels.notna().sum())
         if n_labelled < n:
             cells.note(f"{n_labelled:,} of {n:,} cells have a label in {options.label_key}.")
         if n_labelled:
-            makers["labels"] = lambda: model.plot_cells(options.label_key)
+            makers["labels"] = lambda: model.plot_cells(options.label_key, max_cells=LAID_OUT)
             makers["composition"] = lambda: _composition(model, cells.labels)
     makers |= seeds.makers(model, stability)
     makers["training"] = model.plot_training
@@ -303,7 +306,16 @@ def summary(model: SCVI, cells: Cells) -> pd.DataFrame:
     adata, clusters = cells.adata, model.predict()
     if cells.labels is not None:  # they are described here
         del adata.obs[cells.labels.name]
-    table = model.get_cluster_summary(adata, n_markers=5 if len(clusters.categories) > 1 else 0)
+    n_markers = 5 if len(clusters.categories) > 1 else 0
+    copy = adata.X.data.nbytes + adata.X.indices.nbytes  # scvi-tools makes it of both groups
+    if n_markers and not memory.fits(copy):
+        n_markers = 0
+        cells.note(
+            f"Markers were not looked for: to compare clusters takes {copy / 1e9:.1f} GB beside "
+            f"the counts, and {memory.free_memory() / 1e9:.1f} GB of memory are free; the model's "
+            "`differential_expression` compares some of the cells."
+        )
+    table = model.get_cluster_summary(adata, n_markers=n_markers)
     if cells.labels is None:
         return table
     by_cluster = cells.labels.groupby(np.asarray(clusters))

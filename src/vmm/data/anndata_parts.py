@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from vmm import memory
 from vmm.data.blocks import Stored, bounds_of
+from vmm.data.columns import ByColumns, rows_at_once
 from vmm.data.messages import as_text, listing
 from vmm.data.proteins import RawProteins
 from vmm.data.raw import RawCells
@@ -22,7 +24,10 @@ if TYPE_CHECKING:
     import pandas as pd
 
 LARGE = 1 << 28
-"""Bytes from which on a matrix, dense or sparse by rows, is read in blocks: those in memory."""
+"""Bytes from which on a matrix is read in blocks: those in memory."""
+
+COPIES = 2
+"""What reading a matrix by columns at once takes beside itself and the counts, in its bytes."""
 
 SAMPLE = 100_000
 """Values of a layer that are looked at to see whether it would do as counts."""
@@ -83,7 +88,7 @@ def read_parts(
             matrices.setdefault(name, file[key])
     obsm = file["obsm"] if "obsm" in file else {}  # noqa: SIM401 (not all groups have `get`)
     return RawCells(
-        counts=_stored(file, location, path) or read_elem(file[location]),
+        counts=_stored(file, location, path, where) or read_elem(file[location]),
         obs=_read_cells(file["obs"], columns),
         genes=names_in(file["raw/var" if location == "raw/X" else "var"]),
         where=where,
@@ -113,16 +118,21 @@ def proteins_in(obsm: Mapping[str, Any], key: str, where: str) -> RawProteins:
     return RawProteins(found, [f"protein {i + 1}" for i in range(found.shape[-1])], place)
 
 
-def _stored(file: Any, location: str, path: Path) -> Stored | None:
-    """Return a matrix that stays in its file, being large; None of one that is read at once."""
+def _stored(file: Any, location: str, path: Path, where: str) -> Stored | None:
+    """Return a matrix that stays in its file, being large; None of one that is read at once.
+
+    To go through the rows of columns they are sorted on disk: where memory has no room for all.
+    """
     from anndata.io import sparse_dataset
 
     part = file[location]
     place = f"{file.name}/{location}".lstrip("/")
     kind = as_text(part.attrs.get("encoding-type", ""))
-    if kind == "csr_matrix":
+    by_columns = kind == "csc_matrix"
+    if kind == "csr_matrix" or by_columns:
         ends = np.asarray(part["indptr"][:], dtype=np.int64)
-        if ends[-1] * sum(part[key].dtype.itemsize for key in ("data", "indices")) < LARGE:
+        size = ends[-1] * sum(part[key].dtype.itemsize for key in ("data", "indices"))
+        if size < LARGE or (by_columns and memory.fits(COPIES * size)):
             return None
         (n, m), readable = map(int, part.attrs["shape"]), sparse_dataset
     elif kind == "array" and len(part.shape) == 2:
@@ -138,6 +148,8 @@ def _stored(file: Any, location: str, path: Path) -> Stored | None:
         with opened(path) as whole:
             yield readable(whole[place])
 
+    if by_columns:
+        return ByColumns((n, m), rows_at_once(n, int(ends[-1])), matrix, where, ends)
     return Stored((n, m), bounds_of(ends), matrix)
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from vmm.data import checks, select
-from vmm.data.blocks import Counts, chosen_counts
+from vmm.data.blocks import Counts, Whole, chosen_counts
 from vmm.data.containers import CellData
 from vmm.data.covariates import read_covariates, refuse_columns_twice
 from vmm.data.proteins import read_proteins
@@ -121,11 +121,10 @@ def build_cells(
     if n_top_genes is not None:
         selection.highly_variable_genes = len(genes)
         selection.notes += notes
-    keep_cells, keep_genes = select.with_enough_counts(counts)
+    keep_cells, keep_genes = select.with_enough_counts(Whole(counts))
     selection.cells_dropped = int((~keep_cells).sum())
     selection.genes_dropped = int((~keep_genes).sum())
-    if not (keep_cells.all() and keep_genes.all()):
-        counts = counts[keep_cells][:, keep_genes]
+    counts = Whole(counts).part(keep_cells, keep_genes)
     checks.enough(counts.shape, raw.where)
     batch, batch_names = checks.recoded(batch[keep_cells], batch_names)
     labels, label_names = checks.recoded(labels[keep_cells], label_names)
@@ -158,7 +157,8 @@ def _check_n_top_genes(value: Any) -> None:
 
 def describe(data: CellData) -> dict[str, Any]:
     """Numbers about cells, counted from the data."""
-    totals = np.asarray(data.counts.sum(axis=1)).ravel()
+    sums = [np.asarray(block.sum(axis=1)).ravel() for _, block in Whole(data.counts)]
+    totals = np.concatenate(sums)
     more: dict[str, Any] = {}
     if data.covariates:
         more["covariates"] = data.covariates.described()

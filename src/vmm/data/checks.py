@@ -193,7 +193,7 @@ def whole_numbers(
             if not hint.startswith(RAW):  # there are some
                 advice = hint
             elif not advice:
-                said = normalised(csr)
+                said = normalised(cell_totals(csr))
                 advice = f"; {said}{hint}" if said else hint + ROUNDING.format(how=rounding)
             part = "all" if csr.shape[0] == len(cells) else f"these {csr.shape[0]:,} cells"
             raise InputError(
@@ -207,71 +207,41 @@ def whole_numbers(
     return whole
 
 
-def normalised(csr: sp.csr_matrix) -> str:
+def cell_totals(csr: sp.csr_matrix) -> np.ndarray:
+    """Return the sum of each cell's values, and of exp(x) − 1 of them, (2, n)."""
+    totals = []
+    for of_value in (lambda x: x, np.expm1):
+        with np.errstate(all="ignore"):
+            parts = csr.copy()
+            parts.data = of_value(parts.data.astype(np.float64))
+            totals.append(np.asarray(parts.sum(axis=1)).ravel())
+    return np.stack(totals)
+
+
+def normalised(totals: np.ndarray) -> str:
     """Say how values are seen to be normalised: by the totals of cells, which are then all equal.
 
     Empty if they are not seen to be, as where only some of the genes are there.
-    """
-    for values, what in (
-        (lambda x: x, "the values of each cell add up to {:,.0f}"),
-        (np.expm1, "exp(x) − 1 of each cell's values adds up to {:,.0f}"),
-    ):
-        with np.errstate(all="ignore"):
-            parts = csr.copy()
-            parts.data = values(parts.data.astype(np.float64))
-            totals = np.asarray(parts.sum(axis=1)).ravel()
-        totals = totals[totals != 0]
-        if len(totals) > 1 and np.ptp(totals) <= EQUAL * abs(totals.mean()) < np.inf:
-            return f"they are normalised ({what.format(totals.mean())})"
-    return ""
-
-
-def rounded(matrix: Any, where: str) -> tuple[sp.csr_matrix, list[str]]:
-    """Round to the nearest whole numbers, of two that are equally near to the even one.
-
-    Negative, missing and infinite values are left to :func:`counts`, which refuses them.
 
     Parameters
     ----------
-    matrix
-        N × G, of any kind; it is left alone.
-    where
-        What it is, for messages.
-
-    Returns
-    -------
-    counts : scipy.sparse.csr_matrix
-        N × G.
-    notes : list of str
-        How much this changed.
-
-    Raises
-    ------
-    InputError
-        If the values are normalised: rounding would not make counts of them.
+    totals
+        (2, N), of :func:`cell_totals`.
     """
-    csr = as_csr(matrix, where)
-    usable = np.isfinite(csr.data) & (csr.data >= 0)
-    near = np.where(usable, np.rint(csr.data), csr.data)
-    moved = np.zeros(len(near), dtype=bool)
-    moved[usable] = np.abs(csr.data[usable] - near[usable]) > TOLERANCE
-    if not moved.any():
-        return csr, [f"There was nothing to round: {where} has whole numbers."]
-    if said := normalised(csr):
-        raise InputError(
-            f"{where} cannot be rounded to counts: {said}; give raw counts, of which some were "
-            "corrected or estimated."
-        )
-    lost = int((moved & (near == 0)).sum())
-    before, after = (x[usable].sum(dtype=np.float64) for x in (csr.data, near))
-    change = 100 * (after / before - 1)
-    csr.data = near
-    note = (
-        f"Counts in {where} were rounded to the nearest whole number: {int(moved.sum()):,} of "
-        f"{len(near):,} values that are not zero changed, {lost:,} of them to zero, and the sum of "
-        f"all by {change:+.2g} %."
-    )
-    return csr, [note]
+    for own, what in zip(
+        totals,
+        (
+            "the values of each cell add up to {:,.0f}",
+            "exp(x) − 1 of each cell's values adds up to {:,.0f}",
+        ),
+        strict=True,
+    ):
+        own = own[own != 0]
+        with np.errstate(all="ignore"):
+            equal = len(own) > 1 and np.ptp(own) <= EQUAL * abs(own.mean()) < np.inf
+        if equal:
+            return f"they are normalised ({what.format(own.mean())})"
+    return ""
 
 
 def column(

@@ -245,8 +245,20 @@ class ImageData:
 KINDS: dict[str, type[CellData] | type[ImageData]] = {"cells": CellData, "images": ImageData}
 
 
-def load(path: str | os.PathLike) -> CellData | ImageData:
+MAPPED = ("counts_data", "counts_indices")
+"""The arrays that grow with cells × genes."""
+
+
+def load(path: str | os.PathLike, mapped: bool = False) -> CellData | ImageData:
     """Read a prepared data set of either kind. Nothing in the file is ever unpickled.
+
+    Parameters
+    ----------
+    path
+        The ``.npz``.
+    mapped
+        Whether counts stay in the file, which must then not be touched, and are read when they are
+        looked at: for a training, that puts them where it draws from them.
 
     Raises
     ------
@@ -257,7 +269,7 @@ def load(path: str | os.PathLike) -> CellData | ImageData:
     if not path.is_file():
         raise InputError(f"{path} does not exist; prepare the data set first.")
     try:
-        arrays = read_arrays(path)
+        arrays = read_arrays(path, mapped=MAPPED if mapped else ())
         kind, name = str(arrays.pop("kind")), str(arrays.pop("name"))
         return KINDS[kind].from_arrays(name, arrays)
     except UNREADABLE as error:
@@ -270,12 +282,13 @@ def load(path: str | os.PathLike) -> CellData | ImageData:
 def content_sha256(data: CellData | ImageData) -> str:
     """Checksum of what a data set holds: of its arrays' names, types, shapes and values."""
     digest = hashlib.sha256()
+    content: bytes | memoryview
     for key, array in sorted(data.arrays().items()):
         if array.dtype.kind == "U":
             kind, content = "text", "\0".join(array.tolist()).encode()
         else:
             little_endian = array.astype(array.dtype.newbyteorder("<"), copy=False)
-            kind, content = little_endian.dtype.str, np.ascontiguousarray(little_endian).tobytes()
+            kind, content = little_endian.dtype.str, np.ascontiguousarray(little_endian).data
         digest.update(f"{key}:{kind}:{array.shape}:".encode())
         digest.update(content)
     return digest.hexdigest()

@@ -27,7 +27,9 @@ MIN_CELLS_TO_RANK = 20
 class Blocks(Protocol):
     """Counts in blocks of rows, int32 CSR, each with its first row; N × G in all."""
 
-    shape: tuple[int, int]
+    @property
+    def shape(self) -> tuple[int, int]:
+        """N and G."""
 
     def __iter__(self) -> Iterator[tuple[int, sp.csr_matrix]]: ...
 
@@ -181,7 +183,7 @@ def _first_line(error: Exception) -> str:
     return text.removeprefix("b'").strip("'").splitlines()[0].strip()
 
 
-def with_enough_counts(counts: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
+def with_enough_counts(counts: Blocks) -> tuple[np.ndarray, np.ndarray]:
     """Find the cells and genes to keep: those with at least three counts.
 
     Genes go first, then cells, again until nothing changes, so that the rule holds in the result.
@@ -199,8 +201,12 @@ def with_enough_counts(counts: sp.csr_matrix) -> tuple[np.ndarray, np.ndarray]:
     cells = np.ones(counts.shape[0], dtype=bool)
     genes = np.ones(counts.shape[1], dtype=bool)
     while True:
-        new_genes = genes & (counts.T @ cells.astype(np.int64) >= MIN_COUNTS)
-        new_cells = cells & (counts @ new_genes.astype(np.int64) >= MIN_COUNTS)
+        of_genes = np.zeros(len(genes), dtype=np.int64)
+        for start, block in counts:
+            of_genes += block.T @ cells[start : start + block.shape[0]].astype(np.int64)
+        new_genes = genes & (of_genes >= MIN_COUNTS)
+        of_cells = [block @ new_genes.astype(np.int64) for _, block in counts]
+        new_cells = cells & (np.concatenate(of_cells) >= MIN_COUNTS)
         if (new_genes == genes).all() and (new_cells == cells).all():
             return cells, genes
         cells, genes = new_cells, new_genes

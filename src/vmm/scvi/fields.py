@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from itertools import pairwise
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from scvi.data.fields import (
 from scvi.data.fields._base_field import BaseAnnDataField
 
 from scvi import REGISTRY_KEYS
+from vmm.data.blocks import bounds_of
 from vmm.data.checks import (
     NOT_COUNTS,
     numbers,
@@ -365,8 +367,12 @@ def _faults(counts: Any, where: str) -> tuple[list[Fault], float]:
 
 def _blocks(counts: Any) -> Iterator[tuple[int, Any]]:
     """Return parts of a matrix, each with its first row: on disk, lazy, sparse or dense."""
-    if sp.issparse(counts):
+    if sp.issparse(counts) and counts.format != "csr":
         yield 0, counts
+        return
+    if sp.issparse(counts):
+        for start, stop in pairwise(bounds_of(counts.indptr).tolist()):
+            yield start, counts[start:stop]
         return
     for start in range(0, counts.shape[0], ROWS):
         if isinstance(counts, pd.DataFrame):

@@ -457,7 +457,6 @@ class SCVI(
     def _tensors(self, device: torch.device) -> CellTensors:
         """Return the registered counts, batches and covariates on the device."""
         counts = self.adata_manager.get_from_registry(REGISTRY_KEYS.X_KEY)
-        counts = counts.to_memory() if hasattr(counts, "to_memory") else counts
         counts = counts.to_numpy() if isinstance(counts, pd.DataFrame) else counts
         codes = self.adata_manager.get_from_registry(REGISTRY_KEYS.BATCH_KEY).ravel()
         known = registered_covariates(self.adata_manager)

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel, Noise
-from vmm.models.counts import sum_of_bits
+from vmm.models.counts import ahead, sum_of_bits
 from vmm.models.networks import matrix_products
 from vmm.models.tensors import Tensors
 from vmm.numerics.products import Precision, float32_products
@@ -288,7 +288,7 @@ class Trainer:
 
     def draws(self) -> Iterator[tuple[Tensor, Noise]]:
         """Draw an epoch: the rows of each step's batch, and its noise."""
-        return step_by_step(self.blocks())
+        return ahead(self.data, step_by_step(self.blocks()))
 
     def blocks(self) -> Iterator[tuple[Tensor, Noise]]:
         """Draw an epoch: rows (B, M) and noise (B, M, …) of up to `DRAWN_AT_ONCE` steps at once."""

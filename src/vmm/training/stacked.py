@@ -24,6 +24,7 @@ from torch.utils._pytree import tree_map
 
 from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel, Noise
+from vmm.models.counts import ahead
 from vmm.models.networks import matrix_products, with_stackable_layers
 from vmm.models.tensors import Tensors
 from vmm.training.embedding import evaluated
@@ -312,7 +313,8 @@ class Stack:
     def draws(self) -> Iterator[tuple[Tensor, Noise]]:
         """Draw an epoch: rows (T, M) and noise of each step, stacked."""
         each = zip(*(trainer.blocks() for trainer in self.trainers), strict=True)
-        return step_by_step(tree_map(lambda *own: torch.stack(own, 1), *drawn) for drawn in each)
+        joint = (tree_map(lambda *own: torch.stack(own, 1), *drawn) for drawn in each)
+        return ahead(self.trainers[0].data, step_by_step(joint))
 
     def part(self) -> None:
         """Give each trainer tensors of its own; of the optimizers only to those that go on."""
