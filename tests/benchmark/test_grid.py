@@ -295,7 +295,8 @@ def test_a_specification_has_only_what_its_model_uses(kind):
             assert tuple(plain["ours"]["options"]) == prior.options_for(kind)
             balanced = plain["ours"].get("balanced_pseudo_inputs")
             assert balanced == (False if prior.has_pseudo_inputs else None)
-        assert tuple(plain.get("options", ())) == record.options
+        told = (record.n_clusters_key,) if record.n_clusters_key else ()
+        assert tuple(plain.get("options", ())) == (*record.options, *told)
         assert ("log_counts" in plain["networks"]) == (kind == "cells")
 
 
@@ -355,6 +356,8 @@ def test_batch_sizes_alone():
             ({"n_components": 8}, {}),
         ),
         ({"image_clustering": {"methods": ["vade"]}}, ({}, {"vade_clusters": 3})),
+        ({"image_clustering": {"methods": ["gmm", "dec"]}}, ({}, {"vade_clusters": 3})),
+        ({"image_clustering": {"methods": ["dipdeck"]}}, ({}, {})),
     ],
 )
 def test_rows_to_start_from(experiments, expected):

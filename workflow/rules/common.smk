@@ -54,6 +54,8 @@ def complete(given):
         check_records()
         checked = configuration.complete(given, source)
         configuration.check_files(checked, source)
+        if not workflow.deployment_settings.deployment_method:  # which makes what they need
+            configuration.check_installed(checked, source)
     except InputError as error:
         sys.exit(str(error))  # a WorkflowError would bring lines of this file along
     return checked

@@ -10,7 +10,7 @@ import torch
 from tiny_jobs import make_cells, make_spec, read_weights, train, write
 
 from vmm.errors import InputError
-from vmm.versions import older
+from vmm.versions import unmet
 
 EXACT = "donot_use_mm_for_euclid_dist"
 
@@ -71,7 +71,7 @@ def test_sysvi_sees_log_normalised_counts(tmp_path, monkeypatch):
 
 
 def test_drvi_where_the_library_has_none(tmp_path):
-    if older("scvi-tools", "1.5") is None:
+    if unmet("scvi-tools", "1.5") is None:
         pytest.skip("scvi-tools is new enough")
     with pytest.raises(InputError, match=r"drvi needs scvi-tools 1.5 or newer, which needs Python"):
         train(*write(make_cells(), tmp_path), make_spec("cells", "drvi"), tmp_path / "run")
