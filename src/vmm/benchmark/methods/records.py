@@ -233,6 +233,13 @@ RIVALS = (
         needs=("scvi-tools", "1.5"),
     ),
     _rival(
+        "mrvi",
+        "MrVI",
+        "#a0527a",
+        "MrVI of scvi-tools, its samples the batches: the embedding u has a mixture prior, and "
+        "attention adds to it what a batch changes (Boyeau et al. 2025).",
+    ),
+    _rival(
         "scanvi",
         "scANVI",
         "#5d4aa8",
