@@ -33,7 +33,8 @@ def test_clear_winner(case):
     assert result["not_significantly_worse"] == []
     assert result["sentence"].startswith(
         "VMM integrates these cells best: its Total (0.805, mean of 6 trials) is significantly "
-        "higher than that of every other method (paired t-tests over trials, p ≤ 0.05); next is "
+        "higher than that of every other method (paired t-tests over trials, uncorrected p ≤ 0.05, "
+        "and after Holm's correction for the number of methods too); next is "
         "N(0, I) (0.705), 0.100 behind, 95 % interval 0.091 to 0.109. The score weighs the mixing "
         "of batches"
     )
@@ -47,7 +48,8 @@ def test_tie(case):
     assert (
         "VMM has the highest Total (0.805, mean of 6 trials), and GMM (0.803) is as good within "
         "0.02 (95 % interval of the paired differences over trials): either is a reasonable "
-        "choice. Significantly worse: N(0, I) (0.705)."
+        "choice. Significantly worse (uncorrected p ≤ 0.05, and after Holm's correction for the "
+        "number of methods too): N(0, I) (0.705)."
     ) in result["sentence"]
     three = integration(case, {"vmm": BEST, "gmm": CLOSE, "harmony": CLOSE})
     assert "are as good within 0.02" in three["sentence"]
@@ -70,8 +72,8 @@ def test_far_behind_is_no_reasonable_choice(case):
     assert (
         "VMM has the highest Total (0.590, mean of 3 trials). GMM (0.281, 0.309 behind, 95 % "
         "interval −0.263 to 0.881) is not significantly worse (paired t-test over trials, "
-        "p > 0.05), but 3 trials do not show that it is as good. With only 3 trials, fewer than "
-        "5, a test finds large differences only, and no other method is called as good."
+        "uncorrected p > 0.05), but 3 trials do not show that it is as good. With only 3 trials, "
+        "fewer than 5, a test finds large differences only, and no other method is called as good."
     ) in result["sentence"]
     assert "reasonable" not in result["sentence"]
     many = integration(case, {"vmm": BEST, "gmm": [0.2, 0.9, 0.8, 0.9, 0.5, 0.9]})
@@ -79,12 +81,24 @@ def test_far_behind_is_no_reasonable_choice(case):
     assert "reasonable" not in many["sentence"] and "fewer than 5" not in many["sentence"]
 
 
+def test_what_is_left_after_a_correction_is_said(case):
+    """Of two tests with p = 0.049 each, Holm's correction leaves none; one needs none."""
+    some = [0.78, 0.82, 0.74, 0.75, 0.79, 0.76]
+    alone = integration(case, {"vmm": BEST, "gmm": some})
+    assert "(paired t-tests over trials, uncorrected p ≤ 0.05); next is GMM" in alone["sentence"]
+    assert alone["significantly_worse"][0]["p"] == pytest.approx(0.0488, abs=1e-4)
+    two = integration(case, {"vmm": BEST, "gmm": some, "normal": some})
+    assert "but after Holm's correction for the number of methods no longer)" in two["sentence"]
+    both = integration(case, {"vmm": BEST, "gmm": some, "normal": WORSE, "harmony": some})
+    assert "for the number of methods no longer for GMM and Harmony)" in both["sentence"]
+
+
 def test_few_trials_show_no_method_to_be_as_good(case):
     close = [value - 0.001 for value in BEST[:4]]
     close[0] += 0.002
     result = integration(case, {"vmm": BEST[:4], "gmm": close, "normal": WORSE[:4]})
     assert result["as_good"] == [] and names(result["undecided"]) == ["GMM"]
-    assert "Significantly worse: N(0, I) (0.705)." in result["sentence"]
+    assert "number of methods too): N(0, I) (0.705)." in result["sentence"]
     assert "fewer than 5" in result["sentence"]
 
 

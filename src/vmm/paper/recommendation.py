@@ -76,9 +76,9 @@ def recommend(
           ``model``, ``prior``, ``setting`` and ``mean``, its number of trials with a value ``n``,
           and that of the grid, ``n_trials``,
         - ``not_significantly_worse``, ``significantly_worse``: by the paired t-test, p > 0.05 or
-          not; ``not_tested``: too few trials in common with the best; ``without_value``; each a
-          list of mappings with method, model, prior, setting, n, mean, p, p_holm, and
-          mean_difference from the best with its 95 % interval, ci_low to ci_high,
+          not, uncorrected; ``not_tested``: too few trials in common with the best;
+          ``without_value``; each a list of mappings with method, model, prior, setting, n, mean,
+          p, p_holm, and mean_difference from the best with its 95 % interval, ci_low to ci_high,
         - ``told_labels``: methods that were trained with the labels and are not compared,
         - ``as_good``: those tested whose interval shows a deficit of at most :data:`SMALL`, over at
           least :data:`FEW_TRIALS` trials; ``undecided``: the others not significantly worse,
@@ -269,7 +269,7 @@ def _verdict(part: str, judged: Mapping[str, Any]) -> list[str]:
     if undecided:
         sentences.append(_unknown(undecided, trials))
     if worse and (as_good or undecided):
-        sentences.append(f"Significantly worse: {_listed(worse)}.")
+        sentences.append(f"Significantly worse ({_corrected(worse)}): {_listed(worse)}.")
     if untested:
         sentences.append(f"Too few trials to test: {_listed(untested)}.")
     if n < FEW_TRIALS:
@@ -296,9 +296,24 @@ def _win(part: str, judged: Mapping[str, Any]) -> str:
     return (
         f"{judged['best']} {does} these cells best: its {judged['score']} ({judged['mean']:.3f}, "
         f"mean of {judged['n']} trials) is significantly higher than that of {rest} (paired "
-        f"t-tests over trials, p ≤ {THRESHOLD:g}); next is {_listed([following])}, "
-        f"{_behind(following)}."
+        f"t-tests over trials, {_corrected(judged['significantly_worse'])}); next is "
+        f"{_listed([following])}, {_behind(following)}."
     )
+
+
+def _corrected(worse: Sequence[Mapping[str, Any]]) -> str:
+    """Say which p decides, and what is left of it where it is corrected for many methods."""
+    text, after = (
+        f"uncorrected p ≤ {THRESHOLD:g}",
+        "after Holm's correction for the number of methods",
+    )
+    lost = [entry["method"] for entry in worse if entry["p_holm"] > THRESHOLD]
+    if all(entry["p"] == entry["p_holm"] for entry in worse):
+        return text
+    if not lost:
+        return f"{text}, and {after} too"
+    which = "" if len(lost) == len(worse) else f" for {_joined(lost)}"
+    return f"{text}, but {after} no longer{which}"
 
 
 def _unknown(undecided: Sequence[Mapping[str, Any]], trials: str) -> str:
@@ -307,7 +322,7 @@ def _unknown(undecided: Sequence[Mapping[str, Any]], trials: str) -> str:
     are, they_are = ("is", "it is") if len(undecided) == 1 else ("are", "they are")
     return (
         f"{_joined(listed)} {are} not significantly worse (paired t-test over trials, "
-        f"p > {THRESHOLD:g}), but {trials} do not show that {they_are} as good."
+        f"uncorrected p > {THRESHOLD:g}), but {trials} do not show that {they_are} as good."
     )
 
 

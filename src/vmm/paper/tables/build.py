@@ -453,5 +453,5 @@ def _caption(spec: TableSpec, trials: pd.Series) -> str:
     tail = f" {' and '.join(untested)}: not tested." if untested else ""
     return (
         f"{spec.caption} {shown} Bold: the best mean, and every method that does not differ from "
-        f"it in a two-sided paired t-test (p > {THRESHOLD:g}).{tail}"
+        f"it in a two-sided paired t-test (uncorrected p > {THRESHOLD:g}).{tail}"
     )
