@@ -113,6 +113,18 @@ def test_controls_are_scored_and_stand_in_no_table():
     assert {job.method for job in grid.leiden_jobs(config)} == {"vmm", "pca"}
 
 
+def test_cells_without_labels_have_no_control_of_types():
+    given = {"path": "x.h5ad", "batch_size": 8, "prior_learning_ratio": 1}
+    cells = {"methods": ["vmm"], "baselines": ["pca"]}
+    new = complete(
+        {"run": "r", "tuning": "unsupervised", "datasets": {"mine": given}}
+        | {"experiments": {"cells": cells}}
+    )
+    assert {job.method for job in grid.control_jobs(new, "mine")} == {
+        "vmm", "pca", "shuffled", "random"
+    }  # fmt: skip
+
+
 def test_the_paper_has_no_controls(paper):
     assert not any(grid.control_jobs(paper, dataset) for dataset in CELLS)
 

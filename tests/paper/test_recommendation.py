@@ -14,6 +14,7 @@ NMI = "NMI (unmerged)"
 TWO = {"my_cells": {"n_cells": 500, "n_batches": 2, "n_types": 5}}
 BEST = [0.80, 0.81, 0.79, 0.82, 0.80, 0.81]
 WORSE = [0.70, 0.71, 0.70, 0.71, 0.69, 0.72]
+MIXTURES = {"GaussianMixture": 0.6, "VampPriorMixture": 0.8}
 CLOSE = [0.81, 0.80, 0.80, 0.81, 0.80, 0.80]
 
 
@@ -172,7 +173,29 @@ def test_without_labels_nothing_is_recommended(case):
         statuses={"Bio conservation": status},
     )
     assert result["best"] is None
-    assert "for no cell has a label, so nothing can be recommended" in result["sentence"]
+    assert result["sentence"].startswith("No cell has a label, so no embedding can be called the")
+    assert "How well batches mix is in Table 4 (" in result["sentence"]
+    assert "Bio conservation" not in result["sentence"]
+
+
+def test_without_labels_stability_is_what_can_be_said(case):
+    """Of the model whose clusters come back best, whatever the order of the table."""
+    status, about = "n/a: no labelled cells", {"my_cells": PARTLY | {"n_labelled": 0}}
+    names = ("Accuracy", "NMI (merged)", NMI)
+    values = {("my_cells", method, NMI): [status] * 3 for method in ("gmm", "vmm")}
+    rows, jobs = case(3, values, others=9, statuses=dict.fromkeys(names, status))
+    own = {"n_trials": 3, "n_clusters": 9, "ari_least": 0.5, "ari_most": 0.9}
+    own |= {"n_stable": 7, "in_stable": 0.8, "unsure": 0.1}
+    found = {prior: {"dataset": "my_cells", "model": "scVI", "prior": prior} for prior in MIXTURES}
+    table = pd.DataFrame(
+        [{**found[p], "setting": "chosen", **own, "ari": ari} for p, ari in MIXTURES.items()]
+    )
+    said = recommend({3: rows}, {3: jobs}, about, table)["my_cells"]["clustering"]
+    assert said["best"] is None and said["stability"]["method"] == "VMM"
+    assert "Those of VMM come back best of the models' own: its clusters agree" in said["sentence"]
+    alone = recommend({3: rows}, {3: jobs}, about, table[table["ari"] < 0.7])["my_cells"]
+    assert "GMM's clusters agree between two of 3 trials" in alone["clustering"]["sentence"]
+    assert "NMI" not in said["sentence"]
 
 
 def test_isolated_labels_of_one_cell_are_said_to_tell_nothing(case):

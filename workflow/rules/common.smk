@@ -12,7 +12,7 @@ from vmm.benchmark import config as configuration
 from vmm.benchmark import grid
 from vmm.benchmark.consistency import check_records
 from vmm.benchmark.job import Job, model_folder
-from vmm.benchmark.methods.records import METHODS, names
+from vmm.benchmark.methods.records import LIBRARY, METHODS, names
 from vmm.benchmark.metrics.records import modules_of, scoring_of, showing_of
 from vmm.benchmark.provenance import code_hash, content_hashes
 from vmm.benchmark.resources import NEEDS, memory_mb, size_of

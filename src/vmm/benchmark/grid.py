@@ -78,7 +78,10 @@ def _variants(config: Config, experiment: str, dataset: str) -> list[tuple[str, 
         return [(TUNED_METHOD, Setting(size, stop="nmi")) for size in settings["batch_sizes"]]
     if experiment == "cells":
         names = settings["methods"] + settings["baselines"] + settings["controls"]
-        return [(method, CHOSEN) for method in names]
+        given = config["datasets"][dataset]
+        labelled = given["source"] or given["label_key"]
+        known = [n for n in names if labelled or not METHODS["cells"][n].needs_labels]
+        return [(method, CHOSEN) for method in known]
     stop: Stop = "elbo" if experiment == "elbo_surgery" else "nmi"
     setting = Setting(config["datasets"][dataset]["batch_size"], stop=stop)
     return [(method, setting) for method in settings["methods"]]

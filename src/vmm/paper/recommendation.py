@@ -131,6 +131,7 @@ def _judge(
     part: str, tests: pd.DataFrame, trials: int, description: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the judgement on one data set, with its sentence."""
+    scored = tests.loc[tests["n"] > 0, "metric"].unique().tolist()
     score, tests = _decisive(SCORES[part], tests)
     entries = [(_entry(row), row["status"], row["p"]) for row in tests.to_dict("records")]
     as_good = [e for e, status, _ in entries if status == "tested" and _is_as_good(e)]
@@ -157,29 +158,46 @@ def _judge(
         "told_labels": [e for e, status, _ in entries if status == TOLD and e["n"]],
         "without_value": [e for e, status, _ in entries if e["n"] == 0 and status != TOLD],
     }
+    if best is None and description.get("n_labelled") == 0:
+        return judged | {"sentence": _without_labels(part, scored)}
     return judged | {"sentence": _sentence(part, judged, description)}
 
 
 def _with_stability(
     judged: Mapping[str, Any], tests: pd.DataFrame, stability: pd.DataFrame
 ) -> dict[str, Any]:
-    """Return how stable the best model's own clusters are, and the sentence with that added."""
-    _, tests = _decisive([judged["score"]], tests)
+    """Return how stable the best model's own clusters are, and the sentence with that added.
+
+    Where no method has a score, the best is the model whose trials agree best.
+    """
     keys = ["dataset", "model", "prior", "setting"]
-    both = tests[[*keys, "method", "n"]].merge(stability, on=keys, how="inner")
-    both = both[both["n"] > 0]
+    if judged["best"] is None:
+        methods = tests[[*keys, "method"]].drop_duplicates()
+        both = methods.merge(stability, on=keys).sort_values("ari", ascending=False, kind="stable")
+    else:
+        _, tests = _decisive([judged["score"]], tests)
+        both = tests[[*keys, "method", "n"]].merge(stability, on=keys, how="inner")
+        both = both[both["n"] > 0]
     if both.empty:
         return {}
     best = both.iloc[0].to_dict()
-    sentence = f"{judged['sentence']} {_stability(best, best['method'] == judged['best'])}"
+    which = (
+        "Its"
+        if best["method"] == judged["best"]
+        else f"{best['method']} clusters best of the models themselves: its"
+    )
+    if judged["best"] is None:
+        which = f"{best['method']}'s"
+        if len(both) > 1:
+            which = f"Those of {best['method']} come back best of the models' own: its"
+    sentence = f"{judged['sentence']} {_stability(best, which)}"
     numbers = {key: float(best[key]) for key in stability.columns.drop(keys)}
     kept = {"method": best["method"], **numbers}
     return {"stability": kept, "sentence": sentence}
 
 
-def _stability(found: Mapping[str, Any], is_best: bool) -> str:
+def _stability(found: Mapping[str, Any], which: str) -> str:
     """Say how much of a model's clusters another seed finds too."""
-    which = "Its" if is_best else f"{found['method']} clusters best of the models themselves: its"
     share = f"{100 * found['in_stable']:.0f} % of the cells"
     unsettled = (
         f"; {100 * found['unsure']:.1f} % of the cells have no settled cluster"
@@ -231,8 +249,7 @@ def _untested(status: str) -> bool:
 def _sentence(part: str, judged: Mapping[str, Any], description: Mapping[str, Any]) -> str:
     """Return a few sentences a biologist understands."""
     if judged["best"] is None:
-        why = ", for no cell has a label" if description.get("n_labelled") == 0 else ""
-        return f"No method has a value of {judged['score']}{why}, so nothing can be recommended."
+        return f"No method has a value of {judged['score']}, so nothing can be recommended."
     sentences = [*_verdict(part, judged), _meaning(part, judged, description)]
     if judged["n"] < judged["n_trials"]:
         sentences.append(
@@ -242,6 +259,22 @@ def _sentence(part: str, judged: Mapping[str, Any], description: Mapping[str, An
     if judged["without_value"]:
         sentences.append(f"Without a score: {_listed(judged['without_value'], means=False)}.")
     return " ".join(filter(None, sentences))
+
+
+def _without_labels(part: str, scored: Sequence[str]) -> str:
+    """Say what can be told of cells without a label; `scored` are the metrics with a value."""
+    if part == CLUSTERING:
+        return (
+            "No cell has a label, so no clusters can be called the best. Markers tell what a "
+            "cluster is; with two trials or more, how far clusters come back tells which to trust."
+        )
+    start = "No cell has a label, so no embedding can be called the best"
+    if not scored:
+        return f"{start}, and with one batch there is nothing to mix either."
+    return (
+        f"{start}: whether it keeps kinds of cells apart is not known. How well batches mix is in "
+        f"Table 4 ({', '.join(scored)}), but what mixes everything is high there too."
+    )
 
 
 def _verdict(part: str, judged: Mapping[str, Any]) -> list[str]:
