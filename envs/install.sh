@@ -1,5 +1,5 @@
 #!/bin/sh
-# Install the two locks into the environment of a Python: sh envs/install.sh PYTHON
+# Install the two locks into the environment of a Python: sh envs/install.sh PYTHON [FURTHER_LOCK]
 # For `make setup` and, under --use-conda, for the environment of the jobs.
 set -eu
 python=$1
@@ -32,3 +32,7 @@ echo "  packages, by their hashes"
 pip install --require-hashes --no-deps -r requirements.lock
 echo "  PyTorch"
 pip install --no-warn-conflicts -r requirements-torch.lock
+if [ $# -gt 1 ]; then
+  echo "  $2"
+  pip install --require-hashes --no-deps -r "$2"
+fi

@@ -1,11 +1,11 @@
-"""Write into vmm.post-deploy.sh what the locks are, for another lock is another environment."""
+"""Write into *.post-deploy.sh what the locks are, for another lock is another environment."""
 
 import hashlib
 import re
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-LOCKS = ("requirements.lock", "requirements-torch.lock")
+LOCKS = ("requirements.lock", "requirements-torch.lock", "envs/clustpy.lock")
 
 
 def stamp() -> str:
@@ -15,5 +15,6 @@ def stamp() -> str:
 
 
 if __name__ == "__main__":
-    script = HERE / "vmm.post-deploy.sh"
-    script.write_text(re.sub("^# LOCKS.*", f"# LOCKS {stamp()}", script.read_text(), flags=re.M))
+    for script in HERE.glob("*.post-deploy.sh"):
+        text = re.sub("^# LOCKS.*", f"# LOCKS {stamp()}", script.read_text(), flags=re.M)
+        script.write_text(text)

@@ -9,6 +9,7 @@ import pytest
 from vmm.progress import progress, say, shown_on, stream
 
 ROW = {"epoch": 7, "valid_elbo": -12.34, "utilized_clusters": 5, "valid_unmerged_nmi": 0.5}
+NO_ELBO = {"epoch": 9, "seconds": 0.1}
 PRIOR_ALONE = {"epoch": 8, "valid_elbo": -12.0, "utilized_clusters": 0}
 
 
@@ -29,11 +30,11 @@ def test_epochs_are_shown_now_and_then():
     shown = io.StringIO()
     with shown_on(shown):
         always, seldom = (progress("vmm", 10, interval=seconds) for seconds in (0, 60))
-        for row in (ROW, PRIOR_ALONE):
+        for row in (ROW, PRIOR_ALONE, NO_ELBO):
             always(row)
             seldom(row)
     assert shown.getvalue() == (
-        "vmm: epoch 7, ELBO -12.3, 5 clusters, NMI 0.500\nvmm: epoch 8, ELBO -12.0\n"
+        "vmm: epoch 7, ELBO -12.3, 5 clusters, NMI 0.500\nvmm: epoch 8, ELBO -12.0\nvmm: epoch 9\n"
     )
 
 

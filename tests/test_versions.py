@@ -71,13 +71,13 @@ def test_source_that_is_not_installed_has_no_version(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("found", "least", "older"),
+    ("found", "least", "unmet"),
     [("1.4.2", "1.5", True), ("1.5.0", "1.5", False), ("1.10.0", "1.5", False), ("1.5", "2", True)],
 )
-def test_what_is_older(found, least, older, monkeypatch):
+def test_what_is_too_old(found, least, unmet, monkeypatch):
     monkeypatch.setattr(versions, "version", lambda name: found)
-    assert versions.older("package", least) == (found if older else None)
+    assert versions.unmet("package", least) == (f"{found} is installed" if unmet else None)
 
 
-def test_what_is_not_installed_is_not_older():
-    assert versions.older("no-such-package", "1") is None
+def test_what_is_not_installed():
+    assert versions.unmet("no-such-package", "1") == "it is not installed"

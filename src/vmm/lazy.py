@@ -5,8 +5,12 @@ Records name in this way what they stand for, so that reading a record imports n
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Iterable, Mapping
 from importlib import import_module
+from importlib.machinery import ModuleSpec
+from importlib.util import find_spec
+from types import ModuleType
 from typing import Any, Protocol, TypeVar
 
 
@@ -38,6 +42,28 @@ def resolve(text: str) -> Any:
         raise LookupError(f"{text}: there is no module {module}") from error
     except AttributeError as error:
         raise LookupError(f"{text}: {module} has no {name}") from error
+
+
+def without_torchvision(module: str) -> ModuleType:
+    """Import a module that asks for torchvision though what we use of it does not.
+
+    Where torchvision is absent, a module with nothing but names of types stands in for it during
+    the import and is removed again, so that libraries which look for torchvision later find it
+    absent, as it is.
+    """
+    if module in sys.modules or "torchvision" in sys.modules or find_spec("torchvision"):
+        return import_module(module)
+    import_module("torch")
+    stand_ins = ("torchvision", "torchvision.models", "torchvision.models._api")
+    for name in stand_ins:
+        sys.modules[name] = ModuleType(name)
+        sys.modules[name].__spec__ = ModuleSpec(name, None)
+    vars(sys.modules[stand_ins[-1]]).update(Weights=object, WeightsEnum=object)
+    try:
+        return import_module(module)
+    finally:
+        for name in stand_ins:
+            del sys.modules[name]
 
 
 def by_name(records: Iterable[Record]) -> dict[str, Record]:

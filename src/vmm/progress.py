@@ -47,12 +47,12 @@ def say(text: str) -> None:
 
 def describe(row: dict[str, float]) -> str:
     """Return the metrics of an epoch in a few words."""
-    text = f"ELBO {row['valid_elbo']:.1f}"
-    if row["utilized_clusters"]:
-        text += f", {row['utilized_clusters']} clusters"
+    parts = [f"ELBO {row['valid_elbo']:.1f}"] if "valid_elbo" in row else []
+    if row.get("utilized_clusters"):
+        parts.append(f"{row['utilized_clusters']} clusters")
     if "valid_unmerged_nmi" in row:
-        text += f", NMI {row['valid_unmerged_nmi']:.3f}"
-    return text
+        parts.append(f"NMI {row['valid_unmerged_nmi']:.3f}")
+    return ", ".join(parts)
 
 
 def progress(
@@ -76,7 +76,7 @@ def progress(
         nonlocal last
         if time.monotonic() - last >= interval:
             last = time.monotonic()
-            say(f"{label}: epoch {row['epoch']}, {describe(row)}")
+            say(", ".join(filter(None, (f"{label}: epoch {row['epoch']}", describe(row)))))
 
     return show
 

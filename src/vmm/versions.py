@@ -58,14 +58,16 @@ def commit(*more: str) -> str:
     return name + (".changed" if changed else "")
 
 
-def older(package: str, least: str) -> str | None:
-    """Return the version of a package that is installed, if it is older than another, such as 1.5.
+def unmet(package: str, least: str) -> str | None:
+    """Return what there is instead, where a package is not here in this version or a newer one.
 
-    None too where the package is not installed.
+    Such as "1.4.2 is installed", where 1.5 is asked for.
     """
     found = installed(package).get(package)
-    numbers = [[int(n) for n in re.findall(r"\d+", text)[:3]] for text in (found or "", least)]
-    return found if found and numbers[0] < numbers[1] else None
+    if found is None:
+        return "it is not installed"
+    numbers = [[int(n) for n in re.findall(r"\d+", text)[:3]] for text in (found, least)]
+    return f"{found} is installed" if numbers[0] < numbers[1] else None
 
 
 def _build_of_torch() -> str | None:

@@ -47,6 +47,13 @@ def test_a_wrong_record_of_a_prior(changes, sentence, monkeypatch):
     assert sentence in str(caught.value)
 
 
+def test_a_method_that_is_told_what_a_data_set_does_not_have(monkeypatch):
+    images = consistency.METHODS["images"]
+    monkeypatch.setitem(images, "dec", replace(images["dec"], n_clusters_key="n_types"))
+    with pytest.raises(InputError, match="'dec' has 'n_types', which is no key of a set of im"):
+        consistency.check_records()
+
+
 def test_a_method_with_an_unknown_option(monkeypatch):
     cells = consistency.METHODS["cells"]
     wrong = replace(cells["scvi_tools"], options=("dispersion",))

@@ -113,6 +113,18 @@ def test_controls_are_scored_and_stand_in_no_table():
     assert {job.method for job in grid.leiden_jobs(config)} == {"vmm", "pca"}
 
 
+def test_cells_without_labels_have_no_control_of_types():
+    given = {"path": "x.h5ad", "batch_size": 8, "prior_learning_ratio": 1}
+    cells = {"methods": ["vmm"], "baselines": ["pca"]}
+    new = complete(
+        {"run": "r", "tuning": "unsupervised", "datasets": {"mine": given}}
+        | {"experiments": {"cells": cells}}
+    )
+    assert {job.method for job in grid.control_jobs(new, "mine")} == {
+        "vmm", "pca", "shuffled", "random"
+    }  # fmt: skip
+
+
 def test_the_paper_has_no_controls(paper):
     assert not any(grid.control_jobs(paper, dataset) for dataset in CELLS)
 
@@ -295,7 +307,8 @@ def test_a_specification_has_only_what_its_model_uses(kind):
             assert tuple(plain["ours"]["options"]) == prior.options_for(kind)
             balanced = plain["ours"].get("balanced_pseudo_inputs")
             assert balanced == (False if prior.has_pseudo_inputs else None)
-        assert tuple(plain.get("options", ())) == record.options
+        told = (record.n_clusters_key,) if record.n_clusters_key else ()
+        assert tuple(plain.get("options", ())) == (*record.options, *told)
         assert ("log_counts" in plain["networks"]) == (kind == "cells")
 
 
@@ -355,6 +368,8 @@ def test_batch_sizes_alone():
             ({"n_components": 8}, {}),
         ),
         ({"image_clustering": {"methods": ["vade"]}}, ({}, {"vade_clusters": 3})),
+        ({"image_clustering": {"methods": ["gmm", "dec"]}}, ({}, {"vade_clusters": 3})),
+        ({"image_clustering": {"methods": ["dipdeck"]}}, ({}, {})),
     ],
 )
 def test_rows_to_start_from(experiments, expected):

@@ -55,7 +55,7 @@ def test_cells_that_nobody_labelled(tmp_path: Path) -> None:
     data, text = run(tmp_path, "mine", config)
     assert np.array_equal(data.labels, np.full(240, -1)) and data.label_names == []
     assert (text["n_types"], text["n_labelled"]) == (0, 0)
-    assert "240 of 240 cells have no label; what needs labels speaks of none." in text["notes"]
+    assert "No cell has a label, so nothing is compared with cell types." in text["notes"]
 
 
 def test_lung_atlas_from_a_mirror(tmp_path: Path) -> None:

@@ -14,6 +14,7 @@ NMI = "NMI (unmerged)"
 TWO = {"my_cells": {"n_cells": 500, "n_batches": 2, "n_types": 5}}
 BEST = [0.80, 0.81, 0.79, 0.82, 0.80, 0.81]
 WORSE = [0.70, 0.71, 0.70, 0.71, 0.69, 0.72]
+MIXTURES = {"GaussianMixture": 0.6, "VampPriorMixture": 0.8}
 CLOSE = [0.81, 0.80, 0.80, 0.81, 0.80, 0.80]
 
 
@@ -33,7 +34,8 @@ def test_clear_winner(case):
     assert result["not_significantly_worse"] == []
     assert result["sentence"].startswith(
         "VMM integrates these cells best: its Total (0.805, mean of 6 trials) is significantly "
-        "higher than that of every other method (paired t-tests over trials, p ≤ 0.05); next is "
+        "higher than that of every other method (paired t-tests over trials, uncorrected p ≤ 0.05, "
+        "and after Holm's correction for the number of methods too); next is "
         "N(0, I) (0.705), 0.100 behind, 95 % interval 0.091 to 0.109. The score weighs the mixing "
         "of batches"
     )
@@ -47,7 +49,8 @@ def test_tie(case):
     assert (
         "VMM has the highest Total (0.805, mean of 6 trials), and GMM (0.803) is as good within "
         "0.02 (95 % interval of the paired differences over trials): either is a reasonable "
-        "choice. Significantly worse: N(0, I) (0.705)."
+        "choice. Significantly worse (uncorrected p ≤ 0.05, and after Holm's correction for the "
+        "number of methods too): N(0, I) (0.705)."
     ) in result["sentence"]
     three = integration(case, {"vmm": BEST, "gmm": CLOSE, "harmony": CLOSE})
     assert "are as good within 0.02" in three["sentence"]
@@ -70,8 +73,8 @@ def test_far_behind_is_no_reasonable_choice(case):
     assert (
         "VMM has the highest Total (0.590, mean of 3 trials). GMM (0.281, 0.309 behind, 95 % "
         "interval −0.263 to 0.881) is not significantly worse (paired t-test over trials, "
-        "p > 0.05), but 3 trials do not show that it is as good. With only 3 trials, fewer than "
-        "5, a test finds large differences only, and no other method is called as good."
+        "uncorrected p > 0.05), but 3 trials do not show that it is as good. With only 3 trials, "
+        "fewer than 5, a test finds large differences only, and no other method is called as good."
     ) in result["sentence"]
     assert "reasonable" not in result["sentence"]
     many = integration(case, {"vmm": BEST, "gmm": [0.2, 0.9, 0.8, 0.9, 0.5, 0.9]})
@@ -79,12 +82,24 @@ def test_far_behind_is_no_reasonable_choice(case):
     assert "reasonable" not in many["sentence"] and "fewer than 5" not in many["sentence"]
 
 
+def test_what_is_left_after_a_correction_is_said(case):
+    """Of two tests with p = 0.049 each, Holm's correction leaves none; one needs none."""
+    some = [0.78, 0.82, 0.74, 0.75, 0.79, 0.76]
+    alone = integration(case, {"vmm": BEST, "gmm": some})
+    assert "(paired t-tests over trials, uncorrected p ≤ 0.05); next is GMM" in alone["sentence"]
+    assert alone["significantly_worse"][0]["p"] == pytest.approx(0.0488, abs=1e-4)
+    two = integration(case, {"vmm": BEST, "gmm": some, "normal": some})
+    assert "but after Holm's correction for the number of methods no longer)" in two["sentence"]
+    both = integration(case, {"vmm": BEST, "gmm": some, "normal": WORSE, "harmony": some})
+    assert "for the number of methods no longer for GMM and Harmony)" in both["sentence"]
+
+
 def test_few_trials_show_no_method_to_be_as_good(case):
     close = [value - 0.001 for value in BEST[:4]]
     close[0] += 0.002
     result = integration(case, {"vmm": BEST[:4], "gmm": close, "normal": WORSE[:4]})
     assert result["as_good"] == [] and names(result["undecided"]) == ["GMM"]
-    assert "Significantly worse: N(0, I) (0.705)." in result["sentence"]
+    assert "number of methods too): N(0, I) (0.705)." in result["sentence"]
     assert "fewer than 5" in result["sentence"]
 
 
@@ -158,7 +173,29 @@ def test_without_labels_nothing_is_recommended(case):
         statuses={"Bio conservation": status},
     )
     assert result["best"] is None
-    assert "for no cell has a label, so nothing can be recommended" in result["sentence"]
+    assert result["sentence"].startswith("No cell has a label, so no embedding can be called the")
+    assert "How well batches mix is in Table 4 (" in result["sentence"]
+    assert "Bio conservation" not in result["sentence"]
+
+
+def test_without_labels_stability_is_what_can_be_said(case):
+    """Of the model whose clusters come back best, whatever the order of the table."""
+    status, about = "n/a: no labelled cells", {"my_cells": PARTLY | {"n_labelled": 0}}
+    names = ("Accuracy", "NMI (merged)", NMI)
+    values = {("my_cells", method, NMI): [status] * 3 for method in ("gmm", "vmm")}
+    rows, jobs = case(3, values, others=9, statuses=dict.fromkeys(names, status))
+    own = {"n_trials": 3, "n_clusters": 9, "ari_least": 0.5, "ari_most": 0.9}
+    own |= {"n_stable": 7, "in_stable": 0.8, "unsure": 0.1}
+    found = {prior: {"dataset": "my_cells", "model": "scVI", "prior": prior} for prior in MIXTURES}
+    table = pd.DataFrame(
+        [{**found[p], "setting": "chosen", **own, "ari": ari} for p, ari in MIXTURES.items()]
+    )
+    said = recommend({3: rows}, {3: jobs}, about, table)["my_cells"]["clustering"]
+    assert said["best"] is None and said["stability"]["method"] == "VMM"
+    assert "Those of VMM come back best of the models' own: its clusters agree" in said["sentence"]
+    alone = recommend({3: rows}, {3: jobs}, about, table[table["ari"] < 0.7])["my_cells"]
+    assert "GMM's clusters agree between two of 3 trials" in alone["clustering"]["sentence"]
+    assert "NMI" not in said["sentence"]
 
 
 def test_isolated_labels_of_one_cell_are_said_to_tell_nothing(case):

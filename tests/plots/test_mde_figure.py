@@ -107,6 +107,23 @@ def test_normal_prior_has_a_note_in_place_of_clusters():
     assert any(t.get_gid() == "guide" for t in panel.texts)
 
 
+def test_the_names_of_clusters_are_explained_once(fits):
+    """In the first of the rows without clusters; a long name is broken."""
+    case, long = _case(), "scANVI (told the labels)"
+    case["coordinates"] = {**case["coordinates"], long: case["coordinates"]["VMM"]}
+    figure = mde_figure(**case)
+    fits(figure)
+    axes = _axes(figure)
+    explained = [row for row in case["coordinates"] if _guide(axes[f"{row}/Cluster"])]
+    assert explained == ["N(0, I)"]
+    (note,) = (t.get_text() for t in axes[f"{long}/Cluster"].texts)
+    assert note == "scANVI (told the labels) has no\nclusters."
+
+
+def _guide(axes):
+    return [t.get_text() for t in axes.texts if t.get_gid() == "guide"]
+
+
 def test_points_are_rasterised_and_shuffled_the_same_everywhere():
     case = _case()
     figure = mde_figure(**case)
@@ -369,7 +386,7 @@ def test_no_cell_has_a_label(fits):
     assert set(_points(axes["VMM/Cell type"]).values()) == {UNLABELLED}
     assert "?a" in {t.get_text() for t in axes["VMM/Cluster"].texts}
     guide = next(t for t in axes["N(0, I)/Cluster"].texts if t.get_gid() == "guide")
-    assert "?a" in guide.get_text()
+    assert guide.get_text() == "?a, ?b, …: clusters by size;\nno cell has a label."
 
 
 # Many categories ----------------------------------------------------------------------------------

@@ -60,6 +60,14 @@ def test_rows_share_axes_and_the_first_epochs_are_cut():
     assert low > -125 and low < -120 / 3 - 5 and high > 45  # epochs from the third on are whole
 
 
+def test_clusters_and_epochs_are_whole_numbers():
+    """Two clusters in three epochs: no tick at 0.5."""
+    few = _history(3).assign(utilized_clusters=[1, 2, 2])
+    axes = _axes(training_curves_figure(_of({"vmm": [few]})))["vmm/utilized_clusters"]
+    ticks = [*axes.get_yticks(), *axes.get_xticks()]
+    assert len(ticks) > 4 and all(float(tick).is_integer() for tick in ticks)
+
+
 def test_best_epochs_are_marked():
     figure = training_curves_figure(_of({"vmm": [_history(), _history()]}, {"vmm": [7, None]}))
     dots = [x for x in _axes(figure)["vmm/elbo"].lines if x.get_gid() == "best"]

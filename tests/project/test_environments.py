@@ -15,6 +15,7 @@ from locks import canonical, differing, entries, locked
 from packaging.requirements import Requirement
 from packaging.version import Version
 
+from vmm.benchmark.methods.records import METHODS
 from vmm.benchmark.provenance import SRC, Source, dependencies
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -104,11 +105,25 @@ def test_conda_brings_a_tested_python_and_no_package_of_the_lock():
     assert others == ["pip", "cxx-compiler"]
 
 
+def test_methods_with_an_environment_of_their_own():
+    """It has what theirs needs, and all else that the others have."""
+    others = {r.environment: r.needs for r in METHODS["images"].values() if r.environment}
+    assert set(others) == {path.stem for path in ENVIRONMENT.parent.glob("*.yaml")} - {"vmm"}
+    for name, (package, version) in others.items():
+        own = yaml.safe_load(ENVIRONMENT.with_stem(name).read_text())
+        assert own == yaml.safe_load(ENVIRONMENT.read_text())
+        script = ENVIRONMENT.with_name(f"{name}.post-deploy.sh").read_text()
+        assert f'sh "$VMM_PROJECT/envs/install.sh" python envs/{name}.lock' in script
+        ((pin, options),) = entries(f"envs/{name}.lock")
+        assert str(pin) == f"{package}=={version}" and options
+
+
 def test_another_lock_is_another_environment():
     """Snakemake makes it anew when the script changes, of which it knows nothing but the text."""
     stamp = runpy.run_path(str(ROOT / "envs" / "stamp.py"))["stamp"]()
-    script = (ROOT / "envs" / "vmm.post-deploy.sh").read_text()
-    assert f"# LOCKS {stamp}\n" in script, "run `make lock`, or python envs/stamp.py"
+    for script in (ROOT / "envs").glob("*.post-deploy.sh"):
+        told = "run `make lock`, or python envs/stamp.py"
+        assert f"# LOCKS {stamp}\n" in script.read_text(), told
 
 
 # ------------------------------------------------------------------------- what jobs import

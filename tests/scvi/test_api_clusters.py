@@ -9,6 +9,7 @@ import torch
 from real_cells import SETTINGS
 
 import vmm
+from vmm.scvi.names import not_among
 from vmm.training.embedding import evaluate
 
 
@@ -64,6 +65,18 @@ def test_rename_clusters(model, pbmc, tmp_path):
             model.rename_clusters({"0": "x"})
     finally:
         model.rename_clusters({"mono": "0", "B": "2"})
+
+
+def test_an_unknown_name_is_answered_with_a_few():
+    """However many components there are."""
+    names = ["B cells", "NK cells", *map(str, range(98))]
+    assert not_among("B cell", names, "cluster") == (
+        "There is no cluster named 'B cell'; did you mean 'B cells' or 'NK cells'?"
+    )
+    assert not_among("mono", names, "cluster") == (
+        "There is no cluster named 'mono'; there are B cells, NK cells, 0, 1, 2, … (100 in all)."
+    )
+    assert not_among(3, ["0", "1"], "cluster") == "There is no cluster named 3; there are 0, 1."
 
 
 def test_summary(model, pbmc):

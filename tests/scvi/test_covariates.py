@@ -229,7 +229,7 @@ def test_samples_with_chosen_covariates(trained, tmp_path):
         trained.sample_cluster("0", "many")
     with pytest.raises(InputError, match=r"`covariates` is of type list; it must be a dict"):
         trained.sample_cluster("0", covariates=["age"])
-    with pytest.raises(ValueError, match=r"no cluster named 'T cells', but 0, 1"):
+    with pytest.raises(ValueError, match=r"no cluster named 'T cells'; there are 0, 1"):
         trained.sample_cluster("T cells")
 
 

@@ -16,14 +16,9 @@ from vmm.testing.examples import make_cells as make_cells
 from vmm.testing.examples import make_images as make_images
 from vmm.testing.examples import make_spec as make_spec
 from vmm.testing.examples import write as write
-from vmm.versions import older
 
-IMAGES = names("images")
-CELLS = [
-    name
-    for name in names("cells", trains=True)
-    if not ((needs := METHODS["cells"][name].needs) and older(*needs))
-]
+IMAGES = [name for name in names("images") if not METHODS["images"][name].unmet]
+CELLS = [name for name in names("cells", trains=True) if not METHODS["cells"][name].unmet]
 ALL = [("images", m) for m in IMAGES] + [("cells", m) for m in CELLS]
 OURS = [(kind, m) for kind, m in ALL if METHODS[kind][m].is_ours]
 

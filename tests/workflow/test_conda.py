@@ -108,3 +108,20 @@ def test_a_run_in_an_environment_made_for_it(project, conda, tmp_path):
     installed = subprocess.run(pip, capture_output=True, text=True, check=True).stdout
     assert len(installed.splitlines()) > 200
     assert (tmp_path / "elsewhere" / "results" / "tiny" / "report.html").exists()
+
+
+@pytest.mark.parametrize("conda", [PYTHON_AND_PIP], indirect=True, ids=["none"])
+def test_what_the_lock_lacks_is_in_an_environment_of_its_own(project, conda):
+    """So it is not refused where it is absent, and is made for the methods that need it alone."""
+    digits = {"n_subset": 200, "n_latent": 3, "hidden": [16], "batch_size": 32}
+    config = {"run": "small", "device": "cpu", "trials": 1, "datasets": {"digits": digits}}
+    config |= {"experiments": {"image_clustering": {"methods": ["vade", "dec"], "max_epochs": 2}}}
+    name = project.configure(config)
+    listed = project.snakemake("--list-conda-envs", "--use-conda", configfile=name)
+    assert listed.status == 0, listed.text
+    assert "envs/vmm.yaml" in listed.text and "envs/clustpy.yaml" in listed.text
+    without = project.configure(
+        config | {"experiments": {"image_clustering": {"methods": ["vade"], "max_epochs": 2}}}
+    )
+    listed = project.snakemake("--list-conda-envs", "--use-conda", configfile=without)
+    assert "envs/vmm.yaml" in listed.text and "envs/clustpy.yaml" not in listed.text

@@ -94,6 +94,21 @@ def test_own_data(project):
     assert "train_images" not in jobs
 
 
+def test_rivals_have_a_row_in_the_figure_of_embeddings(project):
+    """What is trained and has an embedding of its own; scvi-tools' scVI is left out, as before."""
+    (project.folder / "x.h5ad").touch()
+    cells = {"path": "x.h5ad", "label_key": "cell_type", "batch_size": 64}
+    cells["prior_learning_ratio"] = 5
+    methods = {"methods": ["scvi_tools", "sysvi", "vmm"], "baselines": ["pca", "bbknn"]}
+    config = {"run": "mine", "trials": 1, "datasets": {"mine": cells}}
+    name = project.configure(config | {"experiments": {"cells": methods}})
+    done = project.snakemake("-n", "results/mine/figures/mde_mine.png", configfile=name)
+    assert done.status == 0, done.text
+    inputs = done.text.partition("rule mde:")[2].partition("output:")[0]
+    drawn = {part.split("/")[4] for part in inputs.split() if "/models/" in part}
+    assert drawn == {"sysvi", "vmm"}
+
+
 def test_own_data_with_settings_of_their_own(project):
     """Nothing to tune."""
     (project.folder / "x.h5ad").touch()

@@ -61,9 +61,11 @@ def test_a_whole_run(mine):
     page = (results / "report.html").read_text()
     assert "without labels" in page and "Traceback" not in page
     said = json.loads((results / "tables/recommendation.json").read_text())["mine"]
-    assert (
-        "for no cell has a label, so nothing can be recommended" in said["clustering"]["sentence"]
-    )
+    sentence = said["clustering"]["sentence"]
+    assert "so no clusters can be called the best" in sentence
+    assert "VMM's clusters agree between the two trials" in sentence
+    assert "0 cell types" not in page and "Control: cell types" not in page
+    assert "NMI (unmerged)" not in (results / "tables" / "table3.html").read_text()
 
 
 @pytest.mark.parametrize(

@@ -1,8 +1,12 @@
 """Files of figures, and what they show."""
 
 RUN_METHODS = EXPERIMENTS.get("cells", {}).get("methods", [])
-MDE_METHODS = [name for name in names("cells", is_ours=True) if name in RUN_METHODS] or RUN_METHODS
-"""Rows of the figures of embeddings: our models, as in the paper, if there are any."""
+MDE_METHODS = [
+    name
+    for name in names("cells", trains=True)
+    if name in RUN_METHODS and METHODS["cells"][name].made_by != LIBRARY
+] or RUN_METHODS
+"""Rows of the figures of embeddings: our models, as in the paper, and rivals; if there are any."""
 
 
 def figure(name):

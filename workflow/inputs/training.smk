@@ -26,6 +26,11 @@ def specs(wildcards):
     return [grid.spec(job(wildcards, trial), config).plain() for trial in trials_of_job(wildcards)]
 
 
+def environment(wildcards):
+    """Return the environment of a training job, which few methods have one of their own for."""
+    return str(ROOT / "envs" / f"{job(wildcards, 0).record.environment or 'vmm'}.yaml")
+
+
 def made_by(methods):
     """Return the modules that make methods of cells that do not train."""
     return [module for name in methods for module in METHODS["cells"][name].depends_on]

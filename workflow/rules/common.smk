@@ -12,7 +12,7 @@ from vmm.benchmark import config as configuration
 from vmm.benchmark import grid
 from vmm.benchmark.consistency import check_records
 from vmm.benchmark.job import Job, model_folder
-from vmm.benchmark.methods.records import METHODS, names
+from vmm.benchmark.methods.records import LIBRARY, METHODS, names
 from vmm.benchmark.metrics.records import modules_of, scoring_of, showing_of
 from vmm.benchmark.provenance import code_hash, content_hashes
 from vmm.benchmark.resources import NEEDS, PACES, epochs, memory_mb, runtime_minutes, size_of
@@ -54,6 +54,8 @@ def complete(given):
         check_records()
         checked = configuration.complete(given, source)
         configuration.check_files(checked, source)
+        if not workflow.deployment_settings.deployment_method:  # which makes what they need
+            configuration.check_installed(checked, source)
     except InputError as error:
         sys.exit(str(error))  # a WorkflowError would bring lines of this file along
     return checked

@@ -32,6 +32,8 @@ rule train_cells:
 use rule train_cells as train_images with:
     wildcard_constraints:
         setting=OF_IMAGES,
+    conda:
+        environment
 
 
 rule baselines:

@@ -67,6 +67,10 @@ def _options() -> Iterator[str]:
                     f"the record of {what} has the option {option!r}, which is no key of "
                     f"`inference` in the schema; there are {', '.join(inference)}"
                 )
+    for kind, methods in METHODS.items():
+        for name, method in methods.items():
+            if (key := method.n_clusters_key) and key not in top["$defs"][kind]["properties"]:
+                yield f"the method {name!r} has {key!r}, which is no key of a set of {kind}"
     cells = top["$defs"]["cells"]["properties"]
     for name, model in LIBRARY.items():
         for key in (*dict(model.arguments), *model.data):

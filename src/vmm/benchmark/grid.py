@@ -78,7 +78,10 @@ def _variants(config: Config, experiment: str, dataset: str) -> list[tuple[str, 
         return [(TUNED_METHOD, Setting(size, stop="nmi")) for size in settings["batch_sizes"]]
     if experiment == "cells":
         names = settings["methods"] + settings["baselines"] + settings["controls"]
-        return [(method, CHOSEN) for method in names]
+        given = config["datasets"][dataset]
+        labelled = given["source"] or given["label_key"]
+        known = [n for n in names if labelled or not METHODS["cells"][n].needs_labels]
+        return [(method, CHOSEN) for method in known]
     stop: Stop = "elbo" if experiment == "elbo_surgery" else "nmi"
     setting = Setting(config["datasets"][dataset]["batch_size"], stop=stop)
     return [(method, setting) for method in settings["methods"]]
@@ -176,14 +179,16 @@ def data_settings(dataset: Mapping[str, Any]) -> dict[str, Any]:
 def starts(config: Config, dataset: str) -> dict[str, int]:
     """Return how many training rows some model of a data set starts from, by the key that says so.
 
-    Pseudo-inputs start from ``n_components`` rows, the clusters of VaDE from ``vade_clusters``.
+    Pseudo-inputs start from ``n_components`` rows, as many clusters as a method is told from
+    ``vade_clusters``.
     """
     methods = [job.record for job in training_jobs(config) if job.dataset == dataset]
     if dataset in tuned_datasets(config):
         methods.append(METHODS["cells"][TUNED_METHOD])
     priors = [m.prior_record for m in methods if m.prior_record]
-    keys = dict.fromkeys(p.n_components_key for p in priors if p.starts_from_data)
-    return {key: _n_components(config, dataset, key) for key in keys}
+    keys = [p.n_components_key for p in priors if p.starts_from_data]
+    keys += [m.n_clusters_key for m in methods if m.n_clusters_key]
+    return {key: _n_components(config, dataset, key) for key in dict.fromkeys(keys)}
 
 
 def _n_components(config: Config, dataset: str, key: str) -> int:
@@ -237,6 +242,7 @@ def spec(job: Job, config: Config) -> Spec:
     dataset, method, setting = config["datasets"][job.dataset], job.record, job.setting
     length, inference = _length(job, config["experiments"]), config["inference"]
     own = {**dataset, **inference}
+    taken = [] if job.library else [*method.options, *filter(None, [method.n_clusters_key])]
     return Spec(
         job=job,
         seed=config["seed"],
@@ -246,7 +252,7 @@ def spec(job: Job, config: Config) -> Spec:
         max_epochs=length["max_epochs"],
         patience=length["patience"],
         monitor="unmerged_nmi" if setting.stop == "nmi" else "elbo",
-        options={key: inference[key] for key in method.options if not job.library} or None,
+        options={key: own[key] for key in taken} or None,
         **_ours(method, job, config),
     )
 

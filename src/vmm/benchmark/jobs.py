@@ -178,5 +178,5 @@ def machine(device: torch.device) -> dict[str, Any]:
         "peak_memory_mb": round(peak, 1),
         "peak_gpu_memory_mb": round(allocated / 2**20, 1),
         "peak_gpu_memory_reserved_mb": round(reserved / 2**20, 1),
-        "versions": installed("torch", "numpy", "scipy", "scvi-tools"),
+        "versions": installed("torch", "numpy", "scipy", "scvi-tools", "clustpy"),
     }

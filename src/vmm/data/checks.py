@@ -517,5 +517,7 @@ def unlabelled(labels: np.ndarray) -> list[str]:
     n = int((labels < 0).sum())
     if not n:
         return []
-    rest = f"the {len(labels) - n:,} cells that have one" if n < len(labels) else "none"
+    if n == len(labels):
+        return ["No cell has a label, so nothing is compared with cell types."]
+    rest = f"the {len(labels) - n:,} cells that have one"
     return [f"{n:,} of {len(labels):,} cells have no label; what needs labels speaks of {rest}."]

@@ -76,9 +76,9 @@ def recommend(
           ``model``, ``prior``, ``setting`` and ``mean``, its number of trials with a value ``n``,
           and that of the grid, ``n_trials``,
         - ``not_significantly_worse``, ``significantly_worse``: by the paired t-test, p > 0.05 or
-          not; ``not_tested``: too few trials in common with the best; ``without_value``; each a
-          list of mappings with method, model, prior, setting, n, mean, p, p_holm, and
-          mean_difference from the best with its 95 % interval, ci_low to ci_high,
+          not, uncorrected; ``not_tested``: too few trials in common with the best;
+          ``without_value``; each a list of mappings with method, model, prior, setting, n, mean,
+          p, p_holm, and mean_difference from the best with its 95 % interval, ci_low to ci_high,
         - ``told_labels``: methods that were trained with the labels and are not compared,
         - ``as_good``: those tested whose interval shows a deficit of at most :data:`SMALL`, over at
           least :data:`FEW_TRIALS` trials; ``undecided``: the others not significantly worse,
@@ -131,6 +131,7 @@ def _judge(
     part: str, tests: pd.DataFrame, trials: int, description: Mapping[str, Any]
 ) -> dict[str, Any]:
     """Return the judgement on one data set, with its sentence."""
+    scored = tests.loc[tests["n"] > 0, "metric"].unique().tolist()
     score, tests = _decisive(SCORES[part], tests)
     entries = [(_entry(row), row["status"], row["p"]) for row in tests.to_dict("records")]
     as_good = [e for e, status, _ in entries if status == "tested" and _is_as_good(e)]
@@ -157,29 +158,46 @@ def _judge(
         "told_labels": [e for e, status, _ in entries if status == TOLD and e["n"]],
         "without_value": [e for e, status, _ in entries if e["n"] == 0 and status != TOLD],
     }
+    if best is None and description.get("n_labelled") == 0:
+        return judged | {"sentence": _without_labels(part, scored)}
     return judged | {"sentence": _sentence(part, judged, description)}
 
 
 def _with_stability(
     judged: Mapping[str, Any], tests: pd.DataFrame, stability: pd.DataFrame
 ) -> dict[str, Any]:
-    """Return how stable the best model's own clusters are, and the sentence with that added."""
-    _, tests = _decisive([judged["score"]], tests)
+    """Return how stable the best model's own clusters are, and the sentence with that added.
+
+    Where no method has a score, the best is the model whose trials agree best.
+    """
     keys = ["dataset", "model", "prior", "setting"]
-    both = tests[[*keys, "method", "n"]].merge(stability, on=keys, how="inner")
-    both = both[both["n"] > 0]
+    if judged["best"] is None:
+        methods = tests[[*keys, "method"]].drop_duplicates()
+        both = methods.merge(stability, on=keys).sort_values("ari", ascending=False, kind="stable")
+    else:
+        _, tests = _decisive([judged["score"]], tests)
+        both = tests[[*keys, "method", "n"]].merge(stability, on=keys, how="inner")
+        both = both[both["n"] > 0]
     if both.empty:
         return {}
     best = both.iloc[0].to_dict()
-    sentence = f"{judged['sentence']} {_stability(best, best['method'] == judged['best'])}"
+    which = (
+        "Its"
+        if best["method"] == judged["best"]
+        else f"{best['method']} clusters best of the models themselves: its"
+    )
+    if judged["best"] is None:
+        which = f"{best['method']}'s"
+        if len(both) > 1:
+            which = f"Those of {best['method']} come back best of the models' own: its"
+    sentence = f"{judged['sentence']} {_stability(best, which)}"
     numbers = {key: float(best[key]) for key in stability.columns.drop(keys)}
     kept = {"method": best["method"], **numbers}
     return {"stability": kept, "sentence": sentence}
 
 
-def _stability(found: Mapping[str, Any], is_best: bool) -> str:
+def _stability(found: Mapping[str, Any], which: str) -> str:
     """Say how much of a model's clusters another seed finds too."""
-    which = "Its" if is_best else f"{found['method']} clusters best of the models themselves: its"
     share = f"{100 * found['in_stable']:.0f} % of the cells"
     unsettled = (
         f"; {100 * found['unsure']:.1f} % of the cells have no settled cluster"
@@ -231,8 +249,7 @@ def _untested(status: str) -> bool:
 def _sentence(part: str, judged: Mapping[str, Any], description: Mapping[str, Any]) -> str:
     """Return a few sentences a biologist understands."""
     if judged["best"] is None:
-        why = ", for no cell has a label" if description.get("n_labelled") == 0 else ""
-        return f"No method has a value of {judged['score']}{why}, so nothing can be recommended."
+        return f"No method has a value of {judged['score']}, so nothing can be recommended."
     sentences = [*_verdict(part, judged), _meaning(part, judged, description)]
     if judged["n"] < judged["n_trials"]:
         sentences.append(
@@ -242,6 +259,22 @@ def _sentence(part: str, judged: Mapping[str, Any], description: Mapping[str, An
     if judged["without_value"]:
         sentences.append(f"Without a score: {_listed(judged['without_value'], means=False)}.")
     return " ".join(filter(None, sentences))
+
+
+def _without_labels(part: str, scored: Sequence[str]) -> str:
+    """Say what can be told of cells without a label; `scored` are the metrics with a value."""
+    if part == CLUSTERING:
+        return (
+            "No cell has a label, so no clusters can be called the best. Markers tell what a "
+            "cluster is; with two trials or more, how far clusters come back tells which to trust."
+        )
+    start = "No cell has a label, so no embedding can be called the best"
+    if not scored:
+        return f"{start}, and with one batch there is nothing to mix either."
+    return (
+        f"{start}: whether it keeps kinds of cells apart is not known. How well batches mix is in "
+        f"Table 4 ({', '.join(scored)}), but what mixes everything is high there too."
+    )
 
 
 def _verdict(part: str, judged: Mapping[str, Any]) -> list[str]:
@@ -269,7 +302,7 @@ def _verdict(part: str, judged: Mapping[str, Any]) -> list[str]:
     if undecided:
         sentences.append(_unknown(undecided, trials))
     if worse and (as_good or undecided):
-        sentences.append(f"Significantly worse: {_listed(worse)}.")
+        sentences.append(f"Significantly worse ({_corrected(worse)}): {_listed(worse)}.")
     if untested:
         sentences.append(f"Too few trials to test: {_listed(untested)}.")
     if n < FEW_TRIALS:
@@ -296,9 +329,24 @@ def _win(part: str, judged: Mapping[str, Any]) -> str:
     return (
         f"{judged['best']} {does} these cells best: its {judged['score']} ({judged['mean']:.3f}, "
         f"mean of {judged['n']} trials) is significantly higher than that of {rest} (paired "
-        f"t-tests over trials, p ≤ {THRESHOLD:g}); next is {_listed([following])}, "
-        f"{_behind(following)}."
+        f"t-tests over trials, {_corrected(judged['significantly_worse'])}); next is "
+        f"{_listed([following])}, {_behind(following)}."
     )
+
+
+def _corrected(worse: Sequence[Mapping[str, Any]]) -> str:
+    """Say which p decides, and what is left of it where it is corrected for many methods."""
+    text, after = (
+        f"uncorrected p ≤ {THRESHOLD:g}",
+        "after Holm's correction for the number of methods",
+    )
+    lost = [entry["method"] for entry in worse if entry["p_holm"] > THRESHOLD]
+    if all(entry["p"] == entry["p_holm"] for entry in worse):
+        return text
+    if not lost:
+        return f"{text}, and {after} too"
+    which = "" if len(lost) == len(worse) else f" for {_joined(lost)}"
+    return f"{text}, but {after} no longer{which}"
 
 
 def _unknown(undecided: Sequence[Mapping[str, Any]], trials: str) -> str:
@@ -307,7 +355,7 @@ def _unknown(undecided: Sequence[Mapping[str, Any]], trials: str) -> str:
     are, they_are = ("is", "it is") if len(undecided) == 1 else ("are", "they are")
     return (
         f"{_joined(listed)} {are} not significantly worse (paired t-test over trials, "
-        f"p > {THRESHOLD:g}), but {trials} do not show that {they_are} as good."
+        f"uncorrected p > {THRESHOLD:g}), but {trials} do not show that {they_are} as good."
     )
 
 

@@ -11,6 +11,7 @@ from vmm.plots.style import CHOICE, INK, MUTED, outline
 if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
+    from matplotlib.axis import Axis
     from matplotlib.lines import Line2D
     from matplotlib.patches import Rectangle
 
@@ -135,6 +136,13 @@ def box(axes: Axes, x: float, means: Sequence[float], settings: Sequence[float])
     axes.add_patch(patch)
     axes.set_ylim(min(low, bottom - margin / 3), max(high, top + margin / 3))
     return patch
+
+
+def count_axis(axis: Axis) -> None:
+    """Give an axis of numbers of things ticks at whole numbers only."""
+    from matplotlib.ticker import MaxNLocator
+
+    axis.set_major_locator(MaxNLocator("auto", integer=True))
 
 
 def log_settings_axis(axes: Axes, settings: Sequence[float], label: str) -> None:

@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import importlib
-import sys
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from importlib.machinery import ModuleSpec
-from importlib.util import find_spec
 from types import ModuleType
 
 import numpy as np
 
 from vmm.errors import InputError
+from vmm.lazy import without_torchvision
 
 N_NEIGHBOURS = 15
 """Neighbours that attract a cell, fewer where there are not as many cells."""
@@ -59,7 +57,7 @@ def compute_mde(embedding: np.ndarray, seed: int) -> np.ndarray:
             f"an MDE needs a finite embedding of at least 4 cells, got shape {embedding.shape} "
             f"with {int((~np.isfinite(embedding)).sum())} values that are not finite"
         )
-    pymde, torch = _import_pymde(), importlib.import_module("torch")
+    pymde, torch = without_torchvision("pymde"), importlib.import_module("torch")
     with _quiet_torch(torch):
         pymde.seed(int(seed))
         problem = pymde.preserve_neighbors(
@@ -132,21 +130,3 @@ def _quiet_torch(torch: ModuleType) -> Iterator[None]:
     finally:
         torch.set_num_threads(threads)
         np.random.set_state(state)
-
-
-def _import_pymde() -> ModuleType:
-    """Import pymde, which asks for torchvision though only its example data sets use it.
-
-    Where torchvision is absent an empty module stands in for it during the import and is removed
-    again, so that libraries which look for torchvision later find it absent, as it is.
-    """
-    if "pymde" in sys.modules or "torchvision" in sys.modules or find_spec("torchvision"):
-        return importlib.import_module("pymde")
-    importlib.import_module("torch")
-    stand_in = ModuleType("torchvision")
-    stand_in.__spec__ = ModuleSpec("torchvision", None)
-    sys.modules["torchvision"] = stand_in
-    try:
-        return importlib.import_module("pymde")
-    finally:
-        del sys.modules["torchvision"]

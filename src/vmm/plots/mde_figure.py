@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from textwrap import fill
 from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
@@ -129,8 +130,10 @@ def mde_figure(
     figure, panels, axes = _lay_out(list(coordinates), legend, bottom)
     if note:
         figure.text(LEFT / PAGE_WIDTH, 0.04 / figure.get_figheight(), note, parse_math=False)
+    explained = next((row for row in coordinates if row not in described), None)
     for row, xy in coordinates.items():
-        _draw_row(panels[row], row, np.asarray(xy, dtype=float), cells, clusters, described)
+        own = bool(described) and row == explained
+        _draw_row(panels[row], row, np.asarray(xy, dtype=float), cells, clusters, described, own)
     _draw_legends(axes, cells, described, legend, guide)
     return figure
 
@@ -214,7 +217,7 @@ def _lay_out(
     return figure, panels, legends.inches(axes, legend.width, tall)
 
 
-def _draw_row(panels, row, xy, cells: _Cells, clusters, described) -> None:
+def _draw_row(panels, row, xy, cells: _Cells, clusters, described, guide: bool) -> None:
     by_batch, by_type, by_cluster = panels
     by_batch.set_ylabel(row, fontsize=FONT_SIZE + 0.5, fontweight="bold", labelpad=3)
     batch_colour = np.array(list(cells.batch_colours.values()))[cells.batch]
@@ -225,9 +228,9 @@ def _draw_row(panels, row, xy, cells: _Cells, clusters, described) -> None:
     place_labels(by_type, xy, cells.labels, dict(enumerate(cells.marks)), LEAST_LABELLED)
     if row not in described:
         frame(by_cluster, xy)
-        note = f"{row} has no clusters."
+        note = fill(f"{row} has no clusters.", NOTE_WIDTH)
         by_cluster.text(0.06, 0.94, note, transform=by_cluster.transAxes, va="top", fontsize=SMALL)
-        if described:
+        if guide:
             _draw_guide(by_cluster, 0.06, 0.80, described)
         return
     assigned = np.asarray(clusters[row])
@@ -289,16 +292,20 @@ GUIDE = (
     "tints of it, listed with the types."
 )
 GUIDE_UNKNOWN = f"\n{UNKNOWN}a, …: clusters without\nlabelled cells."
+GUIDE_NO_LABEL = f"{UNKNOWN}a, {UNKNOWN}b, …: clusters by size;\nno cell has a label."
 GUIDE_HEIGHT = 0.95
+NOTE_WIDTH = 34
+"""Characters that fit in a panel."""
 
 
 def _draw_guide(axes: Axes, x: float, y: float, described: Mapping[str, list[Cluster]]) -> None:
     """Explain the names of clusters, from (x, y) in fractions of `axes` downwards."""
-    unknown = any(cluster.label < 0 for of in described.values() for cluster in of)
+    unknown = [cluster.label < 0 for of in described.values() for cluster in of]
+    text = GUIDE + (GUIDE_UNKNOWN if any(unknown) else "")
     axes.text(
         x,
         y,
-        GUIDE + (GUIDE_UNKNOWN if unknown else ""),
+        GUIDE_NO_LABEL if all(unknown) else text,
         transform=axes.transAxes,
         va="top",
         fontsize=SMALL,

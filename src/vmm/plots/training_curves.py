@@ -11,6 +11,7 @@ import numpy as np
 from vmm.errors import InputError
 from vmm.io import read_table
 from vmm.plots.colours import mix
+from vmm.plots.curves import count_axis
 from vmm.plots.style import FONT_SIZE, MUTED, PAGE_WIDTH, SMALL, new_figure, styled
 
 if TYPE_CHECKING:
@@ -106,7 +107,10 @@ def training_curves_figure(methods: Sequence[Trainings], title: str | None = Non
         grid[i, 0].set_ylabel(PANELS[row])
     grid[0, 0].set_ylim(*_elbo_limits(histories))
     if "utilized_clusters" in rows:
-        grid[rows.index("utilized_clusters"), 0].set_ylim(bottom=0)
+        clusters = grid[rows.index("utilized_clusters"), 0]
+        clusters.set_ylim(bottom=0)
+        count_axis(clusters.yaxis)
+    count_axis(grid[0, 0].xaxis)
     _legend(figure, title)
     return figure
 

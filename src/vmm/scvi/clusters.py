@@ -13,7 +13,7 @@ import torch
 from vmm.data.messages import listing
 from vmm.models.base import encode_once
 from vmm.priors.records import clustering_priors
-from vmm.scvi.names import warn
+from vmm.scvi.names import not_among, warn
 from vmm.scvi.part import ModelPart
 
 if TYPE_CHECKING:
@@ -119,7 +119,7 @@ class ClusterMixin(ModelPart):
         """
         self._require_clusters()
         if unknown := [name for name in names if name not in self.cluster_names]:
-            raise ValueError(f"There is no cluster named {unknown[0]!r}.")
+            raise ValueError(not_among(unknown[0], self.cluster_names, "cluster"))
         renamed = [str(names.get(name, name)) for name in self.cluster_names]
         if len(set(renamed)) < len(renamed):
             twice = next(name for name in renamed if renamed.count(name) > 1)

@@ -17,6 +17,7 @@ from vmm.numerics.seeds import global_seed
 from vmm.priors.records import PRIORS
 from vmm.scvi.clusters import ClusterMixin
 from vmm.scvi.fields import covariate_names, registered_covariates
+from vmm.scvi.names import not_among
 from vmm.scvi.options import finite, positive, whole
 
 if TYPE_CHECKING:
@@ -126,7 +127,7 @@ class MixtureMixin(ClusterMixin):
         self._require_clusters()
         names = self.cluster_names
         if cluster not in names:
-            raise ValueError(f"There is no cluster named {cluster!r}, but {listing(names)}.")
+            raise ValueError(not_among(cluster, names, "cluster"))
         return int(np.asarray(self.cluster_order_)[names.index(cluster)])
 
     def _batch_names(self) -> list[Any]:

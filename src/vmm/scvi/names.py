@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from typing import TYPE_CHECKING, Any
 
@@ -18,6 +19,14 @@ if TYPE_CHECKING:
 
 SHOWN = 5
 """Names that a message lists."""
+
+
+def not_among(name: Any, names: list[str], what: str) -> str:
+    """Return a sentence: that there is no cluster, say, of this name, and which are like it."""
+    close = difflib.get_close_matches(str(name), names, n=3)
+    there = f"did you mean {' or '.join(map(repr, close))}?" if close else "there are "
+    there += "" if close else f"{listing(names, SHOWN)}."
+    return f"There is no {what} named {name!r}; {there}"
 
 
 def warn(message: str) -> None:

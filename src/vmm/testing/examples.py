@@ -81,6 +81,8 @@ def make_spec(kind: str, method: str, **changes: Any) -> Spec:
         patience=10,
         monitor="elbo",
     )
+    if record.n_clusters_key:
+        spec = replace(spec, options={record.n_clusters_key: K})
     if record.prior_record is not None:
         prior = record.prior_record
         own = PriorSpec(name=prior.name, n_components=K if prior.clusters else None)

@@ -10,7 +10,7 @@ import torch
 from tiny_jobs import make_cells, make_spec, read_weights, train, write
 
 from vmm.errors import InputError
-from vmm.versions import older
+from vmm.versions import unmet
 
 EXACT = "donot_use_mm_for_euclid_dist"
 
@@ -71,7 +71,22 @@ def test_sysvi_sees_log_normalised_counts(tmp_path, monkeypatch):
 
 
 def test_drvi_where_the_library_has_none(tmp_path):
-    if older("scvi-tools", "1.5") is None:
+    if unmet("scvi-tools", "1.5") is None:
         pytest.skip("scvi-tools is new enough")
     with pytest.raises(InputError, match=r"drvi needs scvi-tools 1.5 or newer, which needs Python"):
         train(*write(make_cells(), tmp_path), make_spec("cells", "drvi"), tmp_path / "run")
+
+
+@pytest.mark.parametrize("n_latent", [2, 30])
+def test_mrvi_embeds_what_its_samples_do_not_shift(n_latent, tmp_path):
+    """That is u, of the width of the others; samples are batches, and labels are not looked at."""
+    cells = make_cells(n_batches=3)
+    spec = make_spec("cells", "mrvi", max_epochs=1, n_latent=n_latent)
+    for name, labels in (("own", cells.labels), ("other", cells.labels[::-1].copy())):
+        (tmp_path / name).mkdir()
+        train(*write(replace(cells, labels=labels), tmp_path / name), spec, tmp_path / name)
+    weights = read_weights(tmp_path / "own")
+    assert weights["u_prior_means"].shape == (20, n_latent)
+    assert [len(w) for name, w in weights.items() if name.startswith("qz.embedding.")] == [3]
+    assert latent(tmp_path / "own").shape == (len(cells), n_latent)
+    np.testing.assert_array_equal(latent(tmp_path / "own"), latent(tmp_path / "other"))

@@ -509,8 +509,8 @@ def test_every_key_is_described_typed_and_in_the_reference():
 
 
 def test_a_method_that_needs_a_newer_library(monkeypatch):
-    where = "vmm.benchmark.config.contradictions.older"
-    monkeypatch.setattr(where, lambda package, least: "1.4.2")
+    where = "vmm.benchmark.methods.records.unmet"
+    monkeypatch.setattr(where, lambda package, least: "1.4.2 is installed")
     config = minimal(
         datasets={"pbmc68k": {"batch_size": 64, "prior_learning_ratio": 5}},
         experiments={"cells": {"methods": ["drvi"]}},

@@ -83,6 +83,12 @@ def test_axis_is_log2_with_a_tick_per_size(rows):
         assert [t.get_text() for t in axes.get_xticklabels()] == ["128", "256", "512", "1024"]
 
 
+def test_numbers_of_clusters_are_whole(rows):
+    panel = batch_size_figure(rows).axes[0]
+    panel.set_ylim(0, 3)
+    assert all(float(tick).is_integer() for tick in panel.get_yticks())
+
+
 def test_box_is_at_each_data_sets_peak(rows):
     figure = batch_size_figure(rows)
     assert not _boxes(figure.axes[0])

@@ -57,6 +57,12 @@ def test_red_line_is_at_the_number_of_types(rows):
     assert not [x for x in right.lines if x.get_gid() == "n_types"]
 
 
+def test_numbers_of_clusters_are_whole(rows):
+    panel = tuning_figure(rows, CHOICE, N_TYPES).axes[0]
+    panel.set_ylim(0, 3)
+    assert all(float(tick).is_integer() for tick in panel.get_yticks())
+
+
 def test_box_is_at_the_choice_only(rows):
     left, right = tuning_figure(rows, CHOICE, N_TYPES).axes
     assert not left.patches

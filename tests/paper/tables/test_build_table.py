@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
+import pandas as pd
 import pytest
 from metric_names import NEED_BATCHES
 from scipy import stats
 
 from vmm.errors import InputError
 from vmm.paper.tables import build_table
+from vmm.paper.tables.specs import TABLES
 
 NMI = "NMI (unmerged)"
 VMM = [0.90, 0.92, 0.91, 0.89, 0.93]
@@ -234,6 +236,24 @@ def test_a_heading_says_of_how_many_labelled_cells_the_scores_speak(case):
     )
     whole = build_table(4, rows, jobs, {"my_cells": description | {"n_labelled": 5000}})
     assert whole.blocks[0].heading == "my_cells (5,000 cells, 2 batches, 7 cell types)"
+
+
+def test_without_labels_only_what_needs_none_is_shown(case):
+    status = "n/a: no labelled cells"
+    compare = {m.name: status for m in TABLES[4].columns if m.name not in ("iLISI", "KBET")}
+    rows, jobs = case(4, {("my_cells", "vmm", "iLISI"): [0.5, 0.6]}, statuses=compare)
+    description = {"n_cells": 5000, "n_batches": 2, "n_types": 0, "n_labelled": 0}
+    table = build_table(4, rows, jobs, {"my_cells": description})
+    assert table.blocks[0].heading == "my_cells (5,000 cells, 2 batches, no cell with a label)"
+    assert [column.name for column in table.spec.columns] == ["KBET", "iLISI"]
+    assert set(table.tests["metric"]) == {"KBET", "iLISI"} and table.footnotes == {}
+    assert table.notes == [
+        "No cell has a label: metrics that compare with cell types are left out."
+    ]
+    other = {("your_cells", "vmm", "iLISI"): [0.5, 0.6]}
+    more, further = case(4, other)
+    both = build_table(4, pd.concat([rows, more]), [*jobs, *further], {"my_cells": description})
+    assert both.spec.columns == TABLES[4].columns, "another data set has values"
 
 
 def test_a_note_says_what_isolated_labels_tell_where_a_type_has_one_cell(case):

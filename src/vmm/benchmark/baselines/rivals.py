@@ -1,4 +1,4 @@
-"""Newer models of scvi-tools: SysVI, scANVI, DRVI; with the sizes, rate and split of the others."""
+"""Newer models of scvi-tools, with the sizes, rate and split of the others."""
 
 from __future__ import annotations
 
@@ -12,6 +12,9 @@ from vmm.benchmark.spec import Spec
 from vmm.data.containers import CellData
 from vmm.errors import InputError
 from vmm.models.records import CellNetworks
+
+WIDTH_OF_Z = 30
+"""MrVI's own of z, which is u and what a sample adds."""
 
 
 def _sysvi(data: CellData, spec: Spec) -> Any:
@@ -45,6 +48,26 @@ def _drvi(data: CellData, spec: Spec) -> Any:
     return library_model(data, spec, DRVI, gene_likelihood="pnb")
 
 
+def _mrvi(data: CellData, spec: Spec) -> Any:
+    """Return a MrVI whose samples are the batches: its u, which they do not shift, is embedded."""
+    try:
+        from scvi.external import TorchMRVI as MRVI
+    except ImportError:
+        from scvi.external import MRVI
+
+    warnings.filterwarnings("ignore", message="You are using the Torch Version of MrVI")
+    adata, networks = data.to_anndata(), spec.networks
+    assert isinstance(networks, CellNetworks)
+    MRVI.setup_anndata(adata, sample_key="batch")
+    return MRVI(
+        adata,
+        n_latent_u=networks.n_latent,
+        n_latent=max(WIDTH_OF_Z, networks.n_latent),
+        encoder_n_hidden=networks.n_hidden,
+        encoder_n_layers=networks.n_layers,
+    )
+
+
 def _scvi_of_labelled(data: CellData, spec: Spec) -> Any:
     """Return scVI, which a scANVI starts from, for cells that have labels."""
     if not (data.labels >= 0).any():
@@ -72,5 +95,6 @@ def _with_labels(model: Any, data: CellData, how: dict[str, Any]) -> Any:
 
 train_sysvi = trainer(_sysvi)
 train_drvi = trainer(_drvi)
+train_mrvi = trainer(_mrvi)
 train_scanvi = trainer(_scvi_of_labelled, _with_labels)
 """The history is that of scVI, the first part."""

@@ -5,9 +5,17 @@ would be right. ``python -m vmm.benchmark.config --docs`` prints the reference
 (``config/README.md``) and ``python -m vmm.benchmark.config FILE`` checks a file.
 """
 
-from vmm.benchmark.config.complete import check_files, complete, load
+from vmm.benchmark.config.complete import check_files, check_installed, complete, load
 from vmm.benchmark.config.documentation import documentation
 from vmm.benchmark.config.read import read
 from vmm.benchmark.config.schema import schema
 
-__all__ = ["check_files", "complete", "documentation", "load", "read", "schema"]
+__all__ = [
+    "check_files",
+    "check_installed",
+    "complete",
+    "documentation",
+    "load",
+    "read",
+    "schema",
+]

@@ -13,6 +13,7 @@ from vmm.benchmark.config.messages import sentences
 from vmm.benchmark.config.read import read
 from vmm.benchmark.config.schema import Validator, branch, resolve, schema
 from vmm.benchmark.grid import EXPERIMENTS
+from vmm.benchmark.methods.records import METHODS
 from vmm.data.download import is_url
 from vmm.data.sources.records import SOURCES
 from vmm.data.supplied import lack
@@ -95,6 +96,24 @@ def check_files(config: Mapping[str, Any], source: str = "configuration") -> Non
         problems.append(f"mirror is {mirror!r}, which is no folder {here}")
     if problems:
         raise InputError("\n".join(f"{source}: {problem}" for problem in problems))
+
+
+def check_installed(config: Mapping[str, Any], source: str = "configuration") -> None:
+    """Check that what the lock lacks is installed for the methods that need it.
+
+    Raises
+    ------
+    InputError
+        With one sentence for each method that lacks it.
+    """
+    named = [
+        (f"experiments.{name}.methods names {method}", METHODS[EXPERIMENTS[name]][method])
+        for name, experiment in config["experiments"].items()
+        for method in experiment.get("methods", ())
+    ]
+    lacking = [(where, of.unmet) for where, of in named if of.environment and of.unmet]
+    if lacking:
+        raise InputError("\n".join(f"{source}: {where}, which {what}" for where, what in lacking))
 
 
 def _is_folder(path: str) -> bool:

@@ -12,7 +12,6 @@ from vmm.data.download import is_url
 from vmm.data.sources.records import SOURCES
 from vmm.scvi_tools.records import MODELS as LIBRARY
 from vmm.scvi_tools.records import ModelRecord
-from vmm.versions import older
 
 ORIGINS = ("source", "path", "url")
 NETWORK_KEYS = ("likelihood", "dispersion", "n_layers", "n_hidden", "n_latent")
@@ -149,9 +148,8 @@ def _unfit_methods(config: dict[str, Any]) -> Iterator[str]:
     for name in cells["methods"]:
         record = METHODS["cells"][name]
         where = f"experiments.cells.methods names {name}"
-        if record.needs and (found := older(*record.needs)):
-            package, least = record.needs
-            yield f"{where}, which needs {package} {least} or newer; {found} is installed"
+        if record.unmet and not record.environment:
+            yield f"{where}, which {record.unmet}"
         for dataset in cells["datasets"] if record.told_labels else ():
             known = config["datasets"].get(dataset, {})
             if known.get("kind") == "cells" and not (known["source"] or known["label_key"]):

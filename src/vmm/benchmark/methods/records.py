@@ -14,6 +14,7 @@ from vmm.lazy import by_name
 from vmm.models.records import MODELS
 from vmm.priors.records import PriorRecord, priors_of
 from vmm.scvi_tools.records import benchmarked
+from vmm.versions import unmet
 
 OURS = "vmm.benchmark.ours:train_ours"
 """What trains our models."""
@@ -59,6 +60,11 @@ class Method:
         other, and its label says so.
     needs : tuple of str
         A package, and the least version that has it.
+    environment : str
+        Where the lock lacks that package: the file of ``envs/`` that has it too, in which jobs run
+        under ``--use-conda``.
+    elbo : bool
+        Whether it is trained by an ELBO, which its history then has.
     prior_record : PriorRecord, optional
         Of one of our models.
     modules : tuple of str
@@ -66,6 +72,8 @@ class Method:
     options : tuple of str
         Keys of ``inference`` in the configuration that are of this method alone. Those of a prior
         or of the networks are in their own records.
+    n_clusters_key : str
+        Key of its data set that gives the number of clusters, where none of our models is told it.
     """
 
     name: str
@@ -85,9 +93,12 @@ class Method:
     graph: bool = False
     told_labels: bool = False
     needs: tuple[str, ...] = ()
+    environment: str = ""
+    elbo: bool = True
     prior_record: PriorRecord | None = None
     modules: tuple[str, ...] = ()
     options: tuple[str, ...] = ()
+    n_clusters_key: str = ""
 
     @property
     def is_ours(self) -> bool:
@@ -97,6 +108,16 @@ class Method:
     def takes(self, n_cells: int) -> bool:
         """Return whether it is tried with so many cells."""
         return self.most_cells is None or n_cells <= self.most_cells
+
+    @property
+    def unmet(self) -> str | None:
+        """What it needs and what there is instead, the end of a sentence; None if that is here."""
+        found = unmet(*self.needs) if self.needs else None
+        if found is None:
+            return None
+        package, least = self.needs
+        remedy = f": `pip install --no-deps {package}=={least}`, or run with --use-conda"
+        return f"needs {package} {least} or newer; {found}{remedy if self.environment else ''}"
 
     @property
     def depends_on(self) -> tuple[str, ...]:
@@ -212,6 +233,13 @@ RIVALS = (
         needs=("scvi-tools", "1.5"),
     ),
     _rival(
+        "mrvi",
+        "MrVI",
+        "#a0527a",
+        "MrVI of scvi-tools, its samples the batches: the embedding u has a mixture prior, and "
+        "attention adds to it what a batch changes (Boyeau et al. 2025).",
+    ),
+    _rival(
         "scanvi",
         "scANVI",
         "#5d4aa8",
@@ -223,6 +251,52 @@ RIVALS = (
     ),
 )
 """Models of others that no experiment has unless it is told so."""
+
+
+def _deep_clustering(name: str, label: str, colour: str, about: str, told: str = "") -> Method:
+    """Return an algorithm of ClustPy for images."""
+    return Method(
+        name=name,
+        kind="images",
+        model=label,
+        prior="none",
+        label=label,
+        colour=colour,
+        about=about,
+        made_by=f"vmm.benchmark.baselines.deep_clustering:train_{name}",
+        clusters=True,
+        needs=("clustpy", "0.0.3"),
+        environment="clustpy",
+        elbo=False,
+        n_clusters_key=told,
+    )
+
+
+DEEP_CLUSTERING = (
+    _deep_clustering(
+        "dec",
+        "DEC",
+        "#6f9a3e",
+        "Deep embedded clustering, of ClustPy: an autoencoder, k-means, and then both refined "
+        "without reconstruction; told the number of clusters (Xie et al. 2016).",
+        told="vade_clusters",
+    ),
+    _deep_clustering(
+        "idec",
+        "IDEC",
+        "#8a6d3b",
+        "DEC that keeps reconstructing, of ClustPy; told the number of clusters (Guo et al. 2017).",
+        told="vade_clusters",
+    ),
+    _deep_clustering(
+        "dipdeck",
+        "DipDECK",
+        "#5d4aa8",
+        "Deep clustering that merges from 35 clusters by Hartigan's dip test, of ClustPy, and so "
+        "finds their number (Leiber et al. 2021).",
+    ),
+)
+"""Of images, likewise."""
 EMBEDDINGS = (
     _embedding(
         "pca",
@@ -295,7 +369,12 @@ NO_INTEGRATION = "pca"
 """The method that stands for what is there without integration, a control too."""
 
 METHODS: dict[str, dict[str, Method]] = {
-    "images": by_name([_of_prior(record, "images") for record in priors_of("images").values()]),
+    "images": by_name(
+        [
+            *(_of_prior(record, "images") for record in priors_of("images").values()),
+            *DEEP_CLUSTERING,
+        ]
+    ),
     "cells": by_name(
         [
             SCVI_TOOLS,

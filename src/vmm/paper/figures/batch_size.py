@@ -13,7 +13,7 @@ from vmm.errors import InputError
 from vmm.paper.figures.rows import as_frame, usable
 from vmm.paper.labels import dataset_label
 from vmm.plots.colours import MARKERS, TYPE_PALETTE
-from vmm.plots.curves import box, draw_curve, intervals_by, log_settings_axis
+from vmm.plots.curves import box, count_axis, draw_curve, intervals_by, log_settings_axis
 from vmm.plots.style import new_figure, note_figure, panel_letter, styled
 
 if TYPE_CHECKING:
@@ -67,6 +67,7 @@ def batch_size_figure(
         panel_letter(axes, letter)
         log_settings_axis(axes, sizes, "Batch size")
     panels["Utilized clusters"].set_ylim(bottom=0)
+    count_axis(panels["Utilized clusters"].yaxis)
     _draw_boxes(panels[PEAK_METRIC], points[PEAK_METRIC], sizes, best)
     handles, labels = panels[PEAK_METRIC].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=max(len(labels), 1))

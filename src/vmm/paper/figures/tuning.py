@@ -11,7 +11,7 @@ from vmm.benchmark.setting import Setting
 from vmm.errors import InputError
 from vmm.paper.figures.rows import as_frame, usable
 from vmm.plots.colours import MARKERS, ordered_colours
-from vmm.plots.curves import box, draw_curve, intervals_by, log_settings_axis
+from vmm.plots.curves import box, count_axis, draw_curve, intervals_by, log_settings_axis
 from vmm.plots.style import CHOICE, MUTED, REFERENCE, new_figure, panel_letter, styled
 
 if TYPE_CHECKING:
@@ -86,6 +86,7 @@ def tuning_figure(
             n_types, color=REFERENCE, linestyle="--", linewidth=1, gid="n_types", zorder=1
         )
     panels[0].set_ylim(bottom=0)
+    count_axis(panels[0].yaxis)
     ratio = float(choice["prior_learning_ratio"])
     point = points.get(int(choice["batch_size"]), {}).get(ratio)
     if point is not None:

@@ -110,7 +110,7 @@ def curve_jobs(config: grid.Config, dataset: str) -> list[grid.Job]:
     """
     for experiment in ("image_clustering", "elbo_surgery", "cells"):
         jobs = grid.experiment_jobs(config, experiment)
-        jobs = [j for j in jobs if j.dataset == dataset and j.record.trains]
+        jobs = [j for j in jobs if j.dataset == dataset and j.record.trains and j.record.elbo]
         if jobs:
             return jobs
     jobs = [j for j in grid.experiment_jobs(config, "batch_size") if j.dataset == dataset]

@@ -13,6 +13,7 @@ import pandas as pd
 
 from vmm.benchmark.metrics.records import Metric
 from vmm.benchmark.metrics.rows import JOB_COLUMNS, validate_rows
+from vmm.benchmark.metrics.scoring import NO_LABELS
 from vmm.benchmark.metrics.significance import TEST_COLUMNS, THRESHOLD, paired_tests
 from vmm.errors import InputError
 from vmm.paper.labels import dataset_label, method_label, told_labels
@@ -178,6 +179,10 @@ def build_table(
     """
     spec = table_spec(number, newer)
     grid, notes = _fill_grid(spec, rows, jobs, partial)
+    if unlabelled := _without_labels(grid):
+        shown = tuple(column for column in spec.columns if column.name not in unlabelled)
+        spec, grid = replace(spec, columns=shown), grid[~grid["metric"].isin(unlabelled)]
+        notes.append("No cell has a label: metrics that compare with cell types are left out.")
     blocks, tests = [], []
     for dataset, part in grid.groupby("dataset", sort=False):
         block, tested = _block(spec, str(dataset), part, descriptions.get(str(dataset), {}))
@@ -272,6 +277,12 @@ def _fill_grid(
         raise InputError(_missing_sentence(spec, missing, len(grid)))
     done = len(grid) - len(missing)
     return full, [f"Incomplete: {done} of {len(grid)} models of the grid have results."]
+
+
+def _without_labels(grid: pd.DataFrame) -> set[str]:
+    """Return the metrics that have no value anywhere since no cell has a label, if others have."""
+    lacks = grid["status"].eq(NO_LABELS).groupby(grid["metric"]).all()
+    return set(lacks.index[lacks]) if not lacks.all() else set()
 
 
 def _missing_sentence(spec: TableSpec, missing: pd.DataFrame, total: int) -> str:
@@ -413,12 +424,12 @@ def _heading(
     listed = [
         f"{description[key]:,} {one if description[key] == 1 else many}"
         for key, one, many in sizes
-        if description.get(key) is not None
+        if description.get(key) is not None and (description[key] or key != "n_types")
     ]
     labelled, n = description.get("n_labelled"), description.get("n_cells")
     if labelled is not None and n is not None and labelled < n:
-        speak = "of which the scores speak" if labelled else "and so no score that needs any"
-        listed.append(f"{labelled:,} cells with a label, {speak}")
+        some = f"{labelled:,} cells with a label, of which the scores speak"
+        listed.append(some if labelled else "no cell with a label")
     listed += library
     label = dataset_label(dataset)
     return f"{label} ({', '.join(listed)})" if listed else label
@@ -453,5 +464,5 @@ def _caption(spec: TableSpec, trials: pd.Series) -> str:
     tail = f" {' and '.join(untested)}: not tested." if untested else ""
     return (
         f"{spec.caption} {shown} Bold: the best mean, and every method that does not differ from "
-        f"it in a two-sided paired t-test (p > {THRESHOLD:g}).{tail}"
+        f"it in a two-sided paired t-test (uncorrected p > {THRESHOLD:g}).{tail}"
     )
