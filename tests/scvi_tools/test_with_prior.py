@@ -232,6 +232,13 @@ def test_samples_with_chosen_covariates():
         for donor in ("d1", "d2")
     }
     assert expressed["d2"] > 5 * expressed["d1"]
+    told = model.sample_cluster("0", 50, batch="a", covariates={"age": 0.5}).obs
+    assert list(told) == ["donor", "age", "cluster", "batch"]  # as vmm.SCVI gives them
+    assert (told["age"] == 0.5).all() and set(told["donor"]) == {"d1", "d2", "d3"}
+    of_cell = model.sample_cluster("0", 50, batch="a", seed=3).obs
+    there = adata.obs[adata.obs["batch"] == "a"]
+    pairs = set(zip(there["donor"], there["age"].astype(np.float32), strict=True))
+    assert set(zip(of_cell["donor"], of_cell["age"], strict=True)) <= pairs
     with pytest.raises(InputError, match="the model knows d1, d2, d3"):
         model.sample_cluster("0", covariates={"donor": "d4"})
     with pytest.raises(InputError, match="the model's covariates are donor, age"):

@@ -22,7 +22,8 @@ from vmm.numerics.seeds import global_seed, seed_of
 from vmm.plots.training_curves import Trainings, training_curves_figure
 from vmm.priors import make_prior, prior_class
 from vmm.priors.records import PRIORS
-from vmm.scvi.fields import covariate_names
+from vmm.scvi.fields import covariate_names, registered_covariates
+from vmm.scvi.mixture import told_of
 from vmm.scvi.options import check_prior, positive, whole
 from vmm.scvi.plots import PlotMixin
 from vmm.scvi.summary import SummaryMixin
@@ -215,8 +216,8 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
         Returns
         -------
         anndata.AnnData, n_samples × G
-            ``X``: samples; ``obsm["X_vmm"]``: z; ``obs``: cluster and batch; of a TOTALVI
-            ``obsm["protein"]`` besides.
+            ``X``: samples; ``obsm["X_vmm"]``: z; ``obs``: cluster, batch and covariates; of a
+            TOTALVI ``obsm["protein"]`` besides.
         """
         import anndata
         from scipy.sparse import csr_matrix
@@ -246,10 +247,8 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
         x, *others = (torch.cat(parts).cpu().numpy() for parts in zip(*drawn, strict=True))
         genes = self.get_var_names()
         genes = next(iter(genes.values())) if isinstance(genes, dict) else genes
-        obs = pd.DataFrame(
-            {"cluster": cluster, "batch": names[codes[rows]]},
-            index=[f"sample_{i}" for i in range(n_samples)],
-        )
+        told = told_of(registered_covariates(self.adata_manager), rows, asked, n_samples)
+        obs = self._samples_obs(cluster, codes[rows], told)
         result = anndata.AnnData(
             csr_matrix(x),
             obs=obs,
