@@ -9,6 +9,7 @@ import mudata
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import torch
 from library_models import N_CELLS, N_GENES, N_PROTEINS, SIZES, TRAIN, cells, set_up
 
@@ -78,6 +79,32 @@ def test_plots(trained):
     trained.adata.obsm["plane"] = trained.get_latent_representation()[:, :2]
     assert trained.plot_cells(basis="plane").axes
     assert trained.plot_composition("type").axes
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, np.asarray, scipy.sparse.csr_matrix])
+def test_proteins_of_obsm_are_drawn(kind):
+    """By their own names or those of markers; a gene of the same name goes before them."""
+    adata = cells("TOTALVI")
+    counts = adata.obsm["protein"].to_numpy()
+    adata.obsm["protein"] = kind(adata.obsm["protein"])
+    adata.uns["names"] = [f"protein_{i}" for i in range(N_PROTEINS)]
+    names = {"protein_names_uns_key": None if kind is pd.DataFrame else "names"}
+    adata.var_names = ["protein_1", *adata.var_names[1:]]
+    model = set_up("TOTALVI", adata, **names)(adata, **SIZES)
+    model.adata.obsm["plane"] = np.random.default_rng(0).normal(size=(N_CELLS, 2))
+
+    def drawn(name):
+        return model.plot_cells(name, "plane").axes[0].collections[-1].get_array()
+
+    for name, values in (
+        ("protein_2", counts[:, 2]),
+        ("protein_2_protein", counts[:, 2]),
+        ("protein_1", adata.X[:, 0]),
+        ("protein_1_protein", counts[:, 1]),
+    ):
+        np.testing.assert_allclose(drawn(name), np.sort(values))
+    with pytest.raises(KeyError, match="protein_8 not found in adata.obs or among the genes"):
+        drawn("protein_8")
 
 
 def test_saved_and_loaded_to_the_bit(trained, tmp_path):
@@ -182,6 +209,7 @@ def test_of_a_mudata(place):
     model.adata.obsm["plane"] = model.get_latent_representation()[:, :2]
     legend = {text.get_text() for text in model.plot_cells("batch", "plane").axes[1].texts}
     assert {"a", "b"} <= legend
+    assert model.plot_cells("protein_3_protein", "plane").axes
     assert model.plot_cells("gene_1", "plane").axes and model.plot_composition("type").axes
     with pytest.raises(KeyError, match="gene_x not found"):
         model.plot_cells("gene_x", "plane")
