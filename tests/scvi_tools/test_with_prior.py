@@ -103,7 +103,7 @@ def test_proteins_of_obsm_are_drawn(kind):
         ("protein_1_protein", counts[:, 1]),
     ):
         np.testing.assert_allclose(drawn(name), np.sort(values))
-    with pytest.raises(KeyError, match="protein_8 not found in adata.obs or among the genes"):
+    with pytest.raises(KeyError, match=r"protein_8 not found in adata\.obs or among the genes"):
         drawn("protein_8")
 
 

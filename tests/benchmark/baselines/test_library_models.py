@@ -59,6 +59,7 @@ def test_with_a_prior_of_ours(model, prepared, tmp_path):
     assert all(1 <= int(row["utilized_clusters"]) <= K for row in history)
     scores = [float(row["valid_elbo"]) for row in history]
     assert run["best_epoch"] == int(np.argmax(scores)) + 1
+    assert SIZES.items() <= run["networks"].items()
     weights = read_weights(tmp_path / "a")
     assert torch.isfinite(weights["prior.pseudo_inputs"]).all()
 
@@ -98,6 +99,20 @@ def test_settings_reach_it(prepared, tmp_path):
     for folder in ("faster", "gamma"):
         found = read_weights(tmp_path / folder)
         assert any(not torch.equal(found[key], weights[key]) for key in weights)
+
+
+def test_what_nobody_said_is_told(prepared, tmp_path):
+    """Sizes and likelihood of the library, whatever they follow from."""
+    for model, networks in (
+        ("TOTALVI", {"n_latent": 20, "n_hidden": 256, "n_layers": 2, "likelihood": "nb"}),
+        ("PEAKVI", {"n_latent": 1, "n_hidden": 3, "n_layers": 2}),  # √12 peaks, and √ of that
+    ):
+        for method in ("scvi_tools", "vmm"):
+            spec = spec_of(model, method, {}, max_epochs=1)
+            run = train(*prepared, spec, tmp_path / model / method)
+            assert networks.items() <= run["networks"].items()
+            assert run["spec"]["networks"] == {}
+    assert "networks" not in train(*prepared, make_spec("cells", "normal"), tmp_path / "ours")
 
 
 def test_training_stops_without_a_better_elbo(prepared, tmp_path):

@@ -19,6 +19,7 @@ from vmm.lazy import resolve
 from vmm.models.records import CellNetworks
 from vmm.numerics.seeds import seed_of
 from vmm.scvi_tools.records import MODELS as LIBRARY
+from vmm.scvi_tools.records import ModelRecord
 from vmm.training.settings import FitResult, Row
 
 if TYPE_CHECKING:
@@ -108,7 +109,8 @@ def _train_one(
         probabilities = model.predict(soft=True).to_numpy(dtype=np.float32)
     result = FitResult("ok" if finite else "diverged", best.history, best.epoch)
     weights = {name: value.detach().cpu() for name, value in model.module.state_dict().items()}
-    return Trained(result, weights, embedding, probabilities)
+    used = used_networks(model.module, LIBRARY[spec.job.library]) if spec.job.library else None
+    return Trained(result, weights, embedding, probabilities, used)
 
 
 def library_model(data: CellData, spec: Spec, cls: Any = None, **options: Any) -> Any:
@@ -166,6 +168,20 @@ def _networks(spec: Spec) -> dict[str, Any]:
         }
     assert isinstance(networks, Mapping)
     return dict(networks)
+
+
+def used_networks(module: Any, record: ModelRecord) -> dict[str, Any]:
+    """Return what a module really has of what a data set may say of networks and likelihood."""
+    layers = getattr(module, record.encoder).encoder.fc_layers
+    found = {
+        "n_latent": module.n_latent,
+        "n_hidden": layers[0][0].out_features,
+        "n_layers": len(layers),
+    }
+    return {
+        key: found[key] if key in found else getattr(module, theirs)
+        for key, theirs in record.arguments
+    }
 
 
 def _prior(spec: Spec) -> dict[str, Any]:
