@@ -14,6 +14,7 @@ from vmm.benchmark.methods.records import METHODS, Method
 from vmm.benchmark.setting import CHOSEN, LEIDEN, Setting, Stop
 from vmm.benchmark.spec import TUNED_KEYS, PriorSpec, Spec, library_arguments, networks_of
 from vmm.data.sources.records import SOURCES
+from vmm.scvi_tools.records import MODELS as LIBRARY
 
 Config = Mapping[str, Any]
 SLOW_RATE = 1e-3
@@ -170,7 +171,9 @@ def published_datasets(config: Config) -> list[str]:
 
 def data_settings(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a data set's configuration its preparation depends on."""
-    return {key: dataset[key] for key in DATA_KEYS if dataset.get(key) is not None}
+    settings = {key: dataset[key] for key in DATA_KEYS if dataset.get(key) is not None}
+    record = LIBRARY.get(dataset.get("model") or "")
+    return settings | {"intensities": True} if record and record.intensities else settings
 
 
 def starts(config: Config, dataset: str) -> dict[str, int]:

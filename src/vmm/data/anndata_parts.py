@@ -90,6 +90,7 @@ def read_parts(
         file=called,
         hint=_hint(layer, matrices),
         proteins=proteins_in(obsm, proteins, called) if proteins else None,
+        layers=layers,
     )
 
 
@@ -211,7 +212,8 @@ def from_anndata(
     if adata.raw is not None:
         matrices.setdefault("raw", adata.raw.X)
     hint = _hint(layer, matrices)
-    return RawCells(matrix, adata.obs, genes.astype(str).tolist(), where, file, hint)
+    names = genes.astype(str).tolist()
+    return RawCells(matrix, adata.obs, names, where, file, hint, layers=layers)
 
 
 def _no_layer(layer: str, layers: list[str], has_raw: bool, file: str) -> str:

@@ -11,6 +11,7 @@ from vmm.data import checks, select
 from vmm.data.blocks import Counts, chosen_counts
 from vmm.data.containers import CellData
 from vmm.data.covariates import read_covariates, refuse_columns_twice
+from vmm.data.intensities import read_intensities
 from vmm.data.proteins import read_proteins
 from vmm.data.raw import Config, RawCells
 from vmm.data.source import Source
@@ -42,6 +43,7 @@ def build(
         batch_key=config.get("batch_key", source.batch_key),
         label_key=config.get("label_key", source.label_key),
         n_top_genes=config.get("n_top_genes", source.n_top_genes),
+        intensities=config.get("intensities", False),
         **{key: config[key] for key in COVARIATE_KEYS if key in config},
     )
     selected = asdict(selection)
@@ -55,6 +57,7 @@ def build_cells(
     batch_key: str | None,
     label_key: str | None,
     n_top_genes: int | None = None,
+    intensities: bool = False,
     **covariate_keys: Any,
 ) -> tuple[CellData, Selection]:
     """Check cells, choose genes, drop what has too few counts.
@@ -69,6 +72,8 @@ def build_cells(
         Columns with the batches (None: one batch) and the cell types (None: no cell has one).
     n_top_genes
         Number of highly variable genes; None: all genes.
+    intensities
+        Whether the values are intensities of proteins, all of which are kept, and no counts.
     **covariate_keys
         Columns of covariates, as :func:`vmm.data.covariates.read_covariates` takes them.
 
@@ -106,22 +111,27 @@ def build_cells(
     )
     covariates = read_covariates(raw.obs, raw.file, **covariate_keys)
     cells, cell_notes = checks.unique_names(list(raw.obs.index), "cell")
-    genes, gene_notes = checks.unique_names(list(raw.genes), "gene")
+    feature = "protein" if intensities else "gene"
+    genes, gene_notes = checks.unique_names(list(raw.genes), feature)
     if n_top_genes is not None:
         _check_n_top_genes(n_top_genes)
-    found = Counts(raw, cells, genes)
+    found = None if intensities else Counts(raw, cells, genes)
     proteins, protein_notes = read_proteins(raw.proteins, cells) if raw.proteins else (None, [])
     selection = Selection(
-        cells_read=found.shape[0],
-        genes_read=found.shape[1],
+        cells_read=len(cells),
+        genes_read=len(genes),
         notes=[*raw.notes, *cell_notes, *gene_notes, *protein_notes],
     )
-    counts, chosen, notes = chosen_counts(found, batch, n_top_genes)
-    genes = genes[chosen]
+    if found is None:
+        counts, notes = read_intensities(raw, cells, genes)
+        keep_cells, keep_genes = (np.ones(n, dtype=bool) for n in counts.shape)
+    else:
+        counts, chosen, notes = chosen_counts(found, batch, n_top_genes)
+        genes = genes[chosen]
+        keep_cells, keep_genes = select.with_enough_counts(counts)
+    selection.notes += notes
     if n_top_genes is not None:
         selection.highly_variable_genes = len(genes)
-        selection.notes += notes
-    keep_cells, keep_genes = select.with_enough_counts(counts)
     selection.cells_dropped = int((~keep_cells).sum())
     selection.genes_dropped = int((~keep_genes).sum())
     if not (keep_cells.all() and keep_genes.all()):
@@ -158,8 +168,18 @@ def _check_n_top_genes(value: Any) -> None:
 
 def describe(data: CellData) -> dict[str, Any]:
     """Numbers about cells, counted from the data."""
-    totals = np.asarray(data.counts.sum(axis=1)).ravel()
     more: dict[str, Any] = {}
+    if data.intensities:
+        values = data.counts
+        more["intensities"] = {"least": float(values.min()), "largest": float(values.max())}
+    else:
+        totals = np.asarray(data.counts.sum(axis=1)).ravel()
+        more["counts"] = {
+            "total": int(totals.sum()),
+            "median_per_cell": float(np.median(totals)),
+            "largest": int(data.counts.data.max()),
+            "fraction_zero": 1 - data.counts.nnz / (data.n_cells * data.n_genes),
+        }
     if data.covariates:
         more["covariates"] = data.covariates.described()
     if data.proteins is not None:
@@ -173,12 +193,6 @@ def describe(data: CellData) -> dict[str, Any]:
         "batches": checks.sizes(data.batch, data.batch_names),
         "cell_types": checks.sizes(data.labels, data.label_names),
         "isolated_types": _isolated(data),
-        "counts": {
-            "total": int(totals.sum()),
-            "median_per_cell": float(np.median(totals)),
-            "largest": int(data.counts.data.max()),
-            "fraction_zero": 1 - data.counts.nnz / (data.n_cells * data.n_genes),
-        },
         **more,
     }
 

@@ -32,7 +32,8 @@ class CellData:
     name
         Name of the data set.
     counts
-        N × G, non-negative whole numbers (int32), without stored zeros.
+        N × G, non-negative whole numbers (int32), or intensities of proteins (float32), without
+        stored zeros.
     batch, labels
         (N,) int64 codes into `batch_names` and `label_names`; a label of -1 is none.
     batch_names, label_names
@@ -84,6 +85,11 @@ class CellData:
         """Number of cell types."""
         return len(self.label_names)
 
+    @property
+    def intensities(self) -> bool:
+        """Whether the values are intensities of proteins, and no counts."""
+        return self.counts.dtype.kind == "f"
+
     def __len__(self) -> int:
         return self.n_cells
 
@@ -95,8 +101,9 @@ class CellData:
 
     def arrays(self) -> Arrays:
         """All content as arrays that need no pickle, in the layout of the ``.npz``."""
+        kind = np.float32 if self.intensities else np.int32
         return {
-            "counts_data": self.counts.data.astype(np.int32, copy=False),
+            "counts_data": self.counts.data.astype(kind, copy=False),
             "counts_indices": self.counts.indices,
             "counts_indptr": self.counts.indptr,
             "counts_shape": np.asarray(self.counts.shape, dtype=np.int64),

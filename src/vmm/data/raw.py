@@ -37,6 +37,8 @@ class RawCells:
         Facts worth a line in the description.
     proteins
         Of the same cells, where the configuration names them.
+    layers
+        Names of all layers beside, where its source has any.
     """
 
     counts: Any
@@ -47,6 +49,7 @@ class RawCells:
     hint: str = ""
     notes: list[str] = field(default_factory=list)
     proteins: RawProteins | None = None
+    layers: Sequence[str] = ()
 
 
 @dataclass

@@ -75,6 +75,8 @@ class ModelRecord:
         Keys of a data set about what else is known of cells that the model takes.
     refused : tuple of pairs
         Values that a key of `arguments` must not have.
+    intensities : bool
+        Whether it takes any numbers in the place of counts.
     """
 
     name: str
@@ -92,6 +94,7 @@ class ModelRecord:
     arguments: tuple[tuple[str, str], ...] = ()
     data: tuple[str, ...] = ()
     refused: tuple[tuple[str, Any], ...] = ()
+    intensities: bool = False
 
 
 _COVARIATES = ("categorical_covariate_keys", "continuous_covariate_keys")
@@ -168,6 +171,9 @@ _RECORDS = (
         kl="kl_divergence_z",
         forced=(("prior_mixture", False),),
         markers=Markers(share=""),
+        arguments=(*_SIZES, ("n_layers", "n_layers")),
+        data=_COVARIATES,
+        intensities=True,
     ),
 )
 

@@ -104,7 +104,7 @@ MISTAKES = {
     "a model that is not there": (
         {"model": "TOTALV"},
         "datasets.m.model is 'TOTALV', but must be one of LinearSCVI, POISSONVI, TOTALVI, PEAKVI, "
-        "null"),
+        "CYTOVI, null"),
     "no proteins": (
         {"model": "TOTALVI"},
         "datasets.m.model is TOTALVI, but `proteins` is not given: the key of obsm, or the "
@@ -126,6 +126,9 @@ MISTAKES = {
     "a likelihood that TOTALVI takes for another": (
         {"model": "TOTALVI", "proteins": "protein", "likelihood": "poisson"},
         "datasets.m.likelihood is 'poisson', which TOTALVI does not have"),
+    "the most variable of intensities": (
+        {"model": "CYTOVI", "n_top_genes": 20},
+        "datasets.m.n_top_genes ranks genes by their counts, and CYTOVI takes none; leave it out"),
     "covariates": (
         {"model": "LinearSCVI", "categorical_covariate_keys": ["sex"]},
         "datasets.m.categorical_covariate_keys is given, but LinearSCVI takes none; leave it out"),
@@ -152,6 +155,20 @@ def test_built_in_sets_have_neither_modalities_nor_proteins():
         complete({"run": "x", "datasets": {"pbmc68k": dataset}}, "my.yaml")
     said = "datasets.pbmc68k.proteins is for files of your own; pbmc68k is built in"
     assert str(caught.value) == f"my.yaml: {said}"
+
+
+def test_built_in_sets_have_no_intensities():
+    with pytest.raises(InputError) as caught:
+        complete({"run": "x", "datasets": {"blood": {"source": "pbmc", "model": "CYTOVI"}}}, "my")
+    said = "datasets.blood.model is CYTOVI, which takes no counts, but pbmc has counts"
+    assert str(caught.value) == f"my: {said}"
+
+
+def test_preparation_knows_what_has_intensities():
+    settings = grid.data_settings(of("CYTOVI")["datasets"]["m"])
+    assert settings["intensities"] is True
+    for model in ("LinearSCVI", None):
+        assert "intensities" not in grid.data_settings(of(model)["datasets"]["m"])
 
 
 def test_a_method_that_is_made_for_scvi_alone(monkeypatch):

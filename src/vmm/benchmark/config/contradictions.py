@@ -199,6 +199,10 @@ def _unfit_keys(dataset: dict[str, Any], record: ModelRecord) -> Iterator[str]:
             f"model is {record.name}, but `proteins` is not given: the key of obsm, or the "
             "modality, with their counts"
         )
+    if record.intensities and dataset["source"]:
+        yield f"model is {record.name}, which takes no counts, but {dataset['source']} has counts"
+    if record.intensities and dataset["n_top_genes"] is not None:
+        yield f"n_top_genes ranks genes by their counts, and {record.name} takes none; leave it out"
     for key, value in record.refused:
         if dataset[key] == value:
             yield f"{key} is {value!r}, which {record.name} does not have"
