@@ -99,7 +99,7 @@ REFUSED = {
         "leave the others out, or use vmm.CYTOVI from Python, which takes `nan_layer`."),
     "a mask of what is missing": (
         mask,
-        "{path} has the layer '_nan_mask', so that some are missing: the benchmark takes proteins "),
+        "{path} has the layer '_nan_mask', so that some are missing: the benchmark takes "),
     "nothing": (zeros, "all intensities in X of {path} are zero."),
 }  # fmt: skip
 

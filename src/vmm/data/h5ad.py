@@ -39,7 +39,7 @@ def read_h5ad(
     path: str | Path,
     layer: str | None = None,
     columns: Collection[str] | None = None,
-    modality: str | None = None,
+    modality: str = "",
     proteins: str | None = None,
 ) -> RawCells:
     """Read one matrix, the table of cells and the names of genes, and nothing else of a file.
@@ -50,14 +50,13 @@ def read_h5ad(
     Parameters
     ----------
     path
-        The ``.h5ad`` file, or a zarr store of anndata.
+        The ``.h5ad`` or ``.h5mu`` file, or a zarr store of anndata.
     layer
         Layer with the counts; None: ``X``; ``"raw"``: ``raw.X`` (unless a layer has that name).
     columns
         Columns of ``obs`` that are needed; others that cannot be read are left out. None: all.
     modality
-        Of a MuData file, the modality with the counts; "": the only one, or ``rna``. None: such
-        files are refused.
+        Of a MuData file, the modality with the counts; "": the only one, or ``rna``.
     proteins
         Where proteins are: a key of ``obsm``, in a MuData file a modality. None: not read.
 
@@ -76,7 +75,7 @@ def read_h5ad(
         raise InputError(f"{path} is not an .h5ad file (it is not HDF5 at all).")
     with reading(path, "cannot be read, it is truncated or damaged"):
         with opened(path) as file:
-            if modality is not None and is_mudata(file):
+            if is_mudata(file):
                 return read_modality(file, path, layer, columns, modality, proteins)
             _refuse_relatives(file, path)
             if modality:
@@ -103,14 +102,6 @@ def is_mudata(file: Any) -> bool:
 
 def _refuse_relatives(file: h5py.File, path: Path) -> None:
     """Say of files that are not AnnData's, but near to them, how to make one."""
-    if is_mudata(file):
-        names = list(file["mod"])
-        name = "rna" if "rna" in names or not names else names[0] if len(names) == 1 else "NAME"
-        raise InputError(
-            f"{path} is a MuData file with the modalities {listing(names)}; write the one with "
-            f"counts of RNA to a file of its own: "
-            f"mudata.read_h5mu({str(path)!r})[{name!r}].write_h5ad('my.h5ad')."
-        )
     if "matrix" in file and "obs" not in file:
         raise InputError(
             f"{path} is not an .h5ad file, but one of Cell Ranger; convert it: "

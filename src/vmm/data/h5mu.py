@@ -76,7 +76,7 @@ def read_modality(
             "counts of genes are in another than the proteins."
         )
     raw = read_parts(file["mod"][modality], path, layer, columns, called=_called(modality, path))
-    raw.obs = _with_common(raw.obs, file, path, columns)
+    raw.modality, raw.obs = modality, _with_common(raw.obs, file, path, columns)
     if proteins is not None:
         _add_proteins(raw, file["mod"][proteins], path, _called(proteins, path), layer)
     return raw

@@ -39,6 +39,8 @@ class RawCells:
         Of the same cells, where the configuration names them.
     layers
         Names of all layers beside, where its source has any.
+    modality
+        Which one they are of a MuData file; "" of all else.
     """
 
     counts: Any
@@ -50,6 +52,7 @@ class RawCells:
     notes: list[str] = field(default_factory=list)
     proteins: RawProteins | None = None
     layers: Sequence[str] = ()
+    modality: str = ""
 
 
 @dataclass
