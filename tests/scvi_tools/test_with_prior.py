@@ -40,11 +40,12 @@ def test_clusters(trained):
 def test_summary(trained):
     table = trained.get_cluster_summary(n_markers=3)
     assert table["n_cells"].sum() == N_CELLS
-    proteins = {f"{name}_protein" for name in trained.adata.obsm["protein"]}  # as in the library
+    proteins = {f"protein_{i}_protein" for i in range(N_PROTEINS)}  # as in the library
     features = proteins | {*trained.adata.var_names}
     for markers in table["markers"]:
         assert set(markers.split(", ")) - {""} <= features
-    assert ("label" in table) == (trained.record.name != "TOTALVI")  # which takes no labels
+    takes_none = trained.record.name in ("TOTALVI", "MULTIVI")
+    assert ("label" in table) != takes_none
 
 
 def test_prior_parameters(trained):
@@ -71,7 +72,8 @@ def test_sampled_cells(trained):
         assert (values == values.round()).all()
     if trained.record.name == "PEAKVI":
         assert values.max() == 1
-    assert ("protein" in drawn.obsm) == (trained.record.name == "TOTALVI")
+    assert ("protein" in drawn.obsm) == (trained.record.name in ("TOTALVI", "MULTIVI"))
+    assert list(drawn.var_names) == [f"gene_{i}" for i in range(N_GENES)]
 
 
 def test_plots(trained):
@@ -277,7 +279,6 @@ def test_samples_with_chosen_covariates():
     ("model", "reason"),
     [
         (scvi.model.SCANVI, "a mixture already"),
-        (scvi.model.MULTIVI, "several encoders"),
         (scvi.model.AUTOZI, "there are SCVI"),
     ],
 )
@@ -295,6 +296,7 @@ def test_models_that_take_no_prior(model, reason):
         ("SCVI", {"n_components": 121}, InputError, "n_components is 121, but adata has only 120"),
         ("SCVI", {"latent_distribution": "ln"}, NotImplementedError, "must be 'normal'"),
         ("CYTOVI", {"prior_mixture": True}, InputError, "`prior` is in its place"),
+        ("MULTIVI", {"modality_weights": "cell"}, NotImplementedError, "'equal' or 'universal'"),
     ],
 )
 def test_refused(name, options, error, message):

@@ -187,7 +187,7 @@ def _networks(spec: Spec) -> dict[str, Any]:
 
 def used_networks(module: Any, record: ModelRecord) -> dict[str, Any]:
     """Return what a module really has of what a data set may say of networks and likelihood."""
-    layers = getattr(module, record.encoder).encoder.fc_layers
+    layers = getattr(module, record.encoders[0]).encoder.fc_layers
     found = {
         "n_latent": module.n_latent,
         "n_hidden": layers[0][0].out_features,
