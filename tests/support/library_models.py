@@ -50,7 +50,9 @@ def modalities_of(adata: anndata.AnnData) -> mudata.MuData:
     made = {"rna": adata[:, :N_RNA].copy(), "atac": adata[:, N_RNA:].copy()}
     made["protein"] = anndata.AnnData(adata.obsm["protein"].astype(np.float32))
     for place, part in enumerate(made.values()):
-        part.X[place::8] = 0
+        values = part.X.copy()
+        values[place::8] = 0
+        part.X = values
         part.obs, part.obsm = adata.obs[[]], {}
     found = mudata.MuData(made)
     found.obs = adata.obs
