@@ -24,7 +24,7 @@ TUNED_METHOD = "vmm"
 DATA_KEYS = (
     "kind", "source", "path", "url", "sha256", "matrix", "cells", "batch_key", "label_key",
     "categorical_covariate_keys", "continuous_covariate_keys", "size_factor_key", "layer",
-    "modality", "proteins", "n_top_genes", "n_subset",
+    "modality", "proteins", "peaks", "n_top_genes", "n_subset",
 )  # fmt: skip
 """Keys of a data set that :func:`vmm.data.prepare` reads; the others are the models'."""
 EXPERIMENTS = {

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,10 +12,10 @@ from vmm.data import checks, select
 from vmm.data.blocks import Counts, chosen_counts
 from vmm.data.containers import CellData
 from vmm.data.covariates import read_covariates, refuse_columns_twice
+from vmm.data.features import read_features
 from vmm.data.intensities import read_intensities
-from vmm.data.proteins import read_proteins
 from vmm.data.raw import Config, RawCells
-from vmm.data.source import Source
+from vmm.data.source import BESIDE, Source
 from vmm.errors import InputError
 
 COVARIATE_KEYS = ("categorical_covariate_keys", "continuous_covariate_keys", "size_factor_key")
@@ -116,11 +117,11 @@ def build_cells(
     if n_top_genes is not None:
         _check_n_top_genes(n_top_genes)
     found = None if intensities else Counts(raw, cells, genes)
-    proteins, protein_notes = read_proteins(raw.proteins, cells) if raw.proteins else (None, [])
+    beside = {key: read_features(of, cells, BESIDE[key]) for key, of in raw.beside.items()}
     selection = Selection(
         cells_read=len(cells),
         genes_read=len(genes),
-        notes=[*raw.notes, *cell_notes, *gene_notes, *protein_notes],
+        notes=[*raw.notes, *cell_notes, *gene_notes, *chain(*(of[1] for of in beside.values()))],
     )
     if found is None:
         counts, notes = read_intensities(raw, cells, genes)
@@ -156,7 +157,7 @@ def build_cells(
         genes[keep_genes],
         cells[keep_cells],
         covariates,
-        proteins and proteins.rows(keep_cells),
+        **{key: features.rows(keep_cells) for key, (features, _) in beside.items()},
     )
     return data, selection
 
@@ -182,8 +183,9 @@ def describe(data: CellData) -> dict[str, Any]:
         }
     if data.covariates:
         more["covariates"] = data.covariates.described()
-    if data.proteins is not None:
-        more["n_proteins"] = len(data.proteins.names)
+    for key in BESIDE:
+        if (features := getattr(data, key)) is not None:
+            more[f"n_{key}"] = len(features.names)
     return {
         "n_cells": data.n_cells,
         "n_genes": data.n_genes,

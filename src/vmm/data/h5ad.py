@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vmm.data.anndata_parts import from_anndata, is_table, opened, proteins_in, read_parts
+from vmm.data.anndata_parts import features_in, from_anndata, is_table, opened, read_parts
 from vmm.data.h5mu import read_modality
 from vmm.data.messages import as_text, listing
 from vmm.data.raw import Config, Files, RawCells
+from vmm.data.source import BESIDE
 from vmm.data.supplied import is_zarr, reading, supplied
 from vmm.errors import InputError
 
@@ -25,7 +26,7 @@ def read(files: Files, config: Config) -> RawCells:
         config.get("layer"),
         named_columns(config),
         config.get("modality", ""),
-        config.get("proteins"),
+        {key: config[key] for key in BESIDE if key in config},
     )
 
 
@@ -40,7 +41,7 @@ def read_h5ad(
     layer: str | None = None,
     columns: Collection[str] | None = None,
     modality: str = "",
-    proteins: str | None = None,
+    beside: Mapping[str, str] | None = None,
 ) -> RawCells:
     """Read one matrix, the table of cells and the names of genes, and nothing else of a file.
 
@@ -57,14 +58,15 @@ def read_h5ad(
         Columns of ``obs`` that are needed; others that cannot be read are left out. None: all.
     modality
         Of a MuData file, the modality with the counts; "": the only one, or ``rna``.
-    proteins
-        Where proteins are: a key of ``obsm``, in a MuData file a modality. None: not read.
+    beside
+        Where else is what was counted in the same cells, by keys of
+        :data:`vmm.data.source.BESIDE`: a key of ``obsm``, in a MuData file a modality.
 
     Raises
     ------
     InputError
-        If the file is missing or is not an AnnData file, or has no such layer, modality or
-        proteins.
+        If the file is missing or is not an AnnData file, or has no such layer or modality, or
+        nothing of what is to be beside.
     """
     import anndata
     import h5py
@@ -76,7 +78,7 @@ def read_h5ad(
     with reading(path, "cannot be read, it is truncated or damaged"):
         with opened(path) as file:
             if is_mudata(file):
-                return read_modality(file, path, layer, columns, modality, proteins)
+                return read_modality(file, path, layer, columns, modality, beside or {})
             _refuse_relatives(file, path)
             if modality:
                 raise InputError(
@@ -87,11 +89,10 @@ def read_h5ad(
                 what = "a zarr store of anndata" if zarr else "an .h5ad file"
                 raise InputError(f"{path} is not {what} (no {listing(missing)} in it).")
             if is_table(file["obs"]):
-                return read_parts(file, path, layer, columns, proteins)
+                return read_parts(file, path, layer, columns, beside)
         whole = anndata.read_zarr(path) if zarr else anndata.read_h5ad(path)
         raw = from_anndata(whole, layer, str(path))
-        if proteins:
-            raw.proteins = proteins_in(whole.obsm, proteins, str(path))
+        raw.beside = features_in(whole.obsm, beside or {}, str(path))
         return raw
 
 

@@ -194,6 +194,8 @@ _RECORDS = (
         posterior="vmm.scvi_tools.latents:of_modalities",
         draw="vmm.scvi_tools.latents:modalities",
         learning_rate=1e-4,
+        arguments=(*_SIZES, ("n_layers", "n_layers_encoder"), ("likelihood", "gene_likelihood")),
+        data=("peaks", *_COVARIATES),
     ),
 )
 

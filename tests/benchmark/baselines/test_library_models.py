@@ -6,6 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import scipy.sparse as sp
 import torch
 from tiny_jobs import (
     K,
@@ -20,20 +21,21 @@ from tiny_jobs import (
 )
 
 from vmm.data.covariates import Covariates
-from vmm.data.proteins import Proteins
+from vmm.data.features import Features
 from vmm.scvi_tools.records import MODELS, benchmarked
 
 SIZES = {"n_latent": 3, "n_hidden": 8}
 
 
 def cells(model: str = ""):
-    """Return what a model takes: counts, with proteins that tell the types apart; intensities."""
+    """Return what a model takes: counts, with what tells the types apart; intensities."""
     data = make_cells()
     if model and MODELS[model].intensities:
         return replace(data, counts=data.counts.astype(np.float32).log1p())
     means = 4 + 6 * data.labels[:, None] * (np.arange(12) % 3)
-    counts = np.random.default_rng(0).poisson(means).astype(np.int32)
-    return replace(data, proteins=Proteins(counts, np.array([f"p{i}" for i in range(12)])))
+    counts = sp.csr_matrix(np.random.default_rng(0).poisson(means).astype(np.int32))
+    features = Features(counts, np.array([f"p{i}" for i in range(12)]))
+    return replace(data, proteins=features, peaks=features)
 
 
 def spec_of(model: str, method: str, sizes=None, **changes):
@@ -107,6 +109,19 @@ def test_proteins_and_covariates_reach_it(tmp_path):
     assert weights["py_r"].shape == (12,)
     # Genes and proteins; two batches and three donors; one number.
     assert weights["encoder.encoder.fc_layers.Layer 0.0.weight"].shape == (8, 24 + 2 + 3 + 1)
+
+
+def test_peaks_and_covariates_reach_it(tmp_path):
+    """The encoders of MULTIVI see 12 genes and 12 peaks, its decoders batches and donors too."""
+    known = Covariates({"donor": (np.arange(100) % 3, ["a", "b", "c"])})
+    prepared = write(replace(cells(), covariates=known), tmp_path)
+    train(*prepared, spec_of("MULTIVI", "gmm", max_epochs=1), tmp_path / "run")
+    weights = read_weights(tmp_path / "run")
+    for encoder in ("expression", "accessibility"):
+        first = weights[f"z_encoder_{encoder}.encoder.fc_layers.Layer 0.0.weight"]
+        assert first.shape == (8, 12)
+    decoder = weights["z_decoder_expression.px_decoder.fc_layers.Layer 0.0.weight"]
+    assert decoder.shape == (8, 3 + 2 + 3)
 
 
 def test_settings_reach_it(prepared, tmp_path):

@@ -42,6 +42,9 @@ def test_rates_are_the_librarys(name):
     from vmm.lazy import resolve
 
     model, record = resolve(MODELS[name].cls), MODELS[name]
+    if name == "MULTIVI":  # its size factors are pairs, and it is set up by modalities
+        assert record.learning_rate == inspect.signature(model.train).parameters["lr"].default
+        return
     rate = inspect.signature(model.train).parameters.get("lr")
     assert record.learning_rate == (rate.default if rate else 1e-3)
     taken = {*inspect.signature(model).parameters}
@@ -95,16 +98,16 @@ def test_rows_are_known_by_model_and_prior():
             assert place_of("TOTALVI", method.prior) == place_of("scVI", method.prior)
             assert "vmm.scvi_tools.model" in found.depends_on
     assert method_of("PCA", "none").model == "PCA"
-    assert place_of("MULTIVI", "none") > place_of("TOTALVI", "VampPriorMixture")
+    assert place_of("SCANVI", "none") > place_of("TOTALVI", "VampPriorMixture")
     with pytest.raises(KeyError):
-        method_of("MULTIVI", "VampPriorMixture")
+        method_of("SCANVI", "VampPriorMixture")
 
 
 MISTAKES = {
     "a model that is not there": (
         {"model": "TOTALV"},
         "datasets.m.model is 'TOTALV', but must be one of LinearSCVI, POISSONVI, TOTALVI, PEAKVI, "
-        "CYTOVI, null"),
+        "CYTOVI, MULTIVI, null"),
     "no proteins": (
         {"model": "TOTALVI"},
         "datasets.m.model is TOTALVI, but `proteins` is not given: the key of obsm, or the "
@@ -113,6 +116,16 @@ MISTAKES = {
         {"model": None, "proteins": "protein"},
         "datasets.m.proteins is given, but scVI takes none; give `model: TOTALVI`, or leave it "
         "out"),
+    "no peaks": (
+        {"model": "MULTIVI"},
+        "datasets.m.model is MULTIVI, but `peaks` is not given: the key of obsm, or the modality, "
+        "with their counts"),
+    "peaks for none": (
+        {"model": None, "peaks": "atac"},
+        "datasets.m.peaks is given, but scVI takes none; give `model: MULTIVI`, or leave it out"),
+    "proteins for genes and peaks": (
+        {"model": "MULTIVI", "peaks": "atac", "proteins": "adt"},
+        "datasets.m.proteins is given, but MULTIVI takes none; leave it out"),
     "proteins for peaks": (
         {"model": "PEAKVI", "proteins": "protein"},
         "datasets.m.proteins is given, but PEAKVI takes none; leave it out"),

@@ -140,7 +140,7 @@ def library_model(data: CellData, spec: Spec, cls: Any = None, **options: Any) -
         In place of the specification's own.
     """
     record = LIBRARY[spec.job.library or "SCVI"]
-    adata, known = data.to_anndata(), data.covariates
+    known = data.covariates
     given: dict[str, Any] = {"batch_key": "batch", **covariate_keys(data)}
     if known.size_factor is not None:
         given["size_factor_key"] = SIZE_FACTOR
@@ -149,7 +149,12 @@ def library_model(data: CellData, spec: Spec, cls: Any = None, **options: Any) -
     model = cls or resolve(record.cls)
     if spec.ours is not None:
         model = resolve("vmm.scvi_tools.model:with_prior")(model)
-    model.setup_anndata(adata, **given)
+    if "peaks" in record.data:
+        adata: Any = data.to_mudata()
+        model.setup_mudata(adata, modalities={"rna_layer": "rna", "atac_layer": "atac"}, **given)
+    else:
+        adata = data.to_anndata()
+        model.setup_anndata(adata, **given)
     forced = dict(record.forced)  # N(0, I), as the method is called
     return model(adata, **forced, **(_networks(spec) | options), **_prior(spec))
 
