@@ -144,6 +144,7 @@ def test_what_nobody_said_is_told(prepared, tmp_path):
     for model, networks in (
         ("TOTALVI", {"n_latent": 20, "n_hidden": 256, "n_layers": 2, "likelihood": "nb"}),
         ("PEAKVI", {"n_latent": 1, "n_hidden": 3, "n_layers": 2}),  # √12 peaks, and √ of that
+        ("MULTIVI", {"n_latent": 1, "n_hidden": 3, "n_layers": 2, "likelihood": "zinb"}),
     ):
         for method in ("scvi_tools", "vmm"):
             spec = spec_of(model, method, {}, max_epochs=1)

@@ -194,8 +194,8 @@ def used_networks(module: Any, record: ModelRecord) -> dict[str, Any]:
     """Return what a module really has of what a data set may say of networks and likelihood."""
     layers = getattr(module, record.encoders[0]).encoder.fc_layers
     found = {
-        "n_latent": module.n_latent,
-        "n_hidden": layers[0][0].out_features,
+        "n_latent": int(module.n_latent),  # NumPy's, where the library computes them
+        "n_hidden": int(layers[0][0].out_features),
         "n_layers": len(layers),
     }
     return {
