@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import math
 import sys
 import time
 from pathlib import Path
@@ -34,7 +35,7 @@ def main(argv: list[str] | None = None) -> int:
         for check in known.values()
         if check.name in arguments.only or (not arguments.only and check.budget <= arguments.budget)
     ]
-    results = run_all(checks, options, 60 * arguments.budget)
+    results = run_all(checks, options, 60 * arguments.budget, arguments.seconds)
     text = report(results)
     with atomic(arguments.out / "table.md") as temporary:
         temporary.write_text(text)
@@ -42,8 +43,10 @@ def main(argv: list[str] | None = None) -> int:
     return 0 if all(result["status"] in GOOD for result in results) else 1
 
 
-def run_all(checks: list[Check], options: Options, seconds: float) -> list[dict[str, Any]]:
-    """Run checks one after another, while there is time, and a device."""
+def run_all(
+    checks: list[Check], options: Options, seconds: float, each: float = math.inf
+) -> list[dict[str, Any]]:
+    """Run checks one after another, `each` so long at most, while there is time, and a device."""
     deadline, why, results = time.monotonic() + seconds, "", []
     for check in checks:
         left = deadline - time.monotonic()
@@ -53,7 +56,7 @@ def run_all(checks: list[Check], options: Options, seconds: float) -> list[dict[
             result |= {"status": "not run", "reason": reason, "seconds": 0.0}
             write_json(result_path(Path(options.out), check), result)
         else:
-            result = perform_apart(check, options, min(check.seconds, left))
+            result = perform_apart(check, options, min(check.seconds, left, each))
         results.append(result)
         if check.name == "machine" and result["status"] not in GOOD:
             why = "the machine failed"
@@ -117,6 +120,9 @@ def parser() -> argparse.ArgumentParser:
         "--data", metavar="FOLDER", help="has mnist/ and fashion_mnist/ (the four files), cells/"
     )
     parser.add_argument("--only", nargs="+", default=[], metavar="NAME", help="these checks")
+    parser.add_argument(
+        "--seconds", type=float, default=math.inf, metavar="S", help="at most for each check"
+    )
     parser.add_argument("--list", action="store_true", help="list the checks and end")
     return parser
 

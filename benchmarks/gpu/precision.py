@@ -8,7 +8,7 @@ from contextlib import contextmanager
 import torch
 
 from benchmarks.gpu.runner import Check, NotThere, Run
-from benchmarks.gpu.work import histories, one_a_kind, states_equal, works
+from benchmarks.gpu.work import histories, one_a_prior, states_equal
 from vmm.numerics.products import product
 from vmm.training.embedding import evaluate
 
@@ -17,7 +17,7 @@ SWITCHES = ("highest", "high", "medium")
 
 def float32_is_float32(run: Run) -> None:
     """Train and evaluate every model and prior under each of PyTorch's switches."""
-    for name, work in (one_a_kind if run.toy else works)(run.toy, run.device):
+    for name, work in one_a_prior(run.toy, run.device):
         models, results = work.fit(1)
         own = evaluate(models[0], work.data, work.splits(1)[0][1])[0]
         for switch in SWITCHES:

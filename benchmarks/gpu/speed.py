@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from typing import get_args
@@ -42,15 +41,21 @@ def speed(run: Run, kind: str, size: str, n_latent: int) -> None:
     title = f"{kind}, {size}, p = {networks.n_latent}, {work.prior}, batch "
     title += f"{work.settings.batch_size}: a step, per trial where {_n_trials(toy)} are stacked"
     counted = "kernels" if run.device.type == "cuda" else "operators"
-    head = ["form", "precision", "ms", "estimated ms", counted, "MiB allocated", "MiB reserved"]
-    head.append("validation's share of an epoch")
+    head = ["form", "precision", "ms", "estimated ms", "MiB allocated", "MiB reserved"]
+    head += ["validation's share of an epoch", counted]
     rows: list[list[str]] = []
+    forms = []
     for precision in get_args(Precision):
         for form, (trials, graph) in FORMS.items():
             settings = replace(work.settings, precision=precision, cuda_graph=graph)
-            row = _measure(run, replace(work, settings=settings), trials or _n_trials(toy))
-            rows.append([form, precision, row[0], "" if toy else ESTIMATES[form], *row[1:]])
+            forms.append((replace(work, settings=settings), trials or _n_trials(toy)))
+            ms, *rest = _measure(run, *forms[-1])
+            rows.append([form, precision, ms, "" if toy else ESTIMATES[form], *rest, ""])
             run.table(title, head, rows)
+    # Last, as a profiler slows all that its process starts later.
+    for row, own in zip(rows, forms, strict=True):
+        row[-1] = _started(run, *own)
+        run.table(title, head, rows)
     run.number("forms and precisions measured", len(rows))
 
 
@@ -59,7 +64,7 @@ def _n_trials(toy: bool) -> int:
 
 
 def _measure(run: Run, work: Work, n_trials: int) -> list[str]:
-    """Return ms a step and trial, kernels, memory and the share of validation, as text."""
+    """Return ms a step and trial, memory and the share of validation, as text."""
     whole = len(work.splits(1)[0][0]) // work.settings.batch_size
     n_steps = 2 if run.toy else min(N_STEPS, whole)
     trainers = work.trainers(n_trials, n_steps)
@@ -76,34 +81,43 @@ def _measure(run: Run, work: Work, n_trials: int) -> list[str]:
     if run.device.type == "cuda":
         peaks = torch.cuda.max_memory_allocated, torch.cuda.max_memory_reserved
         memory = [number(peak(run.device) / 2**20) for peak in peaks]
-    started = _started(run, training.train) / n_steps
-    if n_trials > 1:
+    if isinstance(training, Stack):
         training.part()
     del trainers, training
     if run.device.type == "cuda":
         torch.cuda.empty_cache()  # what is reserved is then each model's own
     share = ""
     if work.settings.precision == "float32":  # in which validation always is
-        share = number(1 - whole * seconds / _epoch(run, work, n_trials))
-    return [number(1e3 * seconds / n_trials), number(started / n_trials), *memory, share]
+        validation = max(0.0, _epoch(run, work, n_trials, n_steps) - n_steps * seconds)
+        share = number(validation / (whole * seconds + validation))
+    return [number(1e3 * seconds / n_trials), *memory, share]
 
 
-def _started(run: Run, train: Callable[[], object]) -> int:
-    """Return how many kernels a call runs; on the CPU, how many operators."""
+def _started(run: Run, work: Work, n_trials: int) -> str:
+    """Return how many kernels a step and trial runs; on the CPU, how many operators."""
+    n_steps = WARM_UP + 1
+    trainers = work.trainers(n_trials, n_steps)
+    training = Stack(trainers) if n_trials > 1 else trainers[0]
+    training.train()
     if run.device.type != "cuda":
         with Counter() as counter:
-            train()
-        return counter.n
-    from torch.profiler import ProfilerActivity, profile
+            training.train()
+        found = counter.n
+    else:
+        from torch.profiler import ProfilerActivity, profile
 
-    with profile(activities=[ProfilerActivity.CUDA]) as seen:
-        train()
-        synchronize(run.device)
-    return sum(event.count for event in seen.key_averages() if event.device_type.name == "CUDA")
+        with profile(activities=[ProfilerActivity.CUDA]) as seen:
+            training.train()
+            synchronize(run.device)
+        events = seen.key_averages()
+        found = sum(event.count for event in events if event.device_type.name == "CUDA")
+    if isinstance(training, Stack):
+        training.part()
+    return number(found / n_steps / n_trials)
 
 
-def _epoch(run: Run, work: Work, n_trials: int) -> float:
-    """Return the seconds of a whole epoch of all trials, validation included.
+def _epoch(run: Run, work: Work, n_trials: int, n_steps: int | None = None) -> float:
+    """Return the seconds of an epoch of all trials, of so many steps, validation included.
 
     Of one after validation was recorded.
     """
@@ -114,7 +128,13 @@ def _epoch(run: Run, work: Work, n_trials: int) -> float:
             synchronize(run.device)
             ends.append(time.perf_counter())
 
-    work.fit(n_trials, progress=progress, pretraining=False, max_epochs=WARM_UP + 2)
+    work.fit(
+        n_trials,
+        progress=progress,
+        pretraining=False,
+        n_steps=n_steps,
+        max_epochs=WARM_UP + 2,
+    )
     return ends[-1] - ends[-2]
 
 

@@ -14,7 +14,15 @@ from tempfile import TemporaryDirectory
 import torch
 
 from benchmarks.gpu.runner import Check, Run
-from benchmarks.gpu.work import Enough, Work, histories, one_a_kind, small_data, states_equal, works
+from benchmarks.gpu.work import (
+    Enough,
+    Work,
+    histories,
+    one_a_kind,
+    one_a_prior,
+    small_data,
+    states_equal,
+)
 from vmm.tensor_files import read_tensors, write_tensors
 from vmm.training.embedding import embed
 
@@ -24,7 +32,7 @@ T, KILLED = 3, 2
 
 def the_same_again(run: Run) -> None:
     """Train every model and prior twice, eager and captured, resumed and not."""
-    for name, work in (one_a_kind if run.toy else works)(run.toy, run.device):
+    for name, work in one_a_prior(run.toy, run.device):
         for n_trials in (1, T):
             what = name if n_trials == 1 else f"{name}, stacked"
             models, results = work.fit(n_trials)

@@ -32,6 +32,8 @@ NETWORKS: dict[str, tuple[Networks, Networks]] = {
     "cells": (CellNetworks(10, 1, 128, "zinb"), CellNetworks(2, 1, 8, "zinb")),
 }
 """Of each kind of data: the paper's, and toys."""
+SMALL = 1000
+"""Images or cells where their number does not matter: few steps, enough to record one."""
 
 
 @dataclass(frozen=True)
@@ -57,11 +59,14 @@ class Work:
     settings: Settings
     valid: Array | None = None
 
-    def splits(self, n_trials: int) -> list[tuple[Array, Array]]:
-        """Return the rows of each trial to train and to validate on."""
+    def splits(self, n_trials: int, n_steps: int | None = None) -> list[tuple[Array, Array]]:
+        """Return the rows of each trial to train, for `n_steps` of an epoch, and to validate on."""
         if self.valid is None:
-            return [split(len(self.data), trial) for trial in range(n_trials)]
-        return [(np.setdiff1d(np.arange(len(self.data)), self.valid), self.valid)] * n_trials
+            own = [split(len(self.data), trial) for trial in range(n_trials)]
+        else:
+            own = [(np.setdiff1d(np.arange(len(self.data)), self.valid), self.valid)] * n_trials
+        rows = None if n_steps is None else n_steps * self.settings.batch_size
+        return [(train[:rows], valid) for train, valid in own]
 
     def models(self, n_trials: int) -> list[LatentVariableModel]:
         """Return untrained models, the same on every device."""
@@ -76,11 +81,10 @@ class Work:
 
     def trainers(self, n_trials: int, n_steps: int | None = None) -> list[Trainer]:
         """Return the trainings, with an epoch of `n_steps` if given."""
-        rows = None if n_steps is None else n_steps * self.settings.batch_size
         return [
-            Trainer(model, self.data, train[:rows], valid, replace(self.settings, seed=trial))
+            Trainer(model, self.data, train, valid, replace(self.settings, seed=trial))
             for trial, (model, (train, valid)) in enumerate(
-                zip(self.models(n_trials), self.splits(n_trials), strict=True)
+                zip(self.models(n_trials), self.splits(n_trials, n_steps), strict=True)
             )
         ]
 
@@ -91,6 +95,7 @@ class Work:
         progress: Callable[[int, LatentVariableModel, dict], None] | None = None,
         pretraining: bool = True,
         checkpoint_seconds: float = math.inf,
+        n_steps: int | None = None,
         **changes: Any,
     ) -> tuple[list[LatentVariableModel], list[FitResult]]:
         """Train trials at once.
@@ -98,7 +103,7 @@ class Work:
         `progress` is called with the trial, its model and the row of an epoch. A pre-trained prior
         is started by scikit-learn, and without that from what was drawn for it.
         """
-        models, splits = self.models(n_trials), self.splits(n_trials)
+        models, splits = self.models(n_trials), self.splits(n_trials, n_steps)
         own = [replace(self.settings, seed=trial, **changes) for trial in range(n_trials)]
         show = None
         if progress is not None:
@@ -123,14 +128,15 @@ class Enough(Exception):
     """Raised after an epoch to end a training, as a kill would."""
 
 
-def works(toy: bool, device: Any) -> Iterator[tuple[str, Work]]:
+def works(toy: bool, device: Any, each: bool = True) -> Iterator[tuple[str, Work]]:
     """Return every kind of data with every prior and variant of the networks, with their names.
 
-    Few data give few steps; networks have the paper's sizes, but where all is a toy.
+    Few data give few steps; networks have the paper's sizes, but where all is a toy. With `each`
+    false there is one variant of the networks.
     """
     for kind in MODELS:
-        data = small_data(kind, toy, device)
-        for networks in variants(NETWORKS[kind][toy]):
+        data, usual = small_data(kind, toy, device), NETWORKS[kind][toy]
+        for networks in variants(usual) if each else [usual]:
             for prior in priors_of(kind):
                 what = [kind, *(str(v) for v in vars(networks).values() if isinstance(v, str))]
                 yield ", ".join([*what, prior]), work_on(kind, prior, networks, data, toy)
@@ -142,6 +148,11 @@ def one_a_kind(toy: bool, device: Any) -> list[tuple[str, Work]]:
         (kind, work_on(kind, None, NETWORKS[kind][toy], small_data(kind, toy, device), toy))
         for kind in MODELS
     ]
+
+
+def one_a_prior(toy: bool, device: Any) -> Iterator[tuple[str, Work]]:
+    """Return one training of each prior and kind of data; as toys, of each kind of data."""
+    return iter(one_a_kind(toy, device)) if toy else works(toy, device, each=False)
 
 
 def small_data(kind: str, toy: bool, device: Any) -> Tensors:
@@ -163,16 +174,16 @@ def variants(networks: Networks) -> Iterator[Networks]:
     """Return networks with each of the values that a field of theirs may have, such as ZINB, NB."""
     hints = get_type_hints(type(networks))
     named = [f.name for f in fields(networks) if get_origin(hints[f.name]) is Literal]
-    if not named:
-        yield networks
+    yield networks
     for name in named:
         for value in get_args(hints[name]):
-            yield replace(networks, **{name: value})
+            if value != getattr(networks, name):
+                yield replace(networks, **{name: value})
 
 
 def images(toy: bool, device: Any, small: bool = True) -> ImageTensors:
     """Return images of ten classes, 8 bits: as many as MNIST's, or `small`."""
-    n, side = (100, 4) if toy else (2500 if small else 70_000, 28)
+    n, side = (100, 4) if toy else (SMALL if small else 70_000, 28)
     return ImageTensors(pixels(n, side)[0], device)
 
 
@@ -192,7 +203,7 @@ def cell_tensors(toy: bool, device: Any, small: bool = True, size: str = "cortex
     if toy:
         shape = shape | {"n_cells": 100, "n_genes": 12}
     elif small:
-        shape = shape | {"n_cells": 2500}
+        shape = shape | {"n_cells": SMALL}
     counts, batch = cells(**(shape | {"n_batches": 2} if small else shape))
     return CellTensors(counts, batch, 2 if small else shape["n_batches"], device)
 

@@ -73,6 +73,9 @@ PARTS = {
     "price": Part(f"pcr.py {RUN}_converged {RUN}_kang", long=True),
     "images_full": Part("images_full.yaml", long=True),
     "images_full_fashion": Part("images_full_fashion.yaml", long=True),
+    "cells_converged_kang": Part("cells_converged_kang.yaml", long=True),
+    "images_gpu": Part("images_gpu.yaml", long=True),  # needs a GPU, as the next
+    "images_gpu_fashion": Part("images_gpu_fashion.yaml", long=True),
     "images_full_priors": Part("images_full_priors.yaml", long=True),
 }
 """In the order in which they are run."""

@@ -32,9 +32,11 @@ CELL_RUNS = (
     "evidence_cells_pbmc4k",
 )
 """A data set is that of the first run that has it."""
-CONVERGED = ("evidence_cells_converged",)
+CONVERGED = ("evidence_cells_converged", "evidence_cells_converged_kang")
 IMAGE_RUNS = ("evidence_images",)
 FULL_IMAGE_RUNS = tuple(f"evidence_images_full{of}" for of in ("", "_fashion", "_priors"))
+GPU_IMAGE_RUNS = ("evidence_images_gpu", "evidence_images_gpu_fashion")
+"""Most of their weights stayed on the machine that made them, so they have tables, but no page."""
 SWITCHES = {
     "responsibility_gradient": ("evidence_switches", "true", "false"),
     "concentration_prior": ("evidence_switches", "inverse_gamma", "gamma"),
@@ -61,7 +63,12 @@ def markdown(frame: pd.DataFrame) -> str:
 
 def runs(names: tuple[str, ...]) -> list[Path]:
     """Return the folders of those runs that are complete."""
-    return [RESULTS / name for name in names if (RESULTS / name / "report.html").exists()]
+    last = {name: "tables/table2_tests.csv" for name in GPU_IMAGE_RUNS}
+    return [
+        RESULTS / name
+        for name in names
+        if (RESULTS / name / last.get(name, "report.html")).exists()
+    ]
 
 
 def sources(names: tuple[str, ...]) -> list[tuple[Path, list[str]]]:
@@ -228,8 +235,12 @@ def _claim(dataset: str, values: pd.DataFrame, one: str, other: str) -> dict[str
         "pair": f"{one} - {other}",
         "difference": f"{difference.mean():+.4f}",
         "n": str(len(difference)),
-        "p": f"{test['p'].iloc[0]:.3f}" if len(test) else "–",
+        "p": _p_value(test["p"].iloc[0]) if len(test) else "–",
     }
+
+
+def _p_value(p: float) -> str:
+    return "< 0.001" if p < 0.0005 else f"{p:.3f}"
 
 
 def switches() -> pd.DataFrame:
@@ -367,16 +378,24 @@ def blocks() -> dict[str, pd.DataFrame]:
         shown = ["Utilized clusters", "Accuracy", "NMI (unmerged)"]
         made["images"] = scores(images, shown)
         made["image_claims"] = claims("images", IMAGE_RUNS, "NMI (unmerged)", IMAGE_PAIRS)
+    if len(full := tests(GPU_IMAGE_RUNS, 2)):
+        shown = ["Utilized clusters", "Accuracy", "NMI (merged)", "NMI (unmerged)"]
+        made["images_gpu"] = scores(full, shown)
+        made["image_gpu_claims"] = pd.concat(
+            [claims("images", GPU_IMAGE_RUNS, metric, IMAGE_PAIRS) for metric in shown[1:]],
+            keys=shown[1:],
+            names=["metric", None],
+        ).reset_index("metric")
     return {name: frame for name, frame in made.items() if len(frame)}
 
 
 def main() -> None:
     """Write everything that is there."""
     OUT.mkdir(exist_ok=True)
-    names = (*CELL_RUNS, *CONVERGED, *IMAGE_RUNS, *FULL_IMAGE_RUNS)
+    names = (*CELL_RUNS, *CONVERGED, *IMAGE_RUNS, *FULL_IMAGE_RUNS, *GPU_IMAGE_RUNS)
     for run in runs(names):
         write_run(run)
-    write_times((*names, *(f"evidence_{switch}" for switch in SWITCHES)))
+    write_times((*(n for n in names if n not in GPU_IMAGE_RUNS), *(f"evidence_{switch}" for switch in SWITCHES)))
     if len(frame := switches()):
         (OUT / "switches.md").write_text(f"# Switches\n\n{markdown(frame)}\n")
     page = PAGE.read_text()

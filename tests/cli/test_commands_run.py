@@ -62,7 +62,7 @@ def test_documents_show_commands():
     "words",
     [
         [],
-        ["--cuda-graph", "--round"],
+        ["--no-cuda-graph", "--round"],
         ["--batch-key", "a 'donor'; rm -r *", "--layer=-counts"],
         ["--label-key", "$HOME", "--output", "~/my results/"],
     ],

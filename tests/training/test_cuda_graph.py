@@ -60,7 +60,7 @@ def test_replayed_training_is_the_training(kind, prior, tapes):
 
     Steps, and validation.
     """
-    expected, history = run(kind, prior)
+    expected, history = run(kind, prior, replace(SETTINGS, cuda_graph=False))
     model, result = run(kind, prior, replace(SETTINGS, cuda_graph=True))
     assert_same(snapshot(model), snapshot(expected))
     assert without_seconds(result) == without_seconds(history)
@@ -308,7 +308,7 @@ class Refusing(Tape):
 @pytest.mark.parametrize("kind", KINDS)
 def test_a_training_that_cannot_be_recorded_goes_on(kind, prior, monkeypatch):
     """Step by step and to the same end, to the bit; it is said once, and once of validation."""
-    expected, history = run(kind, prior)
+    expected, history = run(kind, prior, replace(SETTINGS, cuda_graph=False))
     monkeypatch.setattr(
         vmm.training.loop, "captured", lambda step, device: CapturedStep(step, Refusing())
     )

@@ -42,7 +42,7 @@ def train_trials(
     folders: Sequence[str | Path],
     device: str = "auto",
     progress: Sequence[Callable[[Row], None]] | None = None,
-    cuda_graph: bool = False,
+    cuda_graph: bool = True,
     origin: Mapping[str, Any] | None = None,
 ) -> list[dict[str, Any]]:
     """Train trials of one model of the grid at once, and write their folders.

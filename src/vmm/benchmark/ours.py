@@ -32,7 +32,7 @@ def train_ours(
     folder: Path,
     device: torch.device,
     progress: Sequence[Callable[[Row], None]],
-    cuda_graph: bool = False,
+    cuda_graph: bool = True,
 ) -> list[Trained]:
     """Train trials of one model at once.
 
@@ -122,7 +122,7 @@ def _ours(spec: Spec) -> PriorSpec:
     return spec.ours
 
 
-def training_settings(spec: Spec, cuda_graph: bool = False) -> Settings:
+def training_settings(spec: Spec, cuda_graph: bool = True) -> Settings:
     """Return how a specification's model is trained."""
     if spec.batch_size is None:
         raise TypeError(f"{spec.job.dataset}: the batch size is left to tuning, which has not run")

@@ -21,7 +21,7 @@ def climb(
     n_types: int | None,
     folder_of: Callable[[int, Setting], str | Path],
     device: str = "auto",
-    cuda_graph: bool = False,
+    cuda_graph: bool = True,
     origin: Mapping[str, Any] | None = None,
 ) -> list[list[dict[str, Any]]]:
     """Train with ascending prior learning ratios until there are fewer clusters than types.

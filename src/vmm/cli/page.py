@@ -218,7 +218,8 @@ def command(options: argparse.Namespace) -> str:
     words = ["vmm fit", shlex.quote(path)]
     for key, value in named.items():
         if isinstance(value, bool):
-            words += [option_words(key)] if value else []
+            given = key if value else f"no_{key}"
+            words += [option_words(given)] if value or key == "cuda_graph" else []
         elif value is not None:
             each = value if isinstance(value, list) else [value]
             words += [option_words(key, str(one)) for one in each]

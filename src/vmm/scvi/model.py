@@ -323,7 +323,7 @@ class SCVI(
         early_stopping: bool = True,
         early_stopping_patience: int = 100,
         precision: Precision = "float32",
-        cuda_graph: bool = False,
+        cuda_graph: bool = True,
         sleep_below: float = 0.0,
         enable_progress_bar: bool = True,
         threads: int | None = None,

@@ -37,7 +37,7 @@ class TuningMixin(StabilityMixin):
         learning_rate: float = 4e-4,
         early_stopping_patience: int = 100,
         precision: Precision = "float32",
-        cuda_graph: bool = False,
+        cuda_graph: bool = True,
         sleep_below: float = 0.0,
         accelerator: str = "auto",
         devices: int | str = "auto",

@@ -54,7 +54,7 @@ class Settings:
     kl_weight: float = 1.0
     epsilon: float = 1e-7
     precision: Precision = "float32"
-    cuda_graph: bool = False
+    cuda_graph: bool = True
     sleep_below: float = 0.0
 
 

@@ -62,7 +62,7 @@ def trainer(build: Build, refine: Refine | None = None) -> Callable[..., list[Tr
         folder: Path,
         device: torch.device,
         progress: Sequence[Callable[[Row], None]],
-        cuda_graph: bool = False,
+        cuda_graph: bool = True,
     ) -> list[Trained]:
         each = zip(splits, specs, progress, strict=True)
         return [
