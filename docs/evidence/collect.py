@@ -395,7 +395,12 @@ def main() -> None:
     names = (*CELL_RUNS, *CONVERGED, *IMAGE_RUNS, *FULL_IMAGE_RUNS, *GPU_IMAGE_RUNS)
     for run in runs(names):
         write_run(run)
-    write_times((*(n for n in names if n not in GPU_IMAGE_RUNS), *(f"evidence_{switch}" for switch in SWITCHES)))
+    write_times(
+        (
+            *(n for n in names if n not in GPU_IMAGE_RUNS),
+            *(f"evidence_{switch}" for switch in SWITCHES),
+        )
+    )
     if len(frame := switches()):
         (OUT / "switches.md").write_text(f"# Switches\n\n{markdown(frame)}\n")
     page = PAGE.read_text()

@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     CYTOVI: Any
     LinearSCVI: Any
+    MULTIVI: Any
     PEAKVI: Any
     POISSONVI: Any
     TOTALVI: Any
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 
 __all__ = [
     "CYTOVI",
+    "MULTIVI",
     "PEAKVI",
     "POISSONVI",
     "SCVI",

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import html
 import os
 import re
 import shutil
 import signal
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import anndata
@@ -519,6 +521,50 @@ def test_a_value_like_a_known_one_is_asked_for(capsys):
     told = capsys.readouterr().err
     assert told.count("\n") == 1
     assert "did you mean vmm?" in told
+
+
+def test_a_modality(cells, tmp_path, capsys):
+    """It gives what a file of its own gives; the result has it alone, as it was."""
+    import mudata
+
+    adata = anndata.read_h5ad(cells)
+    adata.uns["of"] = "mine"
+    lanes = adata.obs.pop("batch").rename("lane")
+    prot = anndata.AnnData(adata.X[:, :5].copy(), obs=adata.obs[[]].iloc[::-1])
+    prot.var_names = [f"CD{i}" for i in range(5)]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        both = mudata.MuData({"gex": adata, "prot": prot})
+        both.obs["lane"] = lanes.astype(str)
+        both.write_h5mu(tmp_path / "both.h5mu")
+    adata.obs["lane"] = lanes.astype(str)
+    adata.write_h5ad(tmp_path / "alone.h5ad")
+    arguments = ["--layer", "counts", "--batch-key", "lane", "--max-epochs", "1", *SMALL]
+    chosen = ["--modality", "gex"]
+    for path, more in (("both.h5mu", chosen), ("alone.h5ad", [])):
+        output = ["--output", str(tmp_path / path.partition(".")[0])]
+        assert main(["fit", str(tmp_path / path), *arguments, *more, *output]) == 0
+    found, own = (anndata.read_h5ad(tmp_path / n / f"{n}_vmm.h5ad") for n in ("both", "alone"))
+    np.testing.assert_array_equal(found.obsm["X_vmm"], own.obsm["X_vmm"])
+    assert found.obs["vmm_cluster"].equals(own.obs["vmm_cluster"])
+    assert (found.X != own.X).nnz == (found.layers["counts"] != own.layers["counts"]).nnz == 0
+    assert found.uns["of"] == "mine" and "lane" not in found.obs
+    page = (tmp_path / "both/report.html").read_text()
+    assert f"of the modality 'gex' of {tmp_path}" in html.unescape(page)
+    assert "--modality gex" in page
+    light = [*arguments, *chosen, "--without-counts", "--output", str(tmp_path / "light")]
+    assert main(["fit", str(tmp_path / "both.h5mu"), *light]) == 0
+    found = anndata.read_h5ad(tmp_path / "light/both_vmm.h5ad")
+    assert found.X is None and found.obsm["X_vmm"].shape == (300, 4)
+    capsys.readouterr()
+    for more, sentence in (
+        ([], "has the modalities gex, prot; name the one with the counts by --modality."),
+        (["--modality", "rna"], "has no modality 'rna' for --modality; its modalities are gex,"),
+    ):
+        output = ["--output", str(tmp_path / "none")]
+        assert main(["fit", str(tmp_path / "both.h5mu"), *arguments, *more, *output]) == 2
+        assert sentence in capsys.readouterr().err
+        assert not (tmp_path / "none").exists()
 
 
 def test_without_counts(cells, tmp_path):

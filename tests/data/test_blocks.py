@@ -116,9 +116,9 @@ def test_a_modality_is_read_in_blocks(tmp_path: Path, monkeypatch: pytest.Monkey
     counts = read_h5ad(tmp_path / "my.h5mu", modality="rna").counts
     assert isinstance(counts, blocks.Stored)
     assert (counts.to_memory() != adata.X).nnz == 0
-    both = read_h5ad(tmp_path / "my.h5mu", modality="rna", proteins="protein")
+    both = read_h5ad(tmp_path / "my.h5mu", modality="rna", beside={"proteins": "protein"})
     assert (both.counts != adata.X[5:]).nnz == 0  # of the cells that have proteins
-    assert (both.proteins.counts != adata.X[5:, :6]).nnz == 0
+    assert (both.beside["proteins"].counts != adata.X[5:, :6]).nnz == 0
 
 
 def test_a_layer_and_raw_are_read_in_blocks(

@@ -1,7 +1,5 @@
 from __future__ import annotations
 
-import re
-import warnings
 from pathlib import Path
 
 import anndata
@@ -121,21 +119,7 @@ def test_parts_that_nobody_needs_may_be_unreadable(tmp_path: Path) -> None:
 
 def test_near_relatives_of_h5ad_files(tmp_path: Path) -> None:
     """They are told how to become one."""
-    path = tmp_path / "my.h5mu"
-    mudata = pytest.importorskip("mudata")
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mudata.MuData({"rna": made(), "protein": made()}).write(path)
-    with pytest.raises(InputError, match=r"is a MuData file with the modalities .*rna") as refusal:
-        read_h5ad(path)
-    advice = re.search(r"(mudata\.read_h5mu.*\))\.$", str(refusal.value))[1]
-    eval(advice.replace("my.h5ad", str(tmp_path / "my.h5ad")), {"mudata": mudata})
-    assert read_h5ad(tmp_path / "my.h5ad").counts.shape == made().shape
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        mudata.MuData({"adt": made(), "gex": made()}).write(path)
-    with pytest.raises(InputError, match=r"adt, gex; .*\['NAME'\]"):
-        read_h5ad(path)  # nobody knows which one has the genes
+    path = tmp_path / "my.h5"
     with h5py.File(path, "w") as file:
         file["matrix/barcodes"] = 1
     with pytest.raises(InputError, match=r"Cell Ranger; convert it: scanpy.read_10x_h5\('"):

@@ -8,11 +8,13 @@ import numpy as np
 import pytest
 import torch
 from library_models import SIZES, TRAIN, cells, set_up
+from torch.distributions import Normal
 
 import scvi
 from vmm.lazy import resolve
 from vmm.numerics.seeds import global_seed
 from vmm.scvi_tools import plan
+from vmm.scvi_tools.module import posterior_in
 from vmm.scvi_tools.records import MODELS
 
 each_model = pytest.mark.parametrize("name", list(MODELS))
@@ -64,9 +66,9 @@ def test_another_prior_replaces_the_kl_and_nothing_else(name, prior):
     record, module = MODELS[name], ours.module
     inference, _, output = losses(ours, tensors, 0.3)
     theirs = losses(own, tensors, 0.3)[2]
-    q, z = inference["qz"], inference["z"]
+    q, z = posterior_in(inference), inference["z"]
     encode = module.encode_pseudo_inputs
-    kl = -q.entropy().sum(-1) - module.prior.log_prob(z, encode).detach()
+    kl = -Normal(q.mean, q.scale).entropy().sum(-1) - module.prior.log_prob(z, encode).detach()
     torch.testing.assert_close(output.kl_local[record.kl], kl, rtol=1e-5, atol=1e-5)
     assert not torch.allclose(kl, theirs.kl_local[record.kl], rtol=0.01)
     for key, value in output.reconstruction_loss.items():
@@ -160,7 +162,7 @@ def test_marginal_likelihood_with_normal_is_the_library_s(name):
     assert values[0] == pytest.approx(values[1], rel=1e-5)
 
 
-@pytest.mark.parametrize("name", ["LinearSCVI", "TOTALVI", "PEAKVI"])
+@pytest.mark.parametrize("name", ["LinearSCVI", "TOTALVI", "PEAKVI", "MULTIVI"])
 def test_marginal_likelihood_has_the_prior(name):
     """A GMM of one component N(0, I) is N(0, I)."""
     ours, _, tensors = pair(name, "normal")
@@ -192,6 +194,8 @@ COVARIATES = {"categorical_covariate_keys": ["donor"], "continuous_covariate_key
         ("SCVI", COVARIATES, {"encode_covariates": True}),
         ("TOTALVI", COVARIATES, {}),
         ("PEAKVI", COVARIATES, {"encode_covariates": True}),
+        ("MULTIVI", COVARIATES, {"encode_covariates": True}),
+        ("MULTIVI", {}, {"modality_weights": "universal"}),
         ("CYTOVI", COVARIATES, {"encode_covariates": True}),
     ],
 )
@@ -203,7 +207,7 @@ def test_a_pseudo_input_that_is_a_cell_is_encoded_as_it(name, covariates, option
     pseudo_inputs = module.initial_pseudo_inputs(tensors)
     assert pseudo_inputs.shape == module.prior.pseudo_inputs.shape
     evenly = module.encode_pseudo_inputs(pseudo_inputs)
-    categories = getattr(module, MODELS[name].encoder).encoder.n_cat_list
+    categories = module.encoders[0].encoder.n_cat_list
     if sum(categories):
         codes = [tensors["batch"]]
         if covariates:

@@ -9,6 +9,7 @@ import mudata
 import numpy as np
 import pandas as pd
 import pytest
+import scipy.sparse
 import torch
 from library_models import N_CELLS, N_GENES, N_PROTEINS, SIZES, TRAIN, cells, set_up
 
@@ -39,11 +40,12 @@ def test_clusters(trained):
 def test_summary(trained):
     table = trained.get_cluster_summary(n_markers=3)
     assert table["n_cells"].sum() == N_CELLS
-    proteins = {f"{name}_protein" for name in trained.adata.obsm["protein"]}  # as in the library
+    proteins = {f"protein_{i}_protein" for i in range(N_PROTEINS)}  # as in the library
     features = proteins | {*trained.adata.var_names}
     for markers in table["markers"]:
         assert set(markers.split(", ")) - {""} <= features
-    assert ("label" in table) == (trained.record.name != "TOTALVI")  # which takes no labels
+    takes_none = trained.record.name in ("TOTALVI", "MULTIVI")
+    assert ("label" in table) != takes_none
 
 
 def test_prior_parameters(trained):
@@ -70,7 +72,8 @@ def test_sampled_cells(trained):
         assert (values == values.round()).all()
     if trained.record.name == "PEAKVI":
         assert values.max() == 1
-    assert ("protein" in drawn.obsm) == (trained.record.name == "TOTALVI")
+    assert ("protein" in drawn.obsm) == (trained.record.name in ("TOTALVI", "MULTIVI"))
+    assert list(drawn.var_names) == [f"gene_{i}" for i in range(N_GENES)]
 
 
 def test_plots(trained):
@@ -78,6 +81,32 @@ def test_plots(trained):
     trained.adata.obsm["plane"] = trained.get_latent_representation()[:, :2]
     assert trained.plot_cells(basis="plane").axes
     assert trained.plot_composition("type").axes
+
+
+@pytest.mark.parametrize("kind", [pd.DataFrame, np.asarray, scipy.sparse.csr_matrix])
+def test_proteins_of_obsm_are_drawn(kind):
+    """By their own names or those of markers; a gene of the same name goes before them."""
+    adata = cells("TOTALVI")
+    counts = adata.obsm["protein"].to_numpy()
+    adata.obsm["protein"] = kind(adata.obsm["protein"])
+    adata.uns["names"] = [f"protein_{i}" for i in range(N_PROTEINS)]
+    names = {"protein_names_uns_key": None if kind is pd.DataFrame else "names"}
+    adata.var_names = ["protein_1", *adata.var_names[1:]]
+    model = set_up("TOTALVI", adata, **names)(adata, **SIZES)
+    model.adata.obsm["plane"] = np.random.default_rng(0).normal(size=(N_CELLS, 2))
+
+    def drawn(name):
+        return model.plot_cells(name, "plane").axes[0].collections[-1].get_array()
+
+    for name, values in (
+        ("protein_2", counts[:, 2]),
+        ("protein_2_protein", counts[:, 2]),
+        ("protein_1", adata.X[:, 0]),
+        ("protein_1_protein", counts[:, 1]),
+    ):
+        np.testing.assert_allclose(drawn(name), np.sort(values))
+    with pytest.raises(KeyError, match=r"protein_8 not found in adata\.obs or among the genes"):
+        drawn("protein_8")
 
 
 def test_saved_and_loaded_to_the_bit(trained, tmp_path):
@@ -182,6 +211,7 @@ def test_of_a_mudata(place):
     model.adata.obsm["plane"] = model.get_latent_representation()[:, :2]
     legend = {text.get_text() for text in model.plot_cells("batch", "plane").axes[1].texts}
     assert {"a", "b"} <= legend
+    assert model.plot_cells("protein_3_protein", "plane").axes
     assert model.plot_cells("gene_1", "plane").axes and model.plot_composition("type").axes
     with pytest.raises(KeyError, match="gene_x not found"):
         model.plot_cells("gene_x", "plane")
@@ -232,6 +262,13 @@ def test_samples_with_chosen_covariates():
         for donor in ("d1", "d2")
     }
     assert expressed["d2"] > 5 * expressed["d1"]
+    told = model.sample_cluster("0", 50, batch="a", covariates={"age": 0.5}).obs
+    assert list(told) == ["donor", "age", "cluster", "batch"]  # as vmm.SCVI gives them
+    assert (told["age"] == 0.5).all() and set(told["donor"]) == {"d1", "d2", "d3"}
+    of_cell = model.sample_cluster("0", 50, batch="a", seed=3).obs
+    there = adata.obs[adata.obs["batch"] == "a"]
+    pairs = set(zip(there["donor"], there["age"].astype(np.float32), strict=True))
+    assert set(zip(of_cell["donor"], of_cell["age"], strict=True)) <= pairs
     with pytest.raises(InputError, match="the model knows d1, d2, d3"):
         model.sample_cluster("0", covariates={"donor": "d4"})
     with pytest.raises(InputError, match="the model's covariates are donor, age"):
@@ -242,7 +279,6 @@ def test_samples_with_chosen_covariates():
     ("model", "reason"),
     [
         (scvi.model.SCANVI, "a mixture already"),
-        (scvi.model.MULTIVI, "several encoders"),
         (scvi.model.AUTOZI, "there are SCVI"),
     ],
 )
@@ -260,6 +296,7 @@ def test_models_that_take_no_prior(model, reason):
         ("SCVI", {"n_components": 121}, InputError, "n_components is 121, but adata has only 120"),
         ("SCVI", {"latent_distribution": "ln"}, NotImplementedError, "must be 'normal'"),
         ("CYTOVI", {"prior_mixture": True}, InputError, "`prior` is in its place"),
+        ("MULTIVI", {"modality_weights": "cell"}, NotImplementedError, "'equal' or 'universal'"),
     ],
 )
 def test_refused(name, options, error, message):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import anndata
+import mudata
 import numpy as np
 import pandas as pd
 
@@ -19,6 +20,9 @@ TRAIN = {
 }
 SETUP = {"TOTALVI": {"protein_expression_obsm_key": "protein"}}
 """What a model is set up with besides the batches; else the labels."""
+MODALITIES = {f"{name}_layer": name for name in ("rna", "atac", "protein")}
+N_RNA = 18
+"""Of the genes, those that are genes where the others are peaks."""
 
 
 def cells(name: str, seed: int = 0, batches: str = "ab") -> anndata.AnnData:
@@ -38,11 +42,28 @@ def cells(name: str, seed: int = 0, batches: str = "ab") -> anndata.AnnData:
     proteins = [f"protein_{i}" for i in range(N_PROTEINS)]
     adata.obsm["protein"] = pd.DataFrame(counts[:, N_GENES:], adata.obs_names, proteins)
     adata.var_names = [f"gene_{i}" for i in range(N_GENES)]
-    return adata
+    return modalities_of(adata) if name == "MULTIVI" else adata
 
 
-def set_up(name: str, adata: anndata.AnnData, model=None, **more):
+def modalities_of(adata: anndata.AnnData) -> mudata.MuData:
+    """Return genes, peaks and proteins of which some cells lack one each."""
+    made = {"rna": adata[:, :N_RNA].copy(), "atac": adata[:, N_RNA:].copy()}
+    made["protein"] = anndata.AnnData(adata.obsm["protein"].astype(np.float32))
+    for place, part in enumerate(made.values()):
+        values = part.X.copy()
+        values[place::8] = 0
+        part.X = values
+        part.obs, part.obsm = adata.obs[[]], {}
+    found = mudata.MuData(made)
+    found.obs = adata.obs
+    return found
+
+
+def set_up(name: str, adata: anndata.AnnData | mudata.MuData, model=None, **more):
     """Set cells up and return the class, ours unless another is given."""
     model = model or getattr(vmm.scvi_tools, name)
+    if name == "MULTIVI":
+        model.setup_mudata(adata, batch_key="batch", modalities=MODALITIES, **more)
+        return model
     model.setup_anndata(adata, batch_key="batch", **SETUP.get(name, {"labels_key": "type"}), **more)
     return model

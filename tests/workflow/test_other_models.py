@@ -111,6 +111,7 @@ def test_pages_say_which_model(story):
     methods = pd.read_csv(folder / "tables/table3.csv")["method"].tolist()
     assert methods == ["VMM", "Leiden on N(0, I)", "Leiden on VMM", "Leiden on PCA"]
     page = (folder / "report.html").read_text()
-    assert "methods in scvi-tools' <b>TOTALVI</b>" in page
+    used = "n_latent 3, n_hidden 16, n_layers 2, likelihood nb, dispersion gene"
+    assert f"methods in scvi-tools' <b>TOTALVI</b>: {used}" in page
     assert "<td>TOTALVI</td><td>VampPriorMixture</td>" in page
     assert "Cells without counts of proteins were left out: 1 of 120." in page

@@ -14,6 +14,7 @@ from vmm.benchmark.methods.records import METHODS, Method
 from vmm.benchmark.setting import CHOSEN, LEIDEN, Setting, Stop
 from vmm.benchmark.spec import TUNED_KEYS, PriorSpec, Spec, library_arguments, networks_of
 from vmm.data.sources.records import SOURCES
+from vmm.scvi_tools.records import MODELS as LIBRARY
 
 Config = Mapping[str, Any]
 SLOW_RATE = 1e-3
@@ -23,7 +24,7 @@ TUNED_METHOD = "vmm"
 DATA_KEYS = (
     "kind", "source", "path", "url", "sha256", "matrix", "cells", "batch_key", "label_key",
     "categorical_covariate_keys", "continuous_covariate_keys", "size_factor_key", "layer",
-    "modality", "proteins", "n_top_genes", "n_subset",
+    "modality", "proteins", "peaks", "n_top_genes", "n_subset",
 )  # fmt: skip
 """Keys of a data set that :func:`vmm.data.prepare` reads; the others are the models'."""
 EXPERIMENTS = {
@@ -173,7 +174,9 @@ def published_datasets(config: Config) -> list[str]:
 
 def data_settings(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a data set's configuration its preparation depends on."""
-    return {key: dataset[key] for key in DATA_KEYS if dataset.get(key) is not None}
+    settings = {key: dataset[key] for key in DATA_KEYS if dataset.get(key) is not None}
+    record = LIBRARY.get(dataset.get("model") or "")
+    return settings | {"intensities": True} if record and record.intensities else settings
 
 
 def starts(config: Config, dataset: str) -> dict[str, int]:

@@ -126,6 +126,8 @@ def _write_folder(
         **machine(device),
         "spec": spec.plain(),
     }
+    if trained.networks is not None:
+        run["networks"] = trained.networks
     if origin is not None:
         run["origin"] = dict(origin)
     write_json(folder / "run.json", run)

@@ -183,7 +183,7 @@ def size_of(work: str, description: str | PathLike, settings: Mapping[str, Any])
     if Path(description).is_file():
         with suppress(InputError):  # what is damaged is made again, before it is needed
             known = read_json(description, "n_cells", "n_genes")
-            return Size(known["n_cells"], known["n_genes"])
+            return Size(known["n_cells"], known["n_genes"] + known.get("n_peaks", 0))
     if shape is None:
         return UNKNOWN
     return Size(shape.cells, min(shape.genes, settings.get("n_top_genes") or shape.genes))

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -24,12 +24,16 @@ class Trained(NamedTuple):
         Means of q(z|x).
     cluster_probs : array of float32, shape (N, K), or None
         None where the prior does not cluster.
+    networks : dict, optional
+        Sizes and likelihood by the configuration's keys, as a model that may have had its own has
+        them.
     """
 
     result: FitResult
     weights: dict[str, Tensor]
     embedding: np.ndarray
     cluster_probs: np.ndarray | None = None
+    networks: dict[str, Any] | None = None
 
     @property
     def latent(self) -> dict[str, np.ndarray]:

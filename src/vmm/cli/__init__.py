@@ -30,7 +30,7 @@ examples:
 The same from Python: vmm.SCVI, with the interface of scvi-tools.
 """
 FIT = """\
-Integrate and cluster the cells of an .h5ad file of raw counts.
+Integrate and cluster the cells of an .h5ad file, or a modality of an .h5mu file, of raw counts.
 
 Writes to the output folder:
   report.html       the page to open first: figures and a table of the clusters
@@ -100,7 +100,7 @@ def parser() -> argparse.ArgumentParser:
 
 def _fit_arguments(fit: argparse.ArgumentParser) -> None:
     data = fit.add_argument_group("data")
-    data.add_argument("path", help=".h5ad file, or zarr store of anndata, with raw counts")
+    data.add_argument("path", help=".h5ad or .h5mu file, or zarr store of them, with raw counts")
     data.add_argument("--output", "-o", required=True, metavar="DIR", help="folder to write to")
     data.add_argument("--batch-key", metavar="COLUMN", help="column of obs with the batches")
     data.add_argument(
@@ -119,6 +119,9 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
         "--size-factor-key",
         metavar="COLUMN",
         help="column of obs with size factors (default: cells are scaled by their counts)",
+    )
+    data.add_argument(
+        "--modality", metavar="NAME", help="of an .h5mu file (default: the only one, or rna)"
     )
     data.add_argument("--layer", help="layer with raw counts (default: X); raw is raw.X")
     data.add_argument(

@@ -37,6 +37,8 @@ class Cells:
         Known types of the cells, missing where a cell has none; None without ``--label-key``.
     n_genes
         Genes of the file.
+    modality
+        Of a MuData file, the one that they are.
     notes
         Facts worth a line on the page.
     alarms
@@ -47,6 +49,7 @@ class Cells:
     index: pd.Index
     labels: pd.Series | None
     n_genes: int
+    modality: str = ""
     notes: list[str] = field(default_factory=list)
     alarms: list[str] = field(default_factory=list)
 
@@ -68,7 +71,8 @@ def read_cells(options: argparse.Namespace) -> Cells:
     import pandas as pd
 
     covariate_keys = covariate_arguments(options)
-    raw = read_h5ad(options.path, options.layer, named_columns(vars(options)))
+    columns_read = named_columns(vars(options))
+    raw = read_h5ad(options.path, options.layer, columns_read, options.modality or "")
     refuse_columns_twice(
         {"batch_key": options.batch_key, "label_key": options.label_key, **covariate_keys}, raw.file
     )
@@ -104,7 +108,9 @@ def read_cells(options: argparse.Namespace) -> Cells:
     for key, values in columns.items():
         adata.obs[key] = values
     index = pd.Index([str(name) for name in raw.obs.index], dtype=object)
-    cells = Cells(adata, index, labels, len(raw.genes))
+    cells = Cells(adata, index, labels, len(raw.genes), raw.modality)
+    if raw.modality:
+        cells.note(f"Cells and genes are those of the {raw.file}.")
     cells.note(*notes, *more, *known.remarks())
     return cells
 

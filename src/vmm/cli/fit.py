@@ -48,7 +48,7 @@ def fit_file(options: argparse.Namespace) -> int:
     InputError
         If anything about the file or the options is wrong.
     """
-    path = supplied(options.path, "name an .h5ad file or a zarr store")
+    path = supplied(options.path, "name an .h5ad or .h5mu file, or a zarr store")
     folder = _output(options.output)
     name = f"{path.stem}_vmm.h5ad"
     if folder.exists() and not folder.is_dir():
@@ -62,7 +62,8 @@ def fit_file(options: argparse.Namespace) -> int:
         cells = read_cells(options)
         source.refuse_changed()
         _check_components(cells.adata.n_obs, path, options)
-        results = ResultFile(folder / name, counts=not options.without_counts)
+        counts = not options.without_counts
+        results = ResultFile(folder / name, counts=counts, modality=cells.modality)
         with _folder(folder), results as result, warnings.catch_warnings():
             _only_our_warnings(cells)
             cells.note(*result.begin(source, _results(cells, options), options.n_latent))

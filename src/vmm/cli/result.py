@@ -67,29 +67,31 @@ class Source:
         if self.changed():
             raise InputError(f"{self.path} changed while it was read; start again.")
 
-    def copy(self, target: Path, counts: bool = True) -> None:
+    def copy(self, target: Path, counts: bool = True, modality: str = "") -> None:
         """Copy it as it was when it was opened, even if another took its place since.
 
-        Without `counts` only the tables and what describes cells: :data:`LIGHT`. Not of a store.
+        Without `counts` only the tables and what describes cells: :data:`LIGHT`. Of a MuData file
+        a modality alone. Not of a store.
         """
         assert self._file is not None
         self._file.seek(0)
-        if counts:
+        if counts and not modality:
             with target.open("wb") as copy:
                 shutil.copyfileobj(self._file, copy, PIECE)
         else:
-            self._copy_light(target)
+            self._copy_parts(target, counts, modality)
         if self._now() != self._state:
             raise InputError(f"{self.path} changed while it was copied; start again.")
 
-    def _copy_light(self, target: Path) -> None:
+    def _copy_parts(self, target: Path, counts: bool, modality: str) -> None:
         import h5py
 
         with h5py.File(self._file, "r") as file, h5py.File(target, "w") as copy:
-            copy.attrs.update(file.attrs)
-            for name in LIGHT:
-                if name in file:
-                    file.copy(name, copy)
+            whole = file["mod"][modality] if modality else file
+            copy.attrs.update(whole.attrs)
+            for name in whole:
+                if counts or name in LIGHT:
+                    whole.copy(name, copy)
 
 
 def _state(file: Path | int) -> tuple[int, ...]:
@@ -113,6 +115,8 @@ class ResultFile:
         Where it will be, whole or not at all.
     counts
         Whether it has all that the user's file has, or no matrices.
+    modality
+        What of a MuData file it has.
 
     Attributes
     ----------
@@ -120,8 +124,8 @@ class ResultFile:
         Why the results will stand alone, without what the user's file has; usually empty.
     """
 
-    def __init__(self, path: Path, counts: bool = True):
-        self.path, self.counts, self.alone = path, counts, ""
+    def __init__(self, path: Path, counts: bool = True, modality: str = ""):
+        self.path, self.counts, self.modality, self.alone = path, counts, modality, ""
         self._stack = ExitStack()
 
     def __enter__(self) -> ResultFile:
@@ -159,7 +163,7 @@ class ResultFile:
         if source.path.is_dir():
             self.alone = "it is a zarr store"
         else:
-            source.copy(self._temporary, self.counts)
+            source.copy(self._temporary, self.counts, self.modality)
             try:
                 removed = self._prepare()
             except Exception as error:

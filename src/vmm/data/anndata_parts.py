@@ -12,9 +12,10 @@ import numpy as np
 from vmm import memory
 from vmm.data.blocks import Stored, bounds_of
 from vmm.data.columns import ByColumns, rows_at_once
+from vmm.data.features import RawFeatures
 from vmm.data.messages import as_text, listing
-from vmm.data.proteins import RawProteins
 from vmm.data.raw import RawCells
+from vmm.data.source import BESIDE
 from vmm.data.supplied import is_zarr
 from vmm.errors import InputError
 
@@ -57,13 +58,13 @@ def read_parts(
     path: Path,
     layer: str | None,
     columns: Collection[str] | None,
-    proteins: str | None = None,
+    beside: Mapping[str, str] | None = None,
     called: str = "",
 ) -> RawCells:
     """Read what is needed of an AnnData that is a group of the file at `path`.
 
     Messages call it `called`, by default the file. All else as :func:`vmm.data.h5ad.read_h5ad`,
-    with `proteins` in ``obsm``.
+    with what is `beside` in ``obsm``.
     """
     from anndata.io import read_elem
 
@@ -94,28 +95,39 @@ def read_parts(
         where=where,
         file=called,
         hint=_hint(layer, matrices),
-        proteins=proteins_in(obsm, proteins, called) if proteins else None,
+        beside=features_in(obsm, beside or {}, called),
+        layers=layers,
     )
 
 
-def proteins_in(obsm: Mapping[str, Any], key: str, where: str) -> RawProteins:
-    """Return the proteins under a key of ``obsm``, in a file or in memory.
+def features_in(
+    obsm: Mapping[str, Any], beside: Mapping[str, str], where: str
+) -> dict[str, RawFeatures]:
+    """Return what is under keys of ``obsm``, in a file or in memory, by the keys that name it.
 
-    A table has their names; of a matrix without any they are numbered.
+    A table has names; of a matrix without any its columns are numbered.
     """
+    found = {}
+    for option, key in beside.items():
+        if key not in obsm:
+            raise InputError(
+                f"{where} has no obsm {key!r} for `{option}:`; in its obsm there is "
+                f"{listing(obsm)}."
+            )
+        found[option] = _features(obsm, key, BESIDE[option], where)
+    return found
+
+
+def _features(obsm: Mapping[str, Any], key: str, what: str, where: str) -> RawFeatures:
     from anndata.io import read_elem
 
-    if key not in obsm:
-        raise InputError(
-            f"{where} has no obsm {key!r} for `proteins:`; in its obsm there is {listing(obsm)}."
-        )
     found = obsm[key]
     if hasattr(found, "attrs") and not hasattr(found, "columns"):  # in a file
         found = read_elem(found)
     place = f"obsm {key!r} of {where}"
     if hasattr(found, "columns"):
-        return RawProteins(found.to_numpy(), list(map(as_text, found.columns)), place)
-    return RawProteins(found, [f"protein {i + 1}" for i in range(found.shape[-1])], place)
+        return RawFeatures(found.to_numpy(), list(map(as_text, found.columns)), place)
+    return RawFeatures(found, [f"{what} {i + 1}" for i in range(found.shape[-1])], place)
 
 
 def _stored(file: Any, location: str, path: Path, where: str) -> Stored | None:
@@ -223,7 +235,8 @@ def from_anndata(
     if adata.raw is not None:
         matrices.setdefault("raw", adata.raw.X)
     hint = _hint(layer, matrices)
-    return RawCells(matrix, adata.obs, genes.astype(str).tolist(), where, file, hint)
+    names = genes.astype(str).tolist()
+    return RawCells(matrix, adata.obs, names, where, file, hint, layers=layers)
 
 
 def _no_layer(layer: str, layers: list[str], has_raw: bool, file: str) -> str:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import asdict, dataclass, field
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -11,9 +12,10 @@ from vmm.data import checks, select
 from vmm.data.blocks import Counts, Whole, chosen_counts
 from vmm.data.containers import CellData
 from vmm.data.covariates import read_covariates, refuse_columns_twice
-from vmm.data.proteins import read_proteins
+from vmm.data.features import read_features
+from vmm.data.intensities import read_intensities
 from vmm.data.raw import Config, RawCells
-from vmm.data.source import Source
+from vmm.data.source import BESIDE, Source
 from vmm.errors import InputError
 
 COVARIATE_KEYS = ("categorical_covariate_keys", "continuous_covariate_keys", "size_factor_key")
@@ -42,6 +44,7 @@ def build(
         batch_key=config.get("batch_key", source.batch_key),
         label_key=config.get("label_key", source.label_key),
         n_top_genes=config.get("n_top_genes", source.n_top_genes),
+        intensities=config.get("intensities", False),
         **{key: config[key] for key in COVARIATE_KEYS if key in config},
     )
     selected = asdict(selection)
@@ -55,6 +58,7 @@ def build_cells(
     batch_key: str | None,
     label_key: str | None,
     n_top_genes: int | None = None,
+    intensities: bool = False,
     **covariate_keys: Any,
 ) -> tuple[CellData, Selection]:
     """Check cells, choose genes, drop what has too few counts.
@@ -69,6 +73,8 @@ def build_cells(
         Columns with the batches (None: one batch) and the cell types (None: no cell has one).
     n_top_genes
         Number of highly variable genes; None: all genes.
+    intensities
+        Whether the values are intensities of proteins, all of which are kept, and no counts.
     **covariate_keys
         Columns of covariates, as :func:`vmm.data.covariates.read_covariates` takes them.
 
@@ -106,25 +112,31 @@ def build_cells(
     )
     covariates = read_covariates(raw.obs, raw.file, **covariate_keys)
     cells, cell_notes = checks.unique_names(list(raw.obs.index), "cell")
-    genes, gene_notes = checks.unique_names(list(raw.genes), "gene")
+    feature = "protein" if intensities else "gene"
+    genes, gene_notes = checks.unique_names(list(raw.genes), feature)
     if n_top_genes is not None:
         _check_n_top_genes(n_top_genes)
-    found = Counts(raw, cells, genes)
-    proteins, protein_notes = read_proteins(raw.proteins, cells) if raw.proteins else (None, [])
+    found = None if intensities else Counts(raw, cells, genes)
+    beside = {key: read_features(of, cells, BESIDE[key]) for key, of in raw.beside.items()}
     selection = Selection(
-        cells_read=found.shape[0],
-        genes_read=found.shape[1],
-        notes=[*raw.notes, *cell_notes, *gene_notes, *protein_notes],
+        cells_read=len(cells),
+        genes_read=len(genes),
+        notes=[*raw.notes, *cell_notes, *gene_notes, *chain(*(of[1] for of in beside.values()))],
     )
-    counts, chosen, notes = chosen_counts(found, batch, n_top_genes)
-    genes = genes[chosen]
+    if found is None:
+        counts, notes = read_intensities(raw, cells, genes)
+        keep_cells, keep_genes = (np.ones(n, dtype=bool) for n in counts.shape)
+    else:
+        counts, chosen, notes = chosen_counts(found, batch, n_top_genes)
+        genes = genes[chosen]
+        keep_cells, keep_genes = select.with_enough_counts(Whole(counts))
+    selection.notes += notes
     if n_top_genes is not None:
         selection.highly_variable_genes = len(genes)
-        selection.notes += notes
-    keep_cells, keep_genes = select.with_enough_counts(Whole(counts))
     selection.cells_dropped = int((~keep_cells).sum())
     selection.genes_dropped = int((~keep_genes).sum())
-    counts = Whole(counts).part(keep_cells, keep_genes)
+    if found is not None:
+        counts = Whole(counts).part(keep_cells, keep_genes)
     checks.enough(counts.shape, raw.where)
     batch, batch_names = checks.recoded(batch[keep_cells], batch_names)
     labels, label_names = checks.recoded(labels[keep_cells], label_names)
@@ -145,7 +157,7 @@ def build_cells(
         genes[keep_genes],
         cells[keep_cells],
         covariates,
-        proteins and proteins.rows(keep_cells),
+        **{key: features.rows(keep_cells) for key, (features, _) in beside.items()},
     )
     return data, selection
 
@@ -157,13 +169,24 @@ def _check_n_top_genes(value: Any) -> None:
 
 def describe(data: CellData) -> dict[str, Any]:
     """Numbers about cells, counted from the data."""
-    sums = [np.asarray(block.sum(axis=1)).ravel() for _, block in Whole(data.counts)]
-    totals = np.concatenate(sums)
     more: dict[str, Any] = {}
+    if data.intensities:
+        values = data.counts
+        more["intensities"] = {"least": float(values.min()), "largest": float(values.max())}
+    else:
+        sums = [np.asarray(block.sum(axis=1)).ravel() for _, block in Whole(data.counts)]
+        totals = np.concatenate(sums)
+        more["counts"] = {
+            "total": int(totals.sum()),
+            "median_per_cell": float(np.median(totals)),
+            "largest": int(data.counts.data.max()),
+            "fraction_zero": 1 - data.counts.nnz / (data.n_cells * data.n_genes),
+        }
     if data.covariates:
         more["covariates"] = data.covariates.described()
-    if data.proteins is not None:
-        more["n_proteins"] = len(data.proteins.names)
+    for key in BESIDE:
+        if (features := getattr(data, key)) is not None:
+            more[f"n_{key}"] = len(features.names)
     return {
         "n_cells": data.n_cells,
         "n_genes": data.n_genes,
@@ -173,12 +196,6 @@ def describe(data: CellData) -> dict[str, Any]:
         "batches": checks.sizes(data.batch, data.batch_names),
         "cell_types": checks.sizes(data.labels, data.label_names),
         "isolated_types": _isolated(data),
-        "counts": {
-            "total": int(totals.sum()),
-            "median_per_cell": float(np.median(totals)),
-            "largest": int(data.counts.data.max()),
-            "fraction_zero": 1 - data.counts.nnz / (data.n_cells * data.n_genes),
-        },
         **more,
     }
 

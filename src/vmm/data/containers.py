@@ -13,12 +13,14 @@ import numpy as np
 import scipy.sparse as sp
 
 from vmm.data.covariates import Covariates
-from vmm.data.proteins import Proteins
+from vmm.data.features import Features
+from vmm.data.source import BESIDE
 from vmm.errors import InputError
 from vmm.io import UNREADABLE, atomic, read_arrays
 
 if TYPE_CHECKING:
     import anndata
+    import mudata
 
 Arrays = dict[str, np.ndarray]
 
@@ -32,7 +34,8 @@ class CellData:
     name
         Name of the data set.
     counts
-        N × G, non-negative whole numbers (int32), without stored zeros.
+        N × G, non-negative whole numbers (int32), or intensities of proteins (float32), without
+        stored zeros.
     batch, labels
         (N,) int64 codes into `batch_names` and `label_names`; a label of -1 is none.
     batch_names, label_names
@@ -41,8 +44,8 @@ class CellData:
         (G,) and (N,) strings, each without repetition.
     covariates
         What else is known of the cells.
-    proteins
-        Their proteins, if they were counted too.
+    proteins, peaks
+        Of the same cells, if they were counted too.
     """
 
     name: str
@@ -54,7 +57,8 @@ class CellData:
     genes: np.ndarray
     cells: np.ndarray
     covariates: Covariates = field(default_factory=Covariates)
-    proteins: Proteins | None = None
+    proteins: Features | None = None
+    peaks: Features | None = None
 
     kind = "cells"
 
@@ -84,6 +88,11 @@ class CellData:
         """Number of cell types."""
         return len(self.label_names)
 
+    @property
+    def intensities(self) -> bool:
+        """Whether the values are intensities of proteins, and no counts."""
+        return self.counts.dtype.kind == "f"
+
     def __len__(self) -> int:
         return self.n_cells
 
@@ -95,8 +104,9 @@ class CellData:
 
     def arrays(self) -> Arrays:
         """All content as arrays that need no pickle, in the layout of the ``.npz``."""
+        kind = np.float32 if self.intensities else np.int32
         return {
-            "counts_data": self.counts.data.astype(np.int32, copy=False),
+            "counts_data": self.counts.data.astype(kind, copy=False),
             "counts_indices": self.counts.indices,
             "counts_indptr": self.counts.indptr,
             "counts_shape": np.asarray(self.counts.shape, dtype=np.int64),
@@ -107,8 +117,15 @@ class CellData:
             "genes": np.asarray(self.genes, dtype=str),
             "cells": np.asarray(self.cells, dtype=str),
             **self.covariates.arrays(),
-            **(self.proteins.arrays() if self.proteins else {}),
+            **self._beside(),
         }
+
+    def _beside(self) -> Arrays:
+        found: Arrays = {}
+        for key, what in BESIDE.items():
+            if (features := getattr(self, key)) is not None:
+                found |= features.arrays(what)
+        return found
 
     def save(self, path: str | os.PathLike) -> None:
         """Write a ``.npz``, whole or not at all."""
@@ -129,7 +146,7 @@ class CellData:
             genes=arrays["genes"],
             cells=arrays["cells"],
             covariates=Covariates.from_arrays(arrays),
-            proteins=Proteins.from_arrays(arrays),
+            **{key: Features.from_arrays(arrays, what) for key, what in BESIDE.items()},
         )
 
     def to_anndata(self) -> anndata.AnnData:
@@ -155,8 +172,27 @@ class CellData:
         adata = anndata.AnnData(X=counts, obs=obs, var=var, layers={"counts": counts.copy()})
         if self.proteins is not None:
             names = pd.Index(self.proteins.names.astype(object))
-            adata.obsm["protein"] = pd.DataFrame(self.proteins.counts, adata.obs_names, names)
+            values = self.proteins.counts.toarray()
+            adata.obsm["protein"] = pd.DataFrame(values, adata.obs_names, names)
         return adata
+
+    def to_mudata(self) -> mudata.MuData:
+        """Convert to MuData: ``rna`` as :meth:`to_anndata` has it, and ``atac`` with the peaks.
+
+        The table of cells is that of the whole.
+        """
+        import anndata
+        import mudata
+        import pandas as pd
+
+        rna = self.to_anndata()
+        assert self.peaks is not None
+        names = pd.DataFrame(index=pd.Index(self.peaks.names.astype(object)))
+        atac = anndata.AnnData(self.peaks.counts.astype(np.float32), rna.obs[[]], names)
+        obs, rna.obs = rna.obs, rna.obs[[]]
+        both = mudata.MuData({"rna": rna, "atac": atac})
+        both.obs = obs
+        return both
 
 
 @dataclass(frozen=True, eq=False)

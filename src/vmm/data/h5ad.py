@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from vmm.data.anndata_parts import from_anndata, is_table, opened, proteins_in, read_parts
+from vmm.data.anndata_parts import features_in, from_anndata, is_table, opened, read_parts
 from vmm.data.h5mu import read_modality
 from vmm.data.messages import as_text, listing
 from vmm.data.raw import Config, Files, RawCells
+from vmm.data.source import BESIDE
 from vmm.data.supplied import is_zarr, reading, supplied
 from vmm.errors import InputError
 
@@ -25,7 +26,7 @@ def read(files: Files, config: Config) -> RawCells:
         config.get("layer"),
         named_columns(config),
         config.get("modality", ""),
-        config.get("proteins"),
+        {key: config[key] for key in BESIDE if key in config},
     )
 
 
@@ -39,8 +40,8 @@ def read_h5ad(
     path: str | Path,
     layer: str | None = None,
     columns: Collection[str] | None = None,
-    modality: str | None = None,
-    proteins: str | None = None,
+    modality: str = "",
+    beside: Mapping[str, str] | None = None,
 ) -> RawCells:
     """Read one matrix, the table of cells and the names of genes, and nothing else of a file.
 
@@ -50,22 +51,22 @@ def read_h5ad(
     Parameters
     ----------
     path
-        The ``.h5ad`` file, or a zarr store of anndata.
+        The ``.h5ad`` or ``.h5mu`` file, or a zarr store of anndata.
     layer
         Layer with the counts; None: ``X``; ``"raw"``: ``raw.X`` (unless a layer has that name).
     columns
         Columns of ``obs`` that are needed; others that cannot be read are left out. None: all.
     modality
-        Of a MuData file, the modality with the counts; "": the only one, or ``rna``. None: such
-        files are refused.
-    proteins
-        Where proteins are: a key of ``obsm``, in a MuData file a modality. None: not read.
+        Of a MuData file, the modality with the counts; "": the only one, or ``rna``.
+    beside
+        Where else is what was counted in the same cells, by keys of
+        :data:`vmm.data.source.BESIDE`: a key of ``obsm``, in a MuData file a modality.
 
     Raises
     ------
     InputError
-        If the file is missing or is not an AnnData file, or has no such layer, modality or
-        proteins.
+        If the file is missing or is not an AnnData file, or has no such layer or modality, or
+        nothing of what is to be beside.
     """
     import anndata
     import h5py
@@ -76,8 +77,8 @@ def read_h5ad(
         raise InputError(f"{path} is not an .h5ad file (it is not HDF5 at all).")
     with reading(path, "cannot be read, it is truncated or damaged"):
         with opened(path) as file:
-            if modality is not None and is_mudata(file):
-                return read_modality(file, path, layer, columns, modality, proteins)
+            if is_mudata(file):
+                return read_modality(file, path, layer, columns, modality, beside or {})
             _refuse_relatives(file, path)
             if modality:
                 raise InputError(
@@ -88,11 +89,10 @@ def read_h5ad(
                 what = "a zarr store of anndata" if zarr else "an .h5ad file"
                 raise InputError(f"{path} is not {what} (no {listing(missing)} in it).")
             if is_table(file["obs"]):
-                return read_parts(file, path, layer, columns, proteins)
+                return read_parts(file, path, layer, columns, beside)
         whole = anndata.read_zarr(path) if zarr else anndata.read_h5ad(path)
         raw = from_anndata(whole, layer, str(path))
-        if proteins:
-            raw.proteins = proteins_in(whole.obsm, proteins, str(path))
+        raw.beside = features_in(whole.obsm, beside or {}, str(path))
         return raw
 
 
@@ -103,14 +103,6 @@ def is_mudata(file: Any) -> bool:
 
 def _refuse_relatives(file: h5py.File, path: Path) -> None:
     """Say of files that are not AnnData's, but near to them, how to make one."""
-    if is_mudata(file):
-        names = list(file["mod"])
-        name = "rna" if "rna" in names or not names else names[0] if len(names) == 1 else "NAME"
-        raise InputError(
-            f"{path} is a MuData file with the modalities {listing(names)}; write the one with "
-            f"counts of RNA to a file of its own: "
-            f"mudata.read_h5mu({str(path)!r})[{name!r}].write_h5ad('my.h5ad')."
-        )
     if "matrix" in file and "obs" not in file:
         raise InputError(
             f"{path} is not an .h5ad file, but one of Cell Ranger; convert it: "

@@ -1,8 +1,8 @@
-"""Cells of one modality of a MuData file, with the proteins of another."""
+"""Cells of one modality of a MuData file, with what others counted in them."""
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,8 +10,8 @@ import numpy as np
 
 from vmm.data.anndata_parts import names_in, read_parts
 from vmm.data.blocks import in_memory
+from vmm.data.features import RawFeatures
 from vmm.data.messages import listing
-from vmm.data.proteins import RawProteins
 from vmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -29,26 +29,26 @@ def read_modality(
     layer: str | None,
     columns: Collection[str] | None,
     modality: str,
-    proteins: str | None,
+    beside: Mapping[str, str],
 ) -> RawCells:
-    """Read the counts and cells of a modality, and the proteins of another for the same cells.
+    """Read the counts and cells of a modality, and those of others for the same cells.
 
     Columns of the file's own table of cells are there too, unless the modality has one of the same
-    name. Cells that were not counted proteins of are left out, and a note says so.
+    name. Cells of which others have none are left out, and a note says so.
 
     Parameters
     ----------
     file, path
         An open MuData file, and what to call it.
     layer
-        As for :func:`vmm.data.h5ad.read_h5ad`; of the proteins the same, if they have it, else
+        As for :func:`vmm.data.h5ad.read_h5ad`; of the others the same, if they have it, else
         their ``X``.
     columns
         As for :func:`vmm.data.h5ad.read_h5ad`.
     modality
         With the counts; "": the only one, or that of RNA.
-    proteins
-        Another modality, None: none.
+    beside
+        Others, by the keys that name them.
 
     Raises
     ------
@@ -57,28 +57,28 @@ def read_modality(
     """
     there = list(file["mod"])
     if not modality:
-        others = [name for name in there if name != proteins]
+        others = [name for name in there if name not in beside.values()]
         modality = others[0] if len(others) == 1 else RNA
         if modality not in there:
             raise InputError(
                 f"{path} has the modalities {listing(there)}; name the one with the counts by "
                 "`modality:`."
             )
-    for key, name in (("modality", modality), ("proteins", proteins)):
-        if name is not None and name not in there:
+    for key, name in {"modality": modality, **beside}.items():
+        if name not in there:
             raise InputError(
                 f"{path} has no modality {name!r} for `{key}:`; its modalities are "
                 f"{listing(there)}."
             )
-    if modality == proteins:
-        raise InputError(
-            f"`modality:` and `proteins:` both name the modality {modality!r} of {path}; the "
-            "counts of genes are in another than the proteins."
-        )
+        if key != "modality" and name == modality:
+            raise InputError(
+                f"`modality:` and `{key}:` both name the modality {modality!r} of {path}; the "
+                f"counts of genes are in another than the {key}."
+            )
     raw = read_parts(file["mod"][modality], path, layer, columns, called=_called(modality, path))
-    raw.obs = _with_common(raw.obs, file, path, columns)
-    if proteins is not None:
-        _add_proteins(raw, file["mod"][proteins], path, _called(proteins, path), layer)
+    raw.modality, raw.obs = modality, _with_common(raw.obs, file, path, columns)
+    for key, name in beside.items():
+        _add(raw, key, file["mod"][name], path, _called(name, path), layer)
     return raw
 
 
@@ -108,8 +108,8 @@ def _with_common(
     return obs.join(common[lacking])
 
 
-def _add_proteins(raw: RawCells, group: Any, path: Path, where: str, layer: str | None) -> None:
-    """Give cells their proteins, and keep only those cells that have any counted."""
+def _add(raw: RawCells, key: str, group: Any, path: Path, where: str, layer: str | None) -> None:
+    """Give cells what else was counted, and keep only those cells that have any counted."""
     import pandas as pd
 
     own = layer if layer is not None and layer in group.get("layers", {}) else None
@@ -126,9 +126,11 @@ def _add_proteins(raw: RawCells, group: Any, path: Path, where: str, layer: str 
         )
     if len(keep) < len(place):
         raw.notes.append(
-            f"Cells without counts of proteins were left out: {len(place) - len(keep):,} of "
+            f"Cells without counts of {key} were left out: {len(place) - len(keep):,} of "
             f"{len(place):,}."
         )
         raw.obs, raw.counts = raw.obs.iloc[keep], in_memory(raw.counts)[keep]
+        for other, of in raw.beside.items():
+            raw.beside[other] = of._replace(counts=of.counts[keep])
     counts = in_memory(measured.counts)[place[keep]]
-    raw.proteins = RawProteins(counts, measured.genes, measured.where)
+    raw.beside[key] = RawFeatures(counts, measured.genes, measured.where)

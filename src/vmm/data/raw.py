@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmm.data.download import Fetched
-from vmm.data.proteins import RawProteins
+from vmm.data.features import RawFeatures
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -35,8 +35,12 @@ class RawCells:
         What to do if the counts turn out not to be counts (the end of a sentence).
     notes
         Facts worth a line in the description.
-    proteins
-        Of the same cells, where the configuration names them.
+    beside
+        What else was counted in the same cells, by the keys of the configuration that name it.
+    layers
+        Names of all layers beside, where its source has any.
+    modality
+        Which one they are of a MuData file; "" of all else.
     """
 
     counts: Any
@@ -46,7 +50,9 @@ class RawCells:
     file: str
     hint: str = ""
     notes: list[str] = field(default_factory=list)
-    proteins: RawProteins | None = None
+    beside: dict[str, RawFeatures] = field(default_factory=dict)
+    layers: Sequence[str] = ()
+    modality: str = ""
 
 
 @dataclass

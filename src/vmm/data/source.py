@@ -13,6 +13,9 @@ the prepared data, numbers for their description, and notes. Data that are not f
 :class:`~vmm.errors.InputError`.
 """
 
+BESIDE = {"proteins": "protein", "peaks": "peak"}
+"""Keys of a set of cells that say where else something was counted in them, and what one is."""
+
 
 class Checksum(NamedTuple):
     """What the bytes of a file must hash to."""

@@ -109,17 +109,23 @@ class MixtureMixin(ClusterMixin):
         library = torch.as_tensor(libraries, dtype=torch.float32, device=device).log()
         with global_seed(seed):  # distributions draw from it
             counts = self.module.count_distribution(z, known, library).sample()
-        names = np.asarray(self._batch_names())
-        told |= {key: np.asarray(own)[told[key]] for key, own in categories.items()}
-        obs = pd.DataFrame(
-            {**told, "cluster": cluster, "batch": names[codes]},
-            index=[f"sample_{i}" for i in range(n_samples)],
-        )
         return anndata.AnnData(
             csr_matrix(counts.cpu().numpy()),
-            obs=obs,
+            obs=self._samples_obs(cluster, codes, told),
             var=pd.DataFrame(index=pd.Index(self.get_var_names())),
             obsm={"X_vmm": z.cpu().numpy()},
+        )
+
+    def _samples_obs(
+        self, cluster: str, codes: np.ndarray, told: Mapping[str, np.ndarray]
+    ) -> pd.DataFrame:
+        """Return the table of sampled cells: covariates, cluster, batch."""
+        categories, _, _ = covariate_names(self.registry)
+        named = {key: np.asarray(own)[told[key]] for key, own in categories.items()}
+        batches = np.asarray(self._batch_names())[codes]
+        return pd.DataFrame(
+            {**told, **named, "cluster": cluster, "batch": batches},
+            index=[f"sample_{i}" for i in range(len(codes))],
         )
 
     def _component_of(self, cluster: str) -> int:
@@ -171,11 +177,8 @@ class MixtureMixin(ClusterMixin):
             factor = of_data.size_factor
             sizes = np.asarray(counts.sum(1)).ravel() if factor is None else factor
             libraries = sizes[cells]
-        told = {key: codes[cells] for key, (codes, _) in of_data.categorical.items()}
-        told |= {key: values[cells] for key, values in of_data.continuous.items()}
-        told |= {key: np.full(n_samples, value) for key, value in asked.items()}
         libraries = libraries if sized else np.maximum(libraries, 1)
-        return codes.astype(np.int64), libraries, told
+        return codes.astype(np.int64), libraries, told_of(of_data, cells, asked, n_samples)
 
     def _asked(self, covariates: Mapping[str, Any] | None) -> dict[str, np.integer | np.floating]:
         """Return codes of categories, and numbers, by the covariates that are to have them."""
@@ -199,6 +202,15 @@ class MixtureMixin(ClusterMixin):
                     f"`covariates` has {key}={value!r}; the model knows {listing(categories[key])}."
                 )
         return asked
+
+
+def told_of(
+    known: Covariates, cells: np.ndarray, asked: Mapping[str, Any], n: int
+) -> dict[str, np.ndarray]:
+    """Return codes or numbers (n,) of covariates: as asked for, else those of random cells."""
+    told = {key: codes[cells] for key, (codes, _) in known.categorical.items()}
+    told |= {key: values[cells] for key, values in known.continuous.items()}
+    return told | {key: np.full(n, value) for key, value in asked.items()}
 
 
 def _table(columns: list[np.ndarray], device: torch.device) -> torch.Tensor | None:

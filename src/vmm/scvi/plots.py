@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from inspect import signature
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pandas as pd
@@ -36,7 +36,7 @@ class PlotMixin(ClusterMixin):
         layer: str | None = None,
         max_cells: int | None = LAID_OUT,
     ) -> Figure:
-        """Draw the cells, coloured by cluster, by a column of ``adata.obs`` or by a gene.
+        """Draw the cells, coloured by cluster, a column of ``adata.obs``, a gene or a protein.
 
         Numbers get a colour bar. Names, booleans, and the columns that were registered as batches,
         labels and categorical covariates, get a legend with numbers of cells. Cells without a value
@@ -45,9 +45,11 @@ class PlotMixin(ClusterMixin):
         Parameters
         ----------
         color : str
-            "cluster" (legend by size), a column of ``obs``, or a gene of ``var_names``; as in
-            scanpy a column goes before a gene of its name. Cells without a value are grey and last
-            in the legend, and the title has the number of the others.
+            "cluster" (legend by size), a column of ``obs``, a gene of ``var_names``, or a protein
+            of the ``obsm`` that was registered; as in scanpy a column goes before a gene of its
+            name, and a gene before a protein, whose name among markers (``CD4_protein``) is taken
+            too. Cells without a value are grey and last in the legend, and the title has the
+            number of the others.
         basis : str
             "mde" (minimum-distortion embedding of the latent representation), "umap", or a key of
             ``adata.obsm``. The first two are kept in ``adata.obsm["X_vmm_mde"]`` and
@@ -84,13 +86,23 @@ class PlotMixin(ClusterMixin):
             return self.predict()
         column = _of_cells(self.adata, color)
         if column is None:
-            return _of_gene(self.adata, color, layer)
+            protein = None if _has_gene(self.adata, color) else self._of_protein(color)
+            return _of_gene(self.adata, color, layer) if protein is None else protein
         keys = (self.get_setup_arg("batch_key"), self.get_setup_arg("labels_key"))
         named = color in (*keys, *(self.get_setup_arg("categorical_covariate_keys") or ()))
         is_number = pd.api.types.is_numeric_dtype(column) and not named
         if is_number and not pd.api.types.is_bool_dtype(column):
             return column.to_numpy(dtype=float, na_value=np.nan)
         return as_categories(column)
+
+    def _of_protein(self, name: str) -> np.ndarray | None:
+        """Return the counts (N,) of a protein; None where none has been registered by this name."""
+        registered = getattr(self, "protein_state_registry", None)
+        for place, protein in enumerate(registered.column_names if registered else ()):
+            if name in (str(protein), f"{protein}_protein"):  # the library's name in comparisons
+                counts = self.adata_manager.get_from_registry(REGISTRY_KEYS.PROTEIN_EXP_KEY)
+                return _column_of(counts, place)
+        return None
 
     def _layout(self, basis: str, seed: int, max_cells: int | None = LAID_OUT) -> np.ndarray:
         """Return coordinates (N, 2), NaN of cells that are not laid out."""
@@ -196,6 +208,20 @@ def _of_cells(adata: AnnData | MuData, key: str) -> pd.Series | None:
     return None
 
 
+def _has_gene(adata: AnnData | MuData, name: str) -> bool:
+    """Return whether there is a gene of this name, in MuData a feature of any modality."""
+    parts = getattr(adata, "mod", {"": adata}).values()
+    raws = [part.raw for part in parts if part.raw is not None]
+    return any(name in part.var_names for part in (*parts, *raws))
+
+
+def _column_of(matrix: Any, place: int) -> np.ndarray:
+    """Return a column (N,) of a matrix of any kind."""
+    column = matrix.iloc[:, place] if hasattr(matrix, "iloc") else matrix[:, place]
+    column = column.toarray() if hasattr(column, "toarray") else column
+    return np.asarray(column, dtype=float).ravel()
+
+
 def _of_gene(adata: AnnData | MuData, gene: str, layer: str | None) -> np.ndarray:
     """Return a gene's values (N,): in a layer, or in raw or X as scanpy takes them."""
     for part in getattr(adata, "mod", {}).values():
@@ -215,10 +241,7 @@ def _of_gene(adata: AnnData | MuData, gene: str, layer: str | None) -> np.ndarra
         raise ValueError(f"{gene!r} names {len(places)} genes; make var_names unique first.")
     if layer is not None and layer not in adata.layers:
         raise KeyError(f"{layer} not found in adata.layers.")
-    matrix = source.X if layer is None else adata.layers[layer]
-    values = matrix[:, places[0]]
-    values = values.toarray() if hasattr(values, "toarray") else values
-    return np.asarray(values, dtype=float).ravel()
+    return _column_of(source.X if layer is None else adata.layers[layer], places[0])
 
 
 def _title(title: str, known: np.ndarray) -> str:

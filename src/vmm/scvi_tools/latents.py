@@ -2,10 +2,18 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 import torch
+from scvi.distributions import (
+    NegativeBinomial,
+    NegativeBinomialMixture,
+    Poisson,
+    ZeroInflatedNegativeBinomial,
+)
 from scvi.module._constants import MODULE_KEYS
+from scvi.module._multivae import mix_modalities
 from torch import Tensor
 from torch.distributions import Normal
 from torch.nn.functional import linear, one_hot
@@ -49,6 +57,22 @@ def library_size_and_background(
     return result + (prior.log_prob(size) - inference[MODULE_KEYS.QL_KEY].log_prob(size)).sum(-1)
 
 
+def first_output(module: Any, features: Sequence[Tensor], encoded: Sequence[Any]) -> Any:
+    """Return q(z) of a model with one encoder."""
+    return encoded[0][0]
+
+
+def of_modalities(module: Any, features: Sequence[Tensor], encoded: Sequence[Any]) -> Normal:
+    """Return q(z) of a MULTIVI: the mean of those of the modalities in which a cell has counts."""
+    sizes = (module.n_input_genes, module.n_input_regions, module.n_input_proteins)
+    each = zip(features, sizes, strict=True)
+    there = tuple(part[:, : max(1, size)].sum(1) > 0 for part, size in each)
+    weights = module.mod_weights.expand(len(features[0]), -1)
+    means, variances = (tuple(outputs[i] for outputs in encoded) for i in (0, 1))
+    mean = mix_modalities(means, there, weights)
+    return Normal(mean, mix_modalities(variances, there, weights, torch.sqrt).sqrt())
+
+
 def sample(module: Any, tensors: Outputs) -> Any:
     """Draw as the library does: counts (n, G), or those of genes and of proteins."""
     return module.sample(tensors)
@@ -60,3 +84,30 @@ def accessible(module: Any, tensors: Outputs) -> Tensor:
     factors = module.region_factors
     factor = 1 if factors is None else torch.sigmoid(factors)
     return torch.bernoulli(generative["px"] * inference["d"] * factor)
+
+
+def modalities(module: Any, tensors: Outputs) -> Any:
+    """Draw counts of genes and which peaks are open (n, G), and those of proteins if there are."""
+    inference, generative = module.forward(tensors, compute_loss=False)
+    rate, theta = generative["px_rate"], generative["px_r"]
+    drawn = {
+        "zinb": lambda: ZeroInflatedNegativeBinomial(
+            mu=rate, theta=theta, zi_logits=generative["px_dropout"]
+        ),
+        "nb": lambda: NegativeBinomial(mu=rate, theta=theta),
+        "poisson": lambda: Poisson(rate),
+    }[module.gene_likelihood]().sample()
+    factors = module.region_factors
+    factor = 1 if factors is None else torch.sigmoid(factors)
+    opened = torch.bernoulli(generative["p"] * inference["libsize_acc"] * factor)
+    features = torch.cat([drawn, opened], -1)
+    if not module.n_input_proteins:
+        return features
+    parts = generative["py_"]
+    proteins = NegativeBinomialMixture(
+        mu1=parts["rate_back"],
+        mu2=parts["rate_fore"],
+        theta1=parts["r"],
+        mixture_logits=parts["mixing"],
+    )
+    return features, proteins.sample()

@@ -22,7 +22,8 @@ from vmm.numerics.seeds import global_seed, seed_of
 from vmm.plots.training_curves import Trainings, training_curves_figure
 from vmm.priors import make_prior, prior_class
 from vmm.priors.records import PRIORS
-from vmm.scvi.fields import covariate_names
+from vmm.scvi.fields import covariate_names, registered_covariates
+from vmm.scvi.mixture import told_of
 from vmm.scvi.options import check_prior, positive, whole
 from vmm.scvi.plots import PlotMixin
 from vmm.scvi.summary import SummaryMixin
@@ -63,7 +64,13 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
                 "`latent_distribution` must be 'normal': the distribution of the latent space is "
                 "that of `prior`."
             )
-        if not hasattr(getattr(self.module, self.record.encoder, None), "encoder"):
+        if getattr(self.module, "modality_weights", "") == "cell":
+            raise NotImplementedError(
+                "`modality_weights` must be 'equal' or 'universal': pseudo-inputs are no cells, "
+                "and have no weights of their own."
+            )
+        names = self.record.encoders
+        if not all(hasattr(getattr(self.module, name, None), "encoder") for name in names):
             raise InputError(
                 f"the record of {self.record.name} has encoder={self.record.encoder!r}; that must "
                 "be an attribute of its module with a network `encoder`; those of it are "
@@ -215,8 +222,8 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
         Returns
         -------
         anndata.AnnData, n_samples × G
-            ``X``: samples; ``obsm["X_vmm"]``: z; ``obs``: cluster and batch; of a TOTALVI
-            ``obsm["protein"]`` besides.
+            ``X``: samples; ``obsm["X_vmm"]``: z; ``obs``: cluster, batch and covariates; of a
+            TOTALVI ``obsm["protein"]`` besides.
         """
         import anndata
         from scipy.sparse import csr_matrix
@@ -244,16 +251,15 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
                 zs.append(z.cpu())
                 drawn.append(values if isinstance(values, tuple) else (values,))
         x, *others = (torch.cat(parts).cpu().numpy() for parts in zip(*drawn, strict=True))
-        genes = self.get_var_names()
-        genes = next(iter(genes.values())) if isinstance(genes, dict) else genes
-        obs = pd.DataFrame(
-            {"cluster": cluster, "batch": names[codes[rows]]},
-            index=[f"sample_{i}" for i in range(n_samples)],
-        )
+        matrices = [REGISTRY_KEYS.X_KEY, REGISTRY_KEYS.ATAC_X_KEY]
+        there = [key for key in matrices if key in self.adata_manager.data_registry]
+        genes = [self.adata_manager.get_state_registry(key).column_names for key in there]
+        told = told_of(registered_covariates(self.adata_manager), rows, asked, n_samples)
+        obs = self._samples_obs(cluster, codes[rows], told)
         result = anndata.AnnData(
             csr_matrix(x),
             obs=obs,
-            var=pd.DataFrame(index=pd.Index(genes)),
+            var=pd.DataFrame(index=pd.Index(np.concatenate(genes))),
             obsm={"X_vmm": torch.cat(zs).numpy()},
         )
         if others:

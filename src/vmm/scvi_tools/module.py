@@ -80,43 +80,63 @@ class PriorModule(Library):
         """Return q(z|x) of n cells, in evaluation mode."""
         with evaluating(self):
             outputs = self.inference(**self._get_inference_input(self.batch(tensors)))
-        return normal_of(outputs[MODULE_KEYS.QZ_KEY])
+        return posterior_in(outputs)
 
     def encode_pseudo_inputs(self, pseudo_inputs: Tensor) -> DiagonalNormal:
         """Return q(z; u) of pseudo-inputs (K, D), in evaluation mode."""
-        encoder = getattr(self, self.record.encoder)
-        categories = encoder.encoder.n_cat_list  # 0 for one that is not encoded
-        n_features = pseudo_inputs.shape[-1] - sum(categories)
-        features, *logits = pseudo_inputs.split([n_features, *categories], -1)
-        covariates = [part.softmax(-1) if part.shape[-1] else None for part in logits]
+        n = len(self.encoders)
+        parts = pseudo_inputs.split([*self._n_features, *self._categories], -1)
+        covariates = [part.softmax(-1) if part.shape[-1] else None for part in parts[n:]]
         moved = torch.is_grad_enabled() and not self.of_reference
-        with evaluating(encoder), torch.set_grad_enabled(moved):
-            return normal_of(encoder(features, *covariates)[0])
+        with evaluating(*self.encoders), torch.set_grad_enabled(moved):
+            each = zip(self.encoders, parts[:n], strict=True)
+            encoded = [encoder(features, *covariates) for encoder, features in each]
+            return normal_of(resolve(self.record.posterior)(self, parts[:n], encoded))
 
     @torch.no_grad()
     def initial_pseudo_inputs(self, tensors: TensorDict) -> Tensor:
         """Return pseudo-inputs (K, D) that are K cells, and evenly of all categories."""
-        encoder = getattr(self, self.record.encoder)
-        seen: list[Tensor] = []
-        hook = encoder.register_forward_pre_hook(lambda _, inputs: seen.append(inputs[0]))
+        seen: dict[nn.Module, Tensor] = {}
+
+        def see(encoder: nn.Module, inputs: tuple[Tensor, ...]) -> None:
+            seen[encoder] = inputs[0]
+
+        hooks = [encoder.register_forward_pre_hook(see) for encoder in self.encoders]
         try:
             self.posterior(tensors)
         finally:
-            hook.remove()
-        evenly = seen[0].new_zeros(len(seen[0]), sum(encoder.encoder.n_cat_list))
-        return torch.cat([seen[0], evenly], -1)
+            for hook in hooks:
+                hook.remove()
+        features = [seen[encoder] for encoder in self.encoders]
+        evenly = features[0].new_zeros(len(features[0]), sum(self._categories))
+        return torch.cat([*features, evenly], -1)
+
+    @property
+    def encoders(self) -> list[Any]:
+        """Networks that pseudo-inputs are encoded by."""
+        return [getattr(self, name) for name in self.record.encoders]
+
+    @property
+    def _categories(self) -> list[int]:
+        """Numbers of categories that encoders are told, 0 for a covariate that they are not."""
+        return self.encoders[0].encoder.n_cat_list
+
+    @property
+    def _n_features(self) -> list[int]:
+        """What else the first layer of each encoder sees."""
+        sizes = [encoder.encoder.fc_layers[0][0].in_features for encoder in self.encoders]
+        return [size - sum(self._categories) for size in sizes]
 
     @property
     def pseudo_input_size(self) -> int:
         """Number D of a pseudo-input's entries."""
-        layers = getattr(self, self.record.encoder).encoder.fc_layers
-        return layers[0][0].in_features
+        return sum(self._n_features) + sum(self._categories)
 
     # The bound
 
     def kl(self, inference_outputs: dict[str, Any]) -> Tensor:
         """Return KL(q ‖ p) of each cell, shape (n,); of several samples of z the mean."""
-        q = normal_of(inference_outputs[MODULE_KEYS.QZ_KEY])
+        q = posterior_in(inference_outputs)
         samples = inference_outputs[MODULE_KEYS.Z_KEY].reshape(-1, *q.mean.shape)
         encode = encode_once(self)
         return torch.stack([self.prior.kl(q, z, encode) for z in samples]).mean(0)
@@ -166,7 +186,7 @@ class PriorModule(Library):
         for _ in range(n_mc_samples):
             inference, generative, losses = self.forward(tensors)
             z = inference[MODULE_KEYS.Z_KEY]
-            q = normal_of(inference[MODULE_KEYS.QZ_KEY])
+            q = posterior_in(inference)
             log_joint = self.prior.log_prob(z, encode) - losses.dict_sum(losses.reconstruction_loss)
             terms.append(log_joint - q.log_prob(z) + others(self, tensors, inference, generative))
         log_prob = torch.stack(terms).logsumexp(0) - math.log(n_mc_samples)
@@ -205,16 +225,24 @@ def _prepared(library: Any, record: ModelRecord) -> type:
     return type(name, (PriorModule, library), {"record": record, "__doc__": library.__doc__})
 
 
+def posterior_in(outputs: dict[str, Any]) -> DiagonalNormal:
+    """Return q(z|x) from what the inference of a module returns."""
+    if MODULE_KEYS.QZ_KEY in outputs:
+        return normal_of(outputs[MODULE_KEYS.QZ_KEY])
+    return DiagonalNormal(outputs["qz_m"], outputs["qz_v"].sqrt())  # of a MULTIVI
+
+
 def normal_of(q: Any) -> DiagonalNormal:
     """Return the library's q(z) as one of our distributions."""
     return DiagonalNormal(q.loc, q.scale)
 
 
 @contextmanager
-def evaluating(module: nn.Module) -> Iterator[None]:
+def evaluating(*modules: nn.Module) -> Iterator[None]:
     """Leave batch normalisation and dropout out within the ``with`` block."""
-    training = [part for part in module.modules() if part.training]
-    module.eval()
+    training = [part for module in modules for part in module.modules() if part.training]
+    for module in modules:
+        module.eval()
     try:
         yield
     finally:

@@ -50,9 +50,12 @@ class ModelRecord:
         One sentence for the documentation.
     kl : str
         Where its module's loss returns KL(q(z) ‖ N(0, I)) of each cell: a key of ``kl_local``.
-    encoder : str
+    encoder : str or tuple of str
         Attribute of the module with the network whose first output is q(z): an ``FCLayers`` by the
-        name of ``encoder`` in it, whose inputs pseudo-inputs stand for.
+        name of ``encoder`` in it, whose inputs pseudo-inputs stand for. Several, of the same
+        categorical covariates, where `posterior` puts q(z) together.
+    posterior : str
+        ``"module:function"`` for q(z) from what the encoders take, besides categories, and return.
     mean_of_cells : bool
         Whether its loss is put together anew, as the mean over cells of reconstruction + weight ×
         KL, because the library weighs the two by the size of the batch.
@@ -75,13 +78,16 @@ class ModelRecord:
         Keys of a data set about what else is known of cells that the model takes.
     refused : tuple of pairs
         Values that a key of `arguments` must not have.
+    intensities : bool
+        Whether it takes any numbers in the place of counts.
     """
 
     name: str
     cls: str
     about: str
     kl: str
-    encoder: str = "z_encoder"
+    encoder: str | tuple[str, ...] = "z_encoder"
+    posterior: str = "vmm.scvi_tools.latents:first_output"
     mean_of_cells: bool = False
     others: str = "vmm.scvi_tools.latents:no_others"
     draw: str = "vmm.scvi_tools.latents:sample"
@@ -92,6 +98,12 @@ class ModelRecord:
     arguments: tuple[tuple[str, str], ...] = ()
     data: tuple[str, ...] = ()
     refused: tuple[tuple[str, Any], ...] = ()
+    intensities: bool = False
+
+    @property
+    def encoders(self) -> tuple[str, ...]:
+        """Names of all encoders."""
+        return (self.encoder,) if isinstance(self.encoder, str) else self.encoder
 
 
 _COVARIATES = ("categorical_covariate_keys", "continuous_covariate_keys")
@@ -168,6 +180,22 @@ _RECORDS = (
         kl="kl_divergence_z",
         forced=(("prior_mixture", False),),
         markers=Markers(share=""),
+        arguments=(*_SIZES, ("n_layers", "n_layers")),
+        data=_COVARIATES,
+        intensities=True,
+    ),
+    ModelRecord(
+        name="MULTIVI",
+        cls="scvi.model:MULTIVI",
+        about="Counts of genes and whether peaks are open (multiome), and of proteins; a cell may "
+        "lack some.",
+        kl="kl_divergence_z",
+        encoder=("z_encoder_expression", "z_encoder_accessibility", "z_encoder_protein"),
+        posterior="vmm.scvi_tools.latents:of_modalities",
+        draw="vmm.scvi_tools.latents:modalities",
+        learning_rate=1e-4,
+        arguments=(*_SIZES, ("n_layers", "n_layers_encoder"), ("likelihood", "gene_likelihood")),
+        data=("peaks", *_COVARIATES),
     ),
 )
 
@@ -178,8 +206,6 @@ LEFT_OUT = {
     "SCANVI": "it has two levels of z, and is a mixture already, over labels",
     "TOTALANVI": "it has two levels of z, and is a mixture already, over labels",
     "METHYLANVI": "it has two levels of z, and is a mixture already, over labels",
-    "MULTIVI": "its z is put together of the posteriors of several encoders, so that there is no "
-    "one q(z; u) of a pseudo-input",
     "SysVI": "it has priors of its own",
 }
 """Models that take no prior, and why."""

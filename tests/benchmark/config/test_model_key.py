@@ -42,6 +42,9 @@ def test_rates_are_the_librarys(name):
     from vmm.lazy import resolve
 
     model, record = resolve(MODELS[name].cls), MODELS[name]
+    if name == "MULTIVI":  # its size factors are pairs, and it is set up by modalities
+        assert record.learning_rate == inspect.signature(model.train).parameters["lr"].default
+        return
     rate = inspect.signature(model.train).parameters.get("lr")
     assert record.learning_rate == (rate.default if rate else 1e-3)
     taken = {*inspect.signature(model).parameters}
@@ -95,16 +98,16 @@ def test_rows_are_known_by_model_and_prior():
             assert place_of("TOTALVI", method.prior) == place_of("scVI", method.prior)
             assert "vmm.scvi_tools.model" in found.depends_on
     assert method_of("PCA", "none").model == "PCA"
-    assert place_of("MULTIVI", "none") > place_of("TOTALVI", "VampPriorMixture")
+    assert place_of("SCANVI", "none") > place_of("TOTALVI", "VampPriorMixture")
     with pytest.raises(KeyError):
-        method_of("MULTIVI", "VampPriorMixture")
+        method_of("SCANVI", "VampPriorMixture")
 
 
 MISTAKES = {
     "a model that is not there": (
         {"model": "TOTALV"},
         "datasets.m.model is 'TOTALV', but must be one of LinearSCVI, POISSONVI, TOTALVI, PEAKVI, "
-        "null"),
+        "CYTOVI, MULTIVI, null"),
     "no proteins": (
         {"model": "TOTALVI"},
         "datasets.m.model is TOTALVI, but `proteins` is not given: the key of obsm, or the "
@@ -113,6 +116,16 @@ MISTAKES = {
         {"model": None, "proteins": "protein"},
         "datasets.m.proteins is given, but scVI takes none; give `model: TOTALVI`, or leave it "
         "out"),
+    "no peaks": (
+        {"model": "MULTIVI"},
+        "datasets.m.model is MULTIVI, but `peaks` is not given: the key of obsm, or the modality, "
+        "with their counts"),
+    "peaks for none": (
+        {"model": None, "peaks": "atac"},
+        "datasets.m.peaks is given, but scVI takes none; give `model: MULTIVI`, or leave it out"),
+    "proteins for genes and peaks": (
+        {"model": "MULTIVI", "peaks": "atac", "proteins": "adt"},
+        "datasets.m.proteins is given, but MULTIVI takes none; leave it out"),
     "proteins for peaks": (
         {"model": "PEAKVI", "proteins": "protein"},
         "datasets.m.proteins is given, but PEAKVI takes none; leave it out"),
@@ -126,6 +139,9 @@ MISTAKES = {
     "a likelihood that TOTALVI takes for another": (
         {"model": "TOTALVI", "proteins": "protein", "likelihood": "poisson"},
         "datasets.m.likelihood is 'poisson', which TOTALVI does not have"),
+    "the most variable of intensities": (
+        {"model": "CYTOVI", "n_top_genes": 20},
+        "datasets.m.n_top_genes ranks genes by their counts, and CYTOVI takes none; leave it out"),
     "covariates": (
         {"model": "LinearSCVI", "categorical_covariate_keys": ["sex"]},
         "datasets.m.categorical_covariate_keys is given, but LinearSCVI takes none; leave it out"),
@@ -152,6 +168,20 @@ def test_built_in_sets_have_neither_modalities_nor_proteins():
         complete({"run": "x", "datasets": {"pbmc68k": dataset}}, "my.yaml")
     said = "datasets.pbmc68k.proteins is for files of your own; pbmc68k is built in"
     assert str(caught.value) == f"my.yaml: {said}"
+
+
+def test_built_in_sets_have_no_intensities():
+    with pytest.raises(InputError) as caught:
+        complete({"run": "x", "datasets": {"blood": {"source": "pbmc", "model": "CYTOVI"}}}, "my")
+    said = "datasets.blood.model is CYTOVI, which takes no counts, but pbmc has counts"
+    assert str(caught.value) == f"my: {said}"
+
+
+def test_preparation_knows_what_has_intensities():
+    settings = grid.data_settings(of("CYTOVI")["datasets"]["m"])
+    assert settings["intensities"] is True
+    for model in ("LinearSCVI", None):
+        assert "intensities" not in grid.data_settings(of(model)["datasets"]["m"])
 
 
 def test_a_method_that_is_made_for_scvi_alone(monkeypatch):

@@ -145,3 +145,14 @@ def test_leiden_at_the_resolution_that_fits_the_classes():
     assert found == {"Leiden NMI": (1, "ok"), "Leiden ARI": (1, "ok")}
     halves = integration_scores({"z": z}, counts, batch, labels // 2, metrics=metrics)["z"]
     assert 0.5 < halves["Leiden NMI"][0] < 1
+
+
+def test_scgraph_of_intensities_takes_them_as_they_are():
+    """Types on a line of which one part is negative: logarithms would have none of it."""
+    labels = np.arange(400) % 4
+    values = np.random.default_rng(0).normal(0, 0.1, (400, 5))
+    values[:, 0] += 10 * labels - 15
+    chosen = [metric_named("scGraph")]
+    given = ({"line": values}, values.astype(np.float32), np.zeros(400), labels)
+    found = integration_scores(*given, metrics=chosen, intensities=True)["line"]["scGraph"]
+    assert found == (pytest.approx(1, abs=0.01), "ok")

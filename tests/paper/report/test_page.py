@@ -101,6 +101,16 @@ def test_controls_and_covariates_are_named_beside(write_run, tmp_path, config):
     assert "covariate sex : 2 categories" in text and "covariate age : −1.5 to 2" in text
 
 
+def test_a_model_of_scvi_tools_tells_what_it_had(small_run, config):
+    """Sizes that nobody gave stand with the data, once a model is there."""
+    config["datasets"]["mine"]["model"] = "PEAKVI"
+    assert "scvi-tools' PEAKVI Source" in page_of(small_run, config).text("summary")
+    path = small_run / "models/mine/vmm/chosen/trial_1/run.json"
+    write_json(path, read_json(path) | {"networks": {"n_latent": 6, "n_hidden": 42}})
+    text = page_of(small_run, config).text("summary")
+    assert "methods in scvi-tools' PEAKVI : n_latent 6, n_hidden 42" in text
+
+
 def test_recommendation_names_the_best_method(small_run, config):
     text = page_of(small_run, config).text("recommendation")
     assert "To find clusters VMM" in text and "To embed cells VMM" in text

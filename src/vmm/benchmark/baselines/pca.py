@@ -19,13 +19,15 @@ def principal_components(data: CellData) -> np.ndarray:
     and clipped at 10, PCA. The scaled matrix is dense, since a zero becomes -mean / sd of its gene;
     what is made here is its difference from the value of a zero in the same gene. That has the same
     principal components, for it is the same but for a constant a gene, and is as sparse as counts.
+    Intensities of proteins are scaled and clipped as they are.
     """
     import scanpy as sc
     from anndata import AnnData
 
     adata = AnnData(data.counts.astype(np.float32))
-    sc.pp.normalize_total(adata, target_sum=1e4)
-    sc.pp.log1p(adata)
+    if not data.intensities:
+        sc.pp.normalize_total(adata, target_sum=1e4)
+        sc.pp.log1p(adata)
     adata.X = scaled_from_zero(adata.X)
     n_components = min(N_COMPONENTS, min(adata.shape) - 1)
     sc.pp.pca(adata, n_comps=n_components, svd_solver="arpack", random_state=0)

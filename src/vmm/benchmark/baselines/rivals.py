@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from vmm.benchmark.baselines.scvi_tools import covariate_keys, library_model, trainer
+from vmm.benchmark.baselines.scvi_tools import Fit, covariate_keys, library_model, trainer
 from vmm.benchmark.spec import Spec
 from vmm.data.containers import CellData
 from vmm.errors import InputError
@@ -78,7 +78,7 @@ def _scvi_of_labelled(data: CellData, spec: Spec) -> Any:
     return library_model(data, spec)
 
 
-def _with_labels(model: Any, data: CellData, how: dict[str, Any]) -> Any:
+def _with_labels(model: Any, data: CellData, fit: Fit) -> Any:
     """Train with the labels of the training cells, from an scVI on, as long as scANVI advises."""
     import pandas as pd
     from scvi.model import SCANVI
@@ -89,7 +89,7 @@ def _with_labels(model: Any, data: CellData, how: dict[str, Any]) -> Any:
     names = np.array([*data.label_names, unknown], dtype=object)
     model.adata.obs["told"] = pd.Categorical(names[data.labels])  # -1 is the last
     told = SCANVI.from_scvi_model(model, unknown, labels_key="told")
-    told.train(**how)
+    fit(told)
     return told
 
 

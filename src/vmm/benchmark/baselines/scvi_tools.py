@@ -19,6 +19,7 @@ from vmm.lazy import resolve
 from vmm.models.records import CellNetworks
 from vmm.numerics.seeds import seed_of
 from vmm.scvi_tools.records import MODELS as LIBRARY
+from vmm.scvi_tools.records import ModelRecord
 from vmm.training.settings import FitResult, Row
 
 if TYPE_CHECKING:
@@ -28,7 +29,9 @@ if TYPE_CHECKING:
 
 
 Build = Callable[[CellData, Spec], Any]
-Refine = Callable[[Any, CellData, dict[str, Any]], Any]
+Fit = Callable[..., None]
+"""Trains a model on the rows of the split, with arguments of ``train`` besides."""
+Refine = Callable[[Any, CellData, Fit], Any]
 
 
 def trainer(build: Build, refine: Refine | None = None) -> Callable[..., list[Trained]]:
@@ -43,8 +46,8 @@ def trainer(build: Build, refine: Refine | None = None) -> Callable[..., list[Tr
     build : callable
         Makes the model from the cells and the specification.
     refine : callable, optional
-        Takes the trained model, the cells, and how it was trained; returns another that goes on
-        from it, trained.
+        Takes the trained model, the cells, and what trains a model as this one was; returns
+        another that goes on from it, trained.
 
     Returns
     -------
@@ -87,9 +90,21 @@ def _train_one(
     scvi.settings.verbosity = 30
     model = build(data, spec)
     best = _best_state_callback(model.module, spec.patience, progress)
-    settings = _settings(train, valid, spec, device, model)
+    settings = _settings(spec, device, model)
+    rows = {
+        "external_indexing": [np.asarray(train), np.asarray(valid), np.array([], dtype=int)],
+        # The library's batch normalisation refuses a last batch of one cell.
+        "drop_last": len(train) % settings["batch_size"] == 1,
+    }
+
+    def fit(model: Any, **more: Any) -> None:
+        """Train on the rows of the split, which not every `train` of the library takes."""
+        splitter = model._data_splitter_cls
+        model._data_splitter_cls = lambda *args, **given: splitter(*args, **given | rows)
+        model.train(**settings, **more)
+
     try:
-        model.train(max_epochs=spec.max_epochs, callbacks=[best], **settings)
+        fit(model, max_epochs=spec.max_epochs, callbacks=[best])
         finite = all(np.isfinite(row["valid_elbo"]) for row in best.history)
     except ValueError as error:
         if "found invalid values" not in str(error):  # what torch.distributions says of NaN
@@ -99,7 +114,7 @@ def _train_one(
         best.keep(math.nan, math.nan)
     model.module.load_state_dict(best.state)
     if finite and refine is not None:
-        model = refine(model, data, settings)
+        model = refine(model, data, fit)
     model.module.eval()
     embedding = model.get_latent_representation().astype(np.float32)
     probabilities = None
@@ -108,7 +123,8 @@ def _train_one(
         probabilities = model.predict(soft=True).to_numpy(dtype=np.float32)
     result = FitResult("ok" if finite else "diverged", best.history, best.epoch)
     weights = {name: value.detach().cpu() for name, value in model.module.state_dict().items()}
-    return Trained(result, weights, embedding, probabilities)
+    used = used_networks(model.module, LIBRARY[spec.job.library]) if spec.job.library else None
+    return Trained(result, weights, embedding, probabilities, used)
 
 
 def library_model(data: CellData, spec: Spec, cls: Any = None, **options: Any) -> Any:
@@ -124,7 +140,7 @@ def library_model(data: CellData, spec: Spec, cls: Any = None, **options: Any) -
         In place of the specification's own.
     """
     record = LIBRARY[spec.job.library or "SCVI"]
-    adata, known = data.to_anndata(), data.covariates
+    known = data.covariates
     given: dict[str, Any] = {"batch_key": "batch", **covariate_keys(data)}
     if known.size_factor is not None:
         given["size_factor_key"] = SIZE_FACTOR
@@ -133,8 +149,14 @@ def library_model(data: CellData, spec: Spec, cls: Any = None, **options: Any) -
     model = cls or resolve(record.cls)
     if spec.ours is not None:
         model = resolve("vmm.scvi_tools.model:with_prior")(model)
-    model.setup_anndata(adata, **given)
-    return model(adata, **(_networks(spec) | options), **_prior(spec))
+    if "peaks" in record.data:
+        adata: Any = data.to_mudata()
+        model.setup_mudata(adata, modalities={"rna_layer": "rna", "atac_layer": "atac"}, **given)
+    else:
+        adata = data.to_anndata()
+        model.setup_anndata(adata, **given)
+    forced = dict(record.forced)  # N(0, I), as the method is called
+    return model(adata, **forced, **(_networks(spec) | options), **_prior(spec))
 
 
 train_scvi_tools = trainer(library_model)
@@ -168,6 +190,20 @@ def _networks(spec: Spec) -> dict[str, Any]:
     return dict(networks)
 
 
+def used_networks(module: Any, record: ModelRecord) -> dict[str, Any]:
+    """Return what a module really has of what a data set may say of networks and likelihood."""
+    layers = getattr(module, record.encoders[0]).encoder.fc_layers
+    found = {
+        "n_latent": int(module.n_latent),  # NumPy's, where the library computes them
+        "n_hidden": int(layers[0][0].out_features),
+        "n_layers": len(layers),
+    }
+    return {
+        key: found[key] if key in found else getattr(module, theirs)
+        for key, theirs in record.arguments
+    }
+
+
 def _prior(spec: Spec) -> dict[str, Any]:
     """Return the arguments of a model with one of our priors, none of the library's own."""
     ours = spec.ours
@@ -178,9 +214,7 @@ def _prior(spec: Spec) -> dict[str, Any]:
     return {"prior": ours.name, "prior_kwargs": dict(ours.options), "seed": seed, **components}
 
 
-def _settings(
-    train: np.ndarray, valid: np.ndarray, spec: Spec, device: torch.device, model: Any
-) -> dict[str, Any]:
+def _settings(spec: Spec, device: torch.device, model: Any) -> dict[str, Any]:
     """Return the arguments of ``train``: which are the plan's differs between models."""
     batch_size = spec.batch_size
     assert batch_size is not None
@@ -191,15 +225,9 @@ def _settings(
         "n_epochs_kl_warmup": 0,
         "n_steps_kl_warmup": 0,
     }
-    rows = [np.asarray(train), np.asarray(valid), np.array([], dtype=int)]
-    splitter = {
-        "external_indexing": rows,
-        # The library's batch normalisation refuses a last batch of one cell.
-        "drop_last": len(train) % batch_size == 1,
-    }
     library: Any = next(cls for cls in type(model).__mro__ if cls.__module__.startswith("scvi."))
     taken = signature(library.train).parameters
-    own = {name: part.pop(name) for part in (plan, splitter) for name in [*part] if name in taken}
+    own = {name: plan.pop(name) for name in [*plan] if name in taken}
     if spec.ours is not None and spec.prior_learning_ratio is not None:
         own["prior_learning_ratio"] = spec.prior_learning_ratio
     return {
@@ -208,7 +236,6 @@ def _settings(
         "batch_size": batch_size,
         "early_stopping": False,  # the callback stops: PEAKVI would look at something else
         "check_val_every_n_epoch": 1,
-        "datasplitter_kwargs": splitter,
         "plan_kwargs": plan,
         "enable_progress_bar": False,
         **own,

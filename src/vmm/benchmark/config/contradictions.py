@@ -9,6 +9,7 @@ from vmm.benchmark.config.messages import hint, shown
 from vmm.benchmark.grid import EXPERIMENTS, ladders, tuned_datasets, tuned_keys
 from vmm.benchmark.methods.records import METHODS
 from vmm.data.download import is_url
+from vmm.data.source import BESIDE
 from vmm.data.sources.records import SOURCES
 from vmm.scvi_tools.records import MODELS as LIBRARY
 from vmm.scvi_tools.records import ModelRecord
@@ -17,7 +18,7 @@ ORIGINS = ("source", "path", "url")
 NETWORK_KEYS = ("likelihood", "dispersion", "n_layers", "n_hidden", "n_latent")
 """Keys of a cell set that a model of scvi-tools has its own values for."""
 KNOWN_KEYS = (
-    "proteins",
+    *BESIDE,
     "categorical_covariate_keys",
     "continuous_covariate_keys",
     "size_factor_key",
@@ -134,7 +135,7 @@ def _dataset_contradictions(name: str, dataset: dict[str, Any]) -> Iterator[str]
             f"datasets.{name}.dispersion is {dataset['dispersion']!r}, but the Poisson "
             "distribution has none; leave it out"
         )
-    for key in ("modality", "proteins"):
+    for key in ("modality", *BESIDE):
         if source and dataset.get(key):
             yield f"datasets.{name}.{key} is for files of your own; {source} is built in"
     for key in ("matrix", "cells"):
@@ -160,11 +161,13 @@ def _model_contradictions(dataset: dict[str, Any], config: dict[str, Any]) -> It
     """Say what does not fit the model of a set of cells, each without the data set's name."""
     model = dataset["model"]
     if model is None:
-        if dataset["proteins"]:
-            takes = [name for name, record in LIBRARY.items() if "proteins" in record.data]
-            yield (
-                f"proteins is given, but scVI takes none; give `model: {takes[0]}`, or leave it out"
-            )
+        for key in BESIDE:
+            takes = [name for name, record in LIBRARY.items() if key in record.data]
+            if dataset[key]:
+                yield (
+                    f"{key} is given, but scVI takes none; give `model: {takes[0]}`, or leave it "
+                    "out"
+                )
         for key in NETWORK_KEYS:
             if dataset[key] is None:
                 yield f"{key} is null, which is for another `model`; leave it out, or give a value"
@@ -192,11 +195,16 @@ def _unfit_keys(dataset: dict[str, Any], record: ModelRecord) -> Iterator[str]:
     for key in KNOWN_KEYS:
         if dataset[key] and key not in record.data:
             yield f"{key} is given, but {record.name} takes none; leave it out"
-    if "proteins" in record.data and not dataset["proteins"]:
-        yield (
-            f"model is {record.name}, but `proteins` is not given: the key of obsm, or the "
-            "modality, with their counts"
-        )
+    for key in BESIDE:
+        if key in record.data and not dataset[key]:
+            yield (
+                f"model is {record.name}, but `{key}` is not given: the key of obsm, or the "
+                "modality, with their counts"
+            )
+    if record.intensities and dataset["source"]:
+        yield f"model is {record.name}, which takes no counts, but {dataset['source']} has counts"
+    if record.intensities and dataset["n_top_genes"] is not None:
+        yield f"n_top_genes ranks genes by their counts, and {record.name} takes none; leave it out"
     for key, value in record.refused:
         if dataset[key] == value:
             yield f"{key} is {value!r}, which {record.name} does not have"

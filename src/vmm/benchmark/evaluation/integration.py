@@ -64,7 +64,13 @@ def evaluate_integration(
     counts = data.counts if len(rows) == data.n_cells else data.counts[rows]
     metrics = of_family("integration", newer)
     scores = integration_scores(
-        embeddings, counts, data.batch[rows], data.labels[rows], bras=bras, metrics=metrics
+        embeddings,
+        counts,
+        data.batch[rows],
+        data.labels[rows],
+        bras=bras,
+        metrics=metrics,
+        intensities=data.intensities,
     )
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:

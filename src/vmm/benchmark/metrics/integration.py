@@ -79,11 +79,15 @@ class Cells(_Once):
     batch, labels : (N,) int arrays
         Batch and class of each cell, 0, 1, …, read-only; a class of -1 is none, which only metrics
         that do not use labels see.
+    intensities : bool
+        Whether there are intensities of proteins in the place of counts.
     """
 
-    def __init__(self, counts: Any, batch: ArrayLike, labels: ArrayLike) -> None:
+    def __init__(
+        self, counts: Any, batch: ArrayLike, labels: ArrayLike, intensities: bool = False
+    ) -> None:
         super().__init__()
-        self.counts = counts
+        self.counts, self.intensities = counts, intensities
         self.batch = _read_only(np.unique(np.asarray(batch), return_inverse=True)[1])
         self.labels = _read_only(label_codes(labels))
 
@@ -93,7 +97,8 @@ class Cells(_Once):
         known = self.labels >= 0
         if known.all():
             return self
-        return Cells(self.counts[known], self.batch[known], self.labels[known])
+        parts = (self.counts[known], self.batch[known], self.labels[known])
+        return Cells(*parts, self.intensities)
 
     @cached_property
     def batches_of_classes(self) -> np.ndarray:
@@ -153,6 +158,7 @@ def integration_scores(
     n_jobs: int = 1,
     compilation_cache: str | os.PathLike | None = None,
     metrics: Sequence[Metric] | None = None,
+    intensities: bool = False,
 ) -> dict[str, dict[str, Score]]:
     """Score embeddings of one data set.
 
@@ -174,6 +180,8 @@ def integration_scores(
         With it the first embedding of a data set of this shape costs half.
     metrics : sequence of Metric, optional
         All of the family ``integration`` unless given; the parts of an aggregate with it.
+    intensities : bool
+        Whether `counts` are intensities of proteins.
 
     Returns
     -------
@@ -190,7 +198,7 @@ def integration_scores(
         metrics = [replace(m, function=BRAS.get(m.function, m.function)) for m in metrics]
     functions = functions_of(metrics)
     scored = {name: _embedding(name, given, n_jobs) for name, given in embeddings.items()}
-    cells = Cells(counts, batch, labels)
+    cells = Cells(counts, batch, labels, intensities)
     _check_sizes({name: embedding.array for name, embedding in scored.items()}, cells)
     if compilation_cache is not None:
         _cache_compilations(compilation_cache)

@@ -52,7 +52,7 @@ def _consensus(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
     each = []
     for batch in batches:
         own = cells.batch == batch
-        components, labels = _components(cells.counts[own]), cells.labels[own]
+        components, labels = _components(cells.counts[own], cells.intensities), cells.labels[own]
         each.append(_distances(components, labels, types))
     stacked = np.stack(each)
     there = np.isfinite(stacked).sum(0)
@@ -61,14 +61,15 @@ def _consensus(cells: Cells) -> tuple[np.ndarray, np.ndarray]:
     return types, _scaled(mean)
 
 
-def _components(counts: Any) -> np.ndarray:
-    """Return principal components of the most variable genes' logarithms."""
+def _components(counts: Any, intensities: bool = False) -> np.ndarray:
+    """Return principal components of the most variable genes' logarithms, or of intensities."""
     import scanpy as sc
     from anndata import AnnData
 
     batch = AnnData(counts.astype(np.float32))
-    sc.pp.normalize_total(batch, target_sum=1e4)
-    sc.pp.log1p(batch)
+    if not intensities:
+        sc.pp.normalize_total(batch, target_sum=1e4)
+        sc.pp.log1p(batch)
     if batch.n_vars > N_GENES:
         sc.pp.highly_variable_genes(batch, n_top_genes=N_GENES)
         batch = batch[:, batch.var["highly_variable"]].copy()

@@ -69,6 +69,12 @@ class RunFolder:
         found = {folder: self.json(f"{folder}/run.json") for folder in folders}
         return {folder: run for folder, run in found.items() if run is not None}
 
+    @cached_property
+    def networks(self) -> dict[str, dict[str, Any]]:
+        """Sizes and likelihood that a model of scvi-tools really had, by data set."""
+        told = [run for run in self.runs.values() if "networks" in run]
+        return {run["spec"]["dataset"]: run["networks"] for run in told}
+
     def _tuning_folders(self) -> list[str]:
         return [
             model_folder(name, grid.TUNED_METHOD, Setting(step.batch_size, r), step.trial)

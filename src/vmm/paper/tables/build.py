@@ -420,6 +420,7 @@ def _heading(
             ("n_batches", "batch", "batches"),
             ("n_types", "cell type", "cell types"),
             ("n_proteins", "protein", "proteins"),
+            ("n_peaks", "peak", "peaks"),
         ]
     listed = [
         f"{description[key]:,} {one if description[key] == 1 else many}"

@@ -1,4 +1,4 @@
-"""Proteins beside the counts: in ``obsm`` of an AnnData, or in a modality of a MuData."""
+"""Proteins and peaks beside the counts: in ``obsm`` of an AnnData, in a modality of a MuData."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ def measured(n: int = 40) -> anndata.AnnData:
 def assert_of_the_same_cells(data: CellData, counts: np.ndarray | None = None) -> None:
     place = [int(name.removeprefix("cell")) for name in data.cells]
     expected = proteins() if counts is None else counts
-    np.testing.assert_array_equal(data.proteins.counts, expected[place])
+    np.testing.assert_array_equal(data.proteins.counts.toarray(), expected[place])
 
 
 # --------------------------------------------------------------------------------------- taken
@@ -113,6 +113,52 @@ def test_modalities_are_put_together_by_the_names_of_cells(tmp_path):
     assert_of_the_same_cells(data)
     note = "Cells without counts of proteins were left out: 3 of 40."
     assert note in (tmp_path / "out.json").read_text()
+
+
+def fragments() -> sp.csr_matrix:
+    """Return fragments in five peaks, the last of which no cell has open."""
+    counts = np.random.default_rng(2).poisson(0.7, (40, 5)).astype(np.float32)
+    counts[:, 4] = 0
+    return sp.csr_matrix(counts)
+
+
+def test_peaks_of_either_kind_of_file(tmp_path):
+    """They stay sparse; MULTIVI gets them as a modality, with the table of cells on the whole."""
+    adata = cells()
+    adata.obsm["atac"] = fragments()
+    adata.write_h5ad(tmp_path / "my.h5ad")
+    obs = pd.DataFrame(index=adata.obs_names)
+    names = pd.DataFrame(index=[f"chr1:{i}" for i in range(5)])
+    write_mudata(tmp_path / "my.h5mu", anndata.AnnData(fragments(), obs, names)[2:].copy())
+    for name, key, n_cells, first in (
+        ("my.h5ad", "atac", 40, "peak 1"), ("my.h5mu", "prot", 38, "chr1:0")
+    ):  # fmt: skip
+        ended, data = prepared(tmp_path / name, peaks=key, batch_key="donor")
+        assert ended.status == 0, ended.said
+        assert data.n_cells == n_cells and data.proteins is None
+        assert sp.issparse(data.peaks.counts) and data.peaks.names[0] == first
+        expected = fragments().toarray()[40 - n_cells :, :4]
+        np.testing.assert_array_equal(data.peaks.counts.toarray(), expected)
+        both = data.to_mudata()
+        np.testing.assert_array_equal(both["atac"].X.toarray(), expected)
+        assert both["rna"].X.shape == data.counts.shape
+        assert {"batch", "cell_type"} <= {*both.obs}
+    described = (tmp_path / "out.json").read_text()
+    assert '"n_peaks": 4' in described
+    assert "Peaks without any count were left out: chr1:4." in described
+    assert "Cells without counts of peaks were left out: 2 of 40." in described
+
+
+def test_cells_that_have_all(tmp_path):
+    """Of the cells that have proteins and those that have peaks, those that have both."""
+    made = {"rna": cells(), "adt": measured()[5:].copy(), "atac": cells(n_genes=7)[:-5].copy()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        mudata.MuData(made).write_h5mu(tmp_path / "my.h5mu")
+    raw = read_h5ad(tmp_path / "my.h5mu", beside={"proteins": "adt", "peaks": "atac"})
+    assert list(raw.obs.index) == [f"cell{i}" for i in range(5, 35)]
+    np.testing.assert_array_equal(raw.beside["proteins"].counts, proteins()[5:35])
+    assert raw.beside["peaks"].counts.shape == (30, 7)
 
 
 def test_one_modality_alone(tmp_path):
@@ -181,6 +227,8 @@ def test_bad_proteins_are_refused(change, settings, sentence, tmp_path):
 OF_H5MU = {
     "no such modality": (
         {"modality": "RNA"}, "has no modality 'RNA' for `modality:`; its modalities are "),
+    "no such peaks": (
+        {"peaks": "atac"}, "has no modality 'atac' for `peaks:`; its modalities are "),
     "no such proteins": (
         {"proteins": "adt"}, "has no modality 'adt' for `proteins:`; its modalities are "),
     "the same twice": (
@@ -220,6 +268,7 @@ def test_which_modality_has_the_counts_must_be_known(tmp_path):
 
 
 def test_the_real_set(shared_data):
-    raw = read_h5ad(shared_data / "cells" / "citeseq_mimitou_393.h5ad", proteins="protein")
-    assert raw.proteins.counts.shape == (393, 49)
-    assert re.search("CD45RA", " ".join(raw.proteins.names))
+    path = shared_data / "cells" / "citeseq_mimitou_393.h5ad"
+    found = read_h5ad(path, beside={"proteins": "protein"}).beside["proteins"]
+    assert found.counts.shape == (393, 49)
+    assert re.search("CD45RA", " ".join(found.names))

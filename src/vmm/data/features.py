@@ -1,0 +1,93 @@
+"""Counts of something else in the same cells: proteins (CITE-seq), peaks (multiome)."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from vmm.data import checks
+
+
+class RawFeatures(NamedTuple):
+    """Counts as their source gives them.
+
+    Attributes
+    ----------
+    counts
+        N × P matrix of any kind.
+    names
+        P names.
+    where
+        What the counts are, for messages ("obsm 'protein' of my.h5ad").
+    """
+
+    counts: Any
+    names: Sequence[str]
+    where: str
+
+
+@dataclass(frozen=True, eq=False)
+class Features:
+    """Counts of P proteins or peaks in N cells.
+
+    Parameters
+    ----------
+    counts
+        N × P, non-negative whole numbers (int32).
+    names
+        (P,) strings, each without repetition.
+    """
+
+    counts: sp.csr_matrix
+    names: np.ndarray
+
+    def rows(self, keep: np.ndarray) -> Features:
+        """Return those of some cells."""
+        return Features(self.counts[keep], self.names)
+
+    def arrays(self, what: str) -> dict[str, np.ndarray]:
+        """All content as arrays that need no pickle, by names that begin with `what` it is of."""
+        parts = {part: getattr(self.counts, part) for part in ("data", "indices", "indptr")}
+        return {f"{what}_{key}": value for key, value in (parts | {"names": self.names}).items()}
+
+    @classmethod
+    def from_arrays(cls, arrays: Mapping[str, np.ndarray], what: str) -> Features | None:
+        """Build what `arrays` describes, None if there is none."""
+        if f"{what}_names" not in arrays:
+            return None
+        names = arrays[f"{what}_names"]
+        parts = tuple(arrays[f"{what}_{part}"] for part in ("data", "indices", "indptr"))
+        return cls(sp.csr_matrix(parts, shape=(len(parts[2]) - 1, len(names))), names)
+
+
+def read_features(
+    raw: RawFeatures, cells: Sequence[str] | np.ndarray, what: str
+) -> tuple[Features, list[str]]:
+    """Check counts; features that no cell has are left out, and a note says so.
+
+    Parameters
+    ----------
+    raw
+        What the source gave.
+    cells
+        Names of the cells, for messages.
+    what
+        A value of :data:`vmm.data.source.BESIDE`.
+
+    Raises
+    ------
+    InputError
+        If they are no counts.
+    """
+    names, notes = checks.unique_names(raw.names, what)
+    counts = checks.counts(raw.counts, raw.where, cells, names, what=what)
+    found = counts.getnnz(axis=0) > 0
+    if not found.all():
+        absent = ", ".join(names[~found][:5]) + (", …" if (~found).sum() > 5 else "")
+        notes.append(f"{what.capitalize()}s without any count were left out: {absent}.")
+        counts = counts[:, found]
+    return Features(counts, names[found]), notes
