@@ -265,6 +265,11 @@ def ahead(data: Any, draws: Iterable[tuple[Tensor, Any]]) -> Iterator[tuple[Tens
     return counts.ahead(draws) if isinstance(counts, SparseCounts) else iter(draws)
 
 
+def on_device(data: Any) -> bool:
+    """Whether a batch of data is drawn where they are given out, without the host."""
+    return not isinstance(getattr(data, "counts", None), SparseCounts)
+
+
 def total(counts: Tensor | SparseCounts) -> int:
     """Return :func:`sum_of_bits` of all counts: tells data sets apart."""
     return counts.total() if isinstance(counts, SparseCounts) else sum_of_bits(counts)

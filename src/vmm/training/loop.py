@@ -17,7 +17,7 @@ from torch import Tensor
 
 from vmm.errors import InputError
 from vmm.models.base import LatentVariableModel, Noise
-from vmm.models.counts import ahead, sum_of_bits
+from vmm.models.counts import ahead, on_device, sum_of_bits
 from vmm.models.networks import matrix_products
 from vmm.models.tensors import Tensors
 from vmm.numerics.products import Precision, float32_products
@@ -253,7 +253,8 @@ class Trainer:
 
     def captured(self, step: Step) -> Step:
         """Return `step` as it is best called, by the settings and the device."""
-        return captured(step, self.data.device) if self.settings.cuda_graph else step
+        can = self.settings.cuda_graph and on_device(self.data)
+        return captured(step, self.data.device) if can else step
 
     def look(self) -> None:
         """Before an epoch, every few: decide which components are awake."""
