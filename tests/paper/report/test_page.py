@@ -228,6 +228,20 @@ def test_what_a_single_batch_leaves_undefined_and_no_more(small_run, config):
     assert "None: every model was trained and scored" in text
 
 
+def test_what_no_label_leaves_undefined_is_said_once_and_not_listed(small_run, config):
+    """Where no cell has one; where some do, the reason is another and is listed."""
+    path = small_run / "metrics/integration.csv"
+    rows, about = read_rows(path), small_run / "data/mine.json"
+    rows.loc[0, ["value", "status"]] = [float("nan"), "n/a: no labelled cells"]
+    write_rows(rows, path)
+    assert "no labelled cells" in page_of(small_run, config).text("problems")
+    write_json(about, read_json(about) | {"n_labelled": 0, "n_types": 0})
+    page = page_of(small_run, config)
+    assert "no labelled cells" not in page.text("problems")
+    assert "no cell with a label" in page.text("summary")
+    assert "0 cell types" not in page.text("summary")
+
+
 def test_a_diverged_training_is_named_once_with_its_epochs(small_run, config):
     path = small_run / "models/mine/vmm/chosen/trial_1/run.json"
     write_json(path, read_json(path) | {"status": "diverged"})

@@ -9,6 +9,7 @@ import pandas as pd
 
 from vmm.benchmark import grid
 from vmm.benchmark.job import JOB_COLUMNS, Job
+from vmm.benchmark.metrics.scoring import NO_LABELS
 from vmm.benchmark.setting import Setting
 from vmm.paper.labels import dataset_label, method_label
 from vmm.paper.report.contents import expected_files
@@ -137,11 +138,16 @@ def _tuning_gaps(run: RunFolder) -> list[Gap]:
 
 
 def absences(run: RunFolder) -> list[Absence]:
-    """Return the metrics without a value, by reason, but for those of models that diverged."""
+    """Return the metrics without a value, by reason, but for those of models that diverged.
+
+    And for those that need labels, of sets of cells without any: of these the page says so.
+    """
     if not run.rows:
         return []
     rows = pd.concat([frame.assign(file=name) for name, frame in run.rows.items()])
     rows = rows[rows["status"].ne("ok") & ~rows["status"].isin(SINGLE)]
+    new = [name for name, of in run.descriptions.items() if of and of.get("n_labelled") == 0]
+    rows = rows[~(rows["dataset"].isin(new) & rows["status"].eq(NO_LABELS))]
     found = []
     for status, of in rows.groupby("status"):
         reason = str(status).removeprefix("n/a: ")
