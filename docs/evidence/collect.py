@@ -51,6 +51,7 @@ SCORES = {
     "integration": ["Bio conservation", "Batch correction", "Total", "Silhouette label"],
 }
 PAIRS = [("GMM", "N(0, I)"), ("VMM", "N(0, I)"), ("VMM", "GMM"), ("VMM", "VampPrior")]
+TOGETHER = [*PAIRS, ("VMM", "scvi-tools N(0, I)"), ("VMM", "Leiden on scvi-tools N(0, I)")]
 IMAGE_PAIRS = [("VMM", "VaDE"), ("VMM", "GMM"), ("VMM", "VampPrior")]
 PICTURES = ("mde_*.png", "samples_*.png", "training_*.png", "tuning_*.png")
 
@@ -172,11 +173,10 @@ def differences(
     labels = {(m.model, m.prior): m.label for m in METHODS[kind].values()}
     for run, datasets in sources(names):
         rows = read_rows(run / "metrics" / f"{source}.csv")
-        rows = rows[rows["metric"].eq(metric) & rows["setting"].ne("leiden")]
-        rows = rows[rows["dataset"].isin(datasets)]
-        rows = rows.assign(
-            method=[labels[key] for key in zip(rows["model"], rows["prior"], strict=True)]
-        )
+        rows = rows[rows["metric"].eq(metric) & rows["dataset"].isin(datasets)]
+        own = [labels[key] for key in zip(rows["model"], rows["prior"], strict=True)]
+        of = rows["setting"].eq("leiden").map({True: "Leiden on ", False: ""})
+        rows = rows.assign(method=of + own)
         for dataset, part in rows.groupby("dataset", sort=False):
             values = part.pivot(index="trial", columns="method", values="value")
             for one, other in pairs:
@@ -373,7 +373,7 @@ def blocks() -> dict[str, pd.DataFrame]:
         own = tests(CONVERGED, 3)
         made["converged_clusters"] = scores(own, ["Utilized clusters", "NMI (unmerged)"])
         metrics = ["Bio conservation", "Batch correction", "Total", "NMI (unmerged)"]
-        made["together"] = together(CONVERGED, metrics, PAIRS)
+        made["together"] = together(CONVERGED, metrics, TOGETHER)
     if len(images):
         shown = ["Utilized clusters", "Accuracy", "NMI (unmerged)"]
         made["images"] = scores(images, shown)
