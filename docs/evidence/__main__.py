@@ -68,6 +68,7 @@ PARTS = {
     "cells_converged": Part("cells_converged.yaml", long=True),
     "wishart_scale": Part("cells_switches.yaml", {"wishart_scale": "published_code"}, long=True),
     "log_counts": Part("cells_switches.yaml", {"log_counts": False}, long=True),
+    "prior_learning_ratio": Part("cells_ratio.yaml", long=True),
     "mixing": Part("mixing.py results mixology", long=True),  # of data of cells_converged
     "cells_kang": Part("cells_kang.yaml", long=True),
     "price": Part(f"pcr.py {RUN}_converged {RUN}_kang", long=True),

@@ -43,6 +43,7 @@ SWITCHES = {
     "train_pseudo_inputs": ("evidence_pseudo_inputs", "true", "false"),
     "wishart_scale": ("evidence_cells_converged", "paper", "published_code"),
     "log_counts": ("evidence_cells_converged", "true", "false"),
+    "prior_learning_ratio": ("evidence_cells_converged", "as tuned", "four times"),
 }
 """The run with the default, the default and the other value; `evidence_<switch>` has the other."""
 

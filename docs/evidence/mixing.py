@@ -40,6 +40,7 @@ SETS = {
 TRIALS = 3
 BATCH = ["iLISI", "KBET", "Silhouette batch", "Graph connectivity", "PCR comparison"]
 SHOWN = [*BATCH, "Batch correction", "Bio conservation", "Total"]
+COUNTS = ("epochs", "clusters")
 REFERENCE = "VMM"
 
 
@@ -137,7 +138,7 @@ def table(frame: pd.DataFrame) -> pd.DataFrame:
         for name in names:
             values = frame.pivot(index="trial", columns="variant", values=name)
             mean = values[variant].mean()
-            text = "–" if pd.isna(mean) else f"{mean:.3f}" if name[0].isupper() else f"{mean:.1f}"
+            text = "–" if pd.isna(mean) else f"{mean:.1f}" if name in COUNTS else f"{mean:.3f}"
             if variant != REFERENCE and name in ("Batch correction", "Bio conservation", "Total"):
                 p = paired_tests(values[[variant, REFERENCE]])["p"].dropna()
                 text += f" (p {p.iloc[0]:.3f})" if len(p) else ""
