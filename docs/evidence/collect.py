@@ -203,6 +203,7 @@ def together(names: tuple[str, ...], metrics: list[str], pairs: list) -> pd.Data
         for pair, sets in of_pair.items():
             means = [difference.mean() for difference in sets.values()]
             higher = sum(mean > 0 for mean in means)
+            p = flips(list(sets.values()))
             lines.append(
                 {
                     "metric": metric,
@@ -211,7 +212,7 @@ def together(names: tuple[str, ...], metrics: list[str], pairs: list) -> pd.Data
                     "higher on": f"{higher} of {len(means)}",
                     "p, signs": f"{binomtest(higher, len(means)).pvalue:.3f}",
                     "trials": str(sum(map(len, sets.values()))),
-                    "p, flips": f"{flips(list(sets.values())):.4f}",
+                    "p, flips": f"{p:.4f}" if p >= 5e-5 else "< 0.0001",
                 }
             )
     return pd.DataFrame(lines)
@@ -257,6 +258,7 @@ def switches() -> pd.DataFrame:
             given, changed = map(read_rows, files)
             both = pd.concat([given.assign(run=default), changed.assign(run=other)])
             both = both[both["metric"].isin(names) & both["status"].eq("ok")]
+            both = both[both["setting"].ne("leiden")]
             keys = ["dataset", "model", "prior", "metric"]
             for (dataset, model, prior, metric), part in both.groupby(keys):
                 values = part.pivot(index="trial", columns="run", values="value")
@@ -336,6 +338,15 @@ def write_times(names: tuple[str, ...]) -> None:
     table.to_csv(TIMES)
 
 
+def write_switches(frame: pd.DataFrame) -> None:
+    """Write what was measured of the switches, beside what is known of those not run here."""
+    path = OUT / "switches.md"
+    lines = path.read_text().splitlines() if path.is_file() else []
+    others = set(SWITCHES) - set(frame["switch"])
+    known = [line for line in lines if line.strip("| ").partition(" |")[0] in others]
+    path.write_text("\n".join(["# Switches\n", markdown(frame), *known]) + "\n")
+
+
 def shrink(source: Path, target: Path, width: int = 900) -> None:
     """Write a smaller copy of a picture, in few colours."""
     from PIL import Image
@@ -403,7 +414,7 @@ def main() -> None:
         )
     )
     if len(frame := switches()):
-        (OUT / "switches.md").write_text(f"# Switches\n\n{markdown(frame)}\n")
+        write_switches(frame)
     page = PAGE.read_text()
     for name, frame in blocks().items():
         page = put(page, name, markdown(frame))
