@@ -5,6 +5,7 @@ import warnings
 import anndata
 import mudata
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
@@ -60,6 +61,27 @@ def test_of_modalities_the_one_with_the_counts_is_the_size(tmp_path):
     assert size_of("prepare", absent, settings) == (30, 12)
     assert size_of("prepare", absent, settings | {"modality": "atac"}) == (30, 40)
     assert size_of("prepare", absent, settings | {"modality": "adt"}) == UNPREPARED
+    both = settings | {"modality": None, "peaks": "atac"}
+    assert size_of("prepare", absent, both) == (30, 52)
+    assert size_of("train", absent, both | {"n_top_genes": 5}) == (30, 45)
+    # No modality is called rna: it is the one that is not beside.
+    assert size_of("prepare", absent, settings | {"peaks": "rna"}) == (30, 52)
+
+
+@pytest.mark.parametrize("table", [False, True])
+def test_what_is_in_obsm_counts_too(table, tmp_path):
+    adata = anndata.AnnData(np.ones((30, 12)))
+    peaks = csr_matrix(np.ones((30, 40)))
+    adata.obsm["atac"] = pd.DataFrame(peaks.toarray(), adata.obs_names) if table else peaks
+    if table:
+        adata.obsm["atac"].columns = [f"peak {i}" for i in range(40)]
+    adata.write_h5ad(tmp_path / "my.h5ad")
+    settings = {"path": str(tmp_path / "my.h5ad"), "peaks": "atac"}
+    assert size_of("prepare", tmp_path / "no.json", settings) == (30, 52)
+    assert size_of("prepare", tmp_path / "no.json", settings | {"peaks": "no"}) == UNPREPARED
+    description = tmp_path / "data.json"
+    write_json(description, {"n_cells": 30, "n_genes": 10, "n_peaks": 39})
+    assert size_of("train", description, settings) == (30, 49)
 
 
 def test_the_size_of_a_zarr_store_is_read_too(file, tmp_path):

@@ -232,15 +232,20 @@ def test_rounding_in_blocks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, roo
         blocks.chosen_counts(counts, np.zeros(240, int), None)
 
 
+def large(path: Path) -> tuple[anndata.AnnData, int]:
+    """Write many cells; return them, and the bytes that their matrix takes."""
+    random = np.random.default_rng(0)
+    counts = sp.random(8000, 500, 0.4, "csr", np.float32, random, data_rvs=lambda n: np.ones(n))
+    adata = anndata.AnnData(counts)
+    adata.write_h5ad(path)
+    return adata, counts.nnz * 8
+
+
 def test_counts_beyond_the_memory_stay_in_files(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    random = np.random.default_rng(0)
-    adata = anndata.AnnData(
-        sp.random(8000, 500, 0.4, "csr", np.float32, random, data_rvs=lambda n: np.ones(n))
-    )
-    path, size = tmp_path / "my.h5ad", adata.X.nnz * 8
-    adata.write_h5ad(path)
+    path = tmp_path / "my.h5ad"
+    adata, size = large(path)
     in_blocks(monkeypatch, values=20_000, room=False)
     counts = blocks.Counts(read_h5ad(path), adata.obs_names, adata.var_names)
     tracemalloc.start()
@@ -275,12 +280,8 @@ def test_unwanted_genes_are_never_in_memory(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The peak is far below one copy of the file's matrix, and below two of the result."""
-    random = np.random.default_rng(0)
-    adata = anndata.AnnData(
-        sp.random(8000, 500, 0.4, "csr", np.float32, random, data_rvs=lambda n: np.ones(n))
-    )
-    path, size = tmp_path / "my.h5ad", adata.X.nnz * 8
-    adata.write_h5ad(path)
+    path = tmp_path / "my.h5ad"
+    adata, size = large(path)
     in_blocks(monkeypatch, values=20_000)
     raw = read_h5ad(path)
     wanted = np.arange(500) % 10 == 0

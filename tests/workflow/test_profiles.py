@@ -71,7 +71,7 @@ def test_time_follows_from_cells_and_epochs(project):
     texts = re.findall(r"^rule train_cells:\n((?:    .*\n)+)", done.text, re.MULTILINE)
     minutes = {int(re.search(r"runtime=(\d+)", text)[1]) for text in texts}
     assert minutes == {math.ceil(4 * 2 * 1026 * 6.5 / 60)}
-    assert "Longest time of a job: 15 h, train of pbmc68k" in done.text
+    assert "Longest time that a job may take: 15 h, train of pbmc68k" in done.text
     assert re.search(r"^Largest memory of a job: \d+ GB, baselines of pbmc68k", done.text, re.M)
 
 

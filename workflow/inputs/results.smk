@@ -86,13 +86,13 @@ def show_largest():
     ]
     for what, unit, asked in (
         ("Largest memory of a job", "GB", needed),
-        ("Longest time of a job", "h", lasting),
+        ("Longest time that a job may take", "h", lasting),
     ):
         if asked:
             amount, work, name = max(asked)
             size = size_for(work, name)
             print(
                 f"{what}: {amount:.0f} {unit}, {work} of {name} "
-                f"({size.cells:,} cells x {size.genes:,} genes).",
+                f"({size.cells:,} cells x {size.features:,} features).",
                 file=sys.stderr,
             )

@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from vmm.benchmark.methods.records import METHODS
 from vmm.data.anndata_parts import opened
+from vmm.data.h5mu import usual_modality
+from vmm.data.source import BESIDE
 from vmm.data.supplied import is_zarr
 from vmm.errors import InputError
 from vmm.io import read_json
@@ -20,10 +22,10 @@ ROOM = 1.5
 
 
 class Size(NamedTuple):
-    """Cells and genes of a data set."""
+    """Cells of a data set, and genes with all else that was counted in them."""
 
     cells: int
-    genes: int
+    features: int
 
 
 class Need(NamedTuple):
@@ -135,7 +137,7 @@ def runtime_minutes(work: str, size: Size, times: int = 1, compared: int | None 
         Most cells that are compared; None: all.
     """
     pace, n = PACES[work], min(size.cells, compared or size.cells)
-    of_all = (pace.per_count * size.genes + pace.per_cell) * size.cells
+    of_all = (pace.per_count * size.features + pace.per_cell) * size.cells
     seconds = of_all + (pace.per_compared + pace.per_pair * n) * n
     return max(pace.minutes, math.ceil(SLOWER * times * seconds / 60))
 
@@ -159,7 +161,7 @@ def memory_mb(work: str, size: Size, methods: Iterable[str] = ()) -> int:
 
 
 def _mb(need: Need, size: Size) -> float:
-    grown = need.per_count * size.genes + need.per_cell + need.per_pair * size.cells
+    grown = need.per_count * size.features + need.per_cell + need.per_pair * size.cells
     return 1000 * need.gb + grown * size.cells / 1e6
 
 
@@ -177,30 +179,49 @@ def size_of(work: str, description: str | PathLike, settings: Mapping[str, Any])
     settings : mapping
         The data set's part of the configuration.
     """
-    shape = _shape_in(settings.get("path"), settings.get("layer"), settings.get("modality"))
+    beside = {key: settings[key] for key in BESIDE if settings.get(key)}
+    shape, more = _shape_in(settings, beside) or (None, 0)
     if work == "prepare":
-        return shape or UNPREPARED
+        return Size(shape.cells, shape.features + more) if shape else UNPREPARED
     if Path(description).is_file():
         with suppress(InputError):  # what is damaged is made again, before it is needed
             known = read_json(description, "n_cells", "n_genes")
-            return Size(known["n_cells"], known["n_genes"] + known.get("n_peaks", 0))
+            counted = sum(known.get(f"n_{key}", 0) for key in BESIDE)
+            return Size(known["n_cells"], known["n_genes"] + counted)
     if shape is None:
         return UNKNOWN
-    return Size(shape.cells, min(shape.genes, settings.get("n_top_genes") or shape.genes))
+    genes = min(shape.features, settings.get("n_top_genes") or shape.features)
+    return Size(shape.cells, genes + more)
 
 
-def _shape_in(path: str | None, layer: str | None, modality: str | None) -> Size | None:
-    """Return cells and genes of a file without reading its counts; None if it has no such."""
+def _shape_in(settings: Mapping[str, Any], beside: Mapping[str, str]) -> tuple[Size, int] | None:
+    """Return cells and genes of a file without reading its counts, and how much is beside.
+
+    None if it has no such.
+    """
     import h5py
 
+    path, layer = settings.get("path"), settings.get("layer")
     if path is None or not (is_zarr(path) or (Path(path).is_file() and h5py.is_hdf5(path))):
         return None
     try:
         with opened(Path(path), locking=False) as file:
             places = [f"layers/{layer}", "raw/X"] if layer else ["X"]
-            counts = file["mod"][modality or "rna"] if "mod" in file else file
+            counts, others = file, [f"obsm/{name}" for name in beside.values()]
+            if "mod" in file:
+                modality = settings.get("modality") or usual_modality(list(file["mod"]), beside)
+                counts = file["mod"][modality]
+                others = [f"mod/{name}/X" for name in beside.values()]
             found = next(counts[place] for place in places if place in counts)
-            shape = found.attrs.get("shape", getattr(found, "shape", None))
-            return Size(int(shape[0]), int(shape[1]))
+            more = sum(_size(file[place]).features for place in others)
+            return _size(found), more
     except (OSError, StopIteration, TypeError, IndexError, KeyError):
         return None
+
+
+def _size(found: Any) -> Size:
+    """Return rows and columns of a matrix or a table in a file."""
+    if "column-order" in found.attrs:  # a table: a group with an array a column
+        return Size(len(found[found.attrs["_index"]]), len(found.attrs["column-order"]))
+    shape = found.attrs.get("shape", getattr(found, "shape", None))
+    return Size(int(shape[0]), int(shape[1]))

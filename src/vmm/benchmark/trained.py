@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
-from vmm.training.settings import FitResult
+from vmm.benchmark.spec import Spec
+from vmm.training.settings import FitResult, Row
 
 if TYPE_CHECKING:
+    import torch
     from torch import Tensor
 
 
@@ -42,3 +46,35 @@ class Trained(NamedTuple):
         return (
             latent if self.cluster_probs is None else latent | {"cluster_probs": self.cluster_probs}
         )
+
+
+def one_after_another(train_one: Callable[..., Trained]) -> Callable[..., list[Trained]]:
+    """Return what trains the trials of a model, from what trains one.
+
+    There are no checkpoints, and no CUDA graphs.
+
+    Parameters
+    ----------
+    train_one : callable
+        Takes the data, the rows to train and to validate on, the specification, the device, and
+        what is called with the row of each epoch.
+
+    Returns
+    -------
+    callable
+        As :func:`vmm.benchmark.ours.train_ours`.
+    """
+
+    def train(
+        data: Any,
+        splits: Sequence[tuple[np.ndarray, np.ndarray]],
+        specs: Sequence[Spec],
+        folder: Path,
+        device: torch.device,
+        progress: Sequence[Callable[[Row], None]],
+        cuda_graph: bool = True,
+    ) -> list[Trained]:
+        each = zip(splits, specs, progress, strict=True)
+        return [train_one(data, *rows, spec, device, show) for rows, spec, show in each]
+
+    return train

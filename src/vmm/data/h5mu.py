@@ -57,8 +57,7 @@ def read_modality(
     """
     there = list(file["mod"])
     if not modality:
-        others = [name for name in there if name not in beside.values()]
-        modality = others[0] if len(others) == 1 else RNA
+        modality = usual_modality(there, beside)
         if modality not in there:
             raise InputError(
                 f"{path} has the modalities {listing(there)}; name the one with the counts by "
@@ -84,6 +83,12 @@ def read_modality(
 
 def _called(modality: str, path: Path) -> str:
     return f"modality {modality!r} of {path}"
+
+
+def usual_modality(there: Collection[str], beside: Mapping[str, str]) -> str:
+    """Return what is read where nobody says: the only modality that is not `beside`, else RNA."""
+    others = [name for name in there if name not in beside.values()]
+    return others[0] if len(others) == 1 else RNA
 
 
 def _with_common(

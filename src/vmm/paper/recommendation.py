@@ -10,7 +10,7 @@ from typing import Any
 
 import pandas as pd
 
-from vmm.benchmark.metrics.significance import THRESHOLD
+from vmm.benchmark.metrics.significance import CONSTANT, THRESHOLD
 from vmm.io import write_json
 from vmm.numerics.partitions import STABLE
 from vmm.paper.labels import dataset_label
@@ -76,7 +76,8 @@ def recommend(
           ``model``, ``prior``, ``setting`` and ``mean``, its number of trials with a value ``n``,
           and that of the grid, ``n_trials``,
         - ``not_significantly_worse``, ``significantly_worse``: by the paired t-test, p > 0.05 or
-          not, uncorrected; ``not_tested``: too few trials in common with the best;
+          not, uncorrected; ``not_tested``: too few trials in common with the best, or
+          the same difference from it in every one (``same_difference``);
           ``without_value``; each a list of mappings with method, model, prior, setting, n, mean,
           p, p_holm, and mean_difference from the best with its 95 % interval, ci_low to ci_high,
         - ``told_labels``: methods that were trained with the labels and are not compared,
@@ -155,6 +156,7 @@ def _judge(
             if status == "tested" and p > THRESHOLD and e not in as_good
         ],
         "not_tested": [e for e, status, _ in entries if _untested(status) and e["n"]],
+        "same_difference": [e for e, status, _ in entries if status == CONSTANT],
         "told_labels": [e for e, status, _ in entries if status == TOLD and e["n"]],
         "without_value": [e for e, status, _ in entries if e["n"] == 0 and status != TOLD],
     }
@@ -287,6 +289,12 @@ def _verdict(part: str, judged: Mapping[str, Any]) -> list[str]:
         return [f"{subject}: there is no other method to compare it with."]
     as_good, undecided, untested = (judged[k] for k in ("as_good", "undecided", "not_tested"))
     worse = [entry for entry in judged["significantly_worse"] if entry not in as_good]
+    fixed = judged["same_difference"]
+    if not as_good and not undecided and not worse and fixed == untested:
+        return [
+            f"{subject}, before {_listed(fixed[:1])}, in every trial by the same difference, which "
+            "cannot be tested: the methods that come next do not change from trial to trial."
+        ]
     if not as_good and not undecided and not worse:
         return [
             f"{subject}, before {_listed(untested[:1])}, but a test needs at least two trials "
@@ -303,8 +311,11 @@ def _verdict(part: str, judged: Mapping[str, Any]) -> list[str]:
         sentences.append(_unknown(undecided, trials))
     if worse and (as_good or undecided):
         sentences.append(f"Significantly worse ({_corrected(worse)}): {_listed(worse)}.")
-    if untested:
-        sentences.append(f"Too few trials to test: {_listed(untested)}.")
+    few = [entry for entry in untested if entry not in fixed]
+    if few:
+        sentences.append(f"Too few trials to test: {_listed(few)}.")
+    if fixed:
+        sentences.append(f"Not tested, as far behind in every trial: {_listed(fixed)}.")
     if n < FEW_TRIALS:
         sentences.append(
             f"With only {trials}, fewer than {FEW_TRIALS}, a test finds large differences only, "

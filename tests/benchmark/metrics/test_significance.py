@@ -108,12 +108,15 @@ def test_identical_methods_have_p_one_and_are_both_bold():
     assert tests["bold"].tolist() == [True, True]
 
 
-def test_a_constant_difference_has_p_zero():
-    tests = paired_tests(pd.DataFrame({"a": [10.0, 12.0, 11.0], "b": [9.0, 11.0, 10.0]}))
-    assert tests.loc["b", "p"] == 0
-    assert tests.loc["b", "t"] == -math.inf
-    assert tests.loc["b", ["ci_low", "ci_high"]].tolist() == [-1, -1]
-    assert tests["bold"].tolist() == [True, False]
+def test_a_constant_difference_is_not_tested():
+    """One number over and over, as of two methods that no trial changes, is no sample."""
+    values = pd.DataFrame({"a": [10.0, 12.0, 11.0], "b": [9.0, 11.0, 10.0], "c": [8.0, 12.0, 9.0]})
+    tests = paired_tests(values)
+    assert tests.loc["b", "status"] == "not tested: the same difference in every trial"
+    assert tests.loc["b", "mean_difference"] == -1
+    assert tests.loc["b", ["t", "p", "p_holm", "ci_low", "ci_high"]].isna().all()
+    assert tests.loc["c", "p"] == tests.loc["c", "p_holm"], "no test more to adjust for"
+    assert tests["bold"].tolist() == [True, False, True]
 
 
 def test_one_trial_is_not_tested_and_only_the_best_is_bold():

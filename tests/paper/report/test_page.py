@@ -123,7 +123,7 @@ def test_tables_have_their_numbers_and_tests(small_run, config):
     # Trials differ by 0.01, metrics by 0.001; see conftest.
     assert "VMM 0.71 ± 0.01 0.711 ± 0.01" in text
     assert "Leiden on N(0, I)" in text
-    worse = "3 −0.2 −0.2 to −0.2 < 0.0001 < 0.0001 significantly worse"
+    worse = "3 −0.2 −0.202 to −0.198 < 0.0001 < 0.0001 significantly worse"
     assert f"MNIST Accuracy VampPrior 0.511 {worse} MNIST Accuracy VMM 0.711 3 – – – – best" in text
     assert "Harmony – 0 – – – – not tested: no trial has a value" in text
 

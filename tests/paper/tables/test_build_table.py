@@ -93,6 +93,7 @@ def test_lower_divergence_is_better_and_information_is_never_bold(case):
     assert set(tests["status"]) == {"not tested: neither direction is better"}
     assert tests["p"].isna().all()
     assert "I[z;n]: not tested." in table.caption
+    assert f"Lower is better: KL(q(z|x)||p(z)), {kl}." in table.caption
     assert cells_of(table, kl)["N(0, I)"].text == "18.8 ± 0.10"
 
 

@@ -7,16 +7,16 @@ from __future__ import annotations
 
 import io
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, redirect_stderr, redirect_stdout
-from pathlib import Path
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vmm.benchmark.methods.records import METHODS
 from vmm.benchmark.spec import Spec
-from vmm.benchmark.trained import Trained
+from vmm.benchmark.trained import Trained, one_after_another
 from vmm.data.containers import ImageData
 from vmm.errors import InputError
 from vmm.lazy import without_torchvision
@@ -34,46 +34,6 @@ PRETRAINING = 100
 """Epochs of the autoencoder alone, ClustPy's default."""
 MOST_CLUSTERS = 35
 """What DipDECK merges clusters from, ClustPy's default."""
-
-
-def _trainer(cls: str, epochs: int) -> Callable[..., list[Trained]]:
-    """Return what trains an algorithm of ClustPy for each trial, one after another.
-
-    It sees the training rows; all rows go to the nearest centre in the embedding. There is no
-    early stopping, and there are no checkpoints. An epoch's row has no ELBO, for there is none.
-
-    Parameters
-    ----------
-    cls : str
-        Its class.
-    epochs : int
-        Of clustering, ClustPy's default.
-
-    Returns
-    -------
-    callable
-        As :func:`vmm.benchmark.ours.train_ours`.
-    """
-
-    def train(
-        data: ImageData,
-        splits: Sequence[tuple[np.ndarray, np.ndarray]],
-        specs: Sequence[Spec],
-        folder: Path,
-        device: torch.device,
-        progress: Sequence[Callable[[Row], None]],
-        cuda_graph: bool = False,
-    ) -> list[Trained]:
-        record = METHODS["images"][specs[0].job.method]
-        if record.unmet:
-            raise InputError(f"the method {record.name} {record.unmet}")
-        tensors = ImageTensors(data.x, device)
-        each = zip(splits, specs, progress, strict=True)
-        return [
-            _train_one(cls, epochs, tensors, rows, spec, show) for (rows, _), spec, show in each
-        ]
-
-    return train
 
 
 class _Batches:
@@ -107,13 +67,24 @@ class _Batches:
 def _train_one(
     cls: str,
     epochs: int,
-    tensors: ImageTensors,
+    data: ImageData,
     train: np.ndarray,
+    valid: np.ndarray,
     spec: Spec,
+    device: torch.device,
     progress: Callable[[Row], None],
 ) -> Trained:
+    """Train a class of ClustPy on the training rows, for so many epochs of clustering.
+
+    All rows then go to the nearest centre in the embedding. There is no early stopping, and an
+    epoch's row has no ELBO, for there is none.
+    """
     import torch
 
+    record = METHODS["images"][spec.job.method]
+    if record.unmet:
+        raise InputError(f"the method {record.name} {record.unmet}")
+    tensors = ImageTensors(data.x, device)
     algorithm = getattr(without_torchvision("clustpy.deep"), cls)
     networks = without_torchvision("clustpy.deep.neural_networks")
     sizes, batch_size = spec.networks, spec.batch_size
@@ -200,7 +171,7 @@ def _probabilities(embedding: Tensor, centres: Tensor) -> np.ndarray:
     return (weights / weights.sum(1, keepdim=True)).numpy()
 
 
-train_dec = _trainer("DEC", 150)
-train_idec = _trainer("IDEC", 150)
-train_dipdeck = _trainer("DipDECK", 50)
-"""It finds the number of clusters; 50 epochs after each merge."""
+train_dec = one_after_another(partial(_train_one, "DEC", 150))
+train_idec = one_after_another(partial(_train_one, "IDEC", 150))
+train_dipdeck = one_after_another(partial(_train_one, "DipDECK", 50))
+"""Epochs of clustering are ClustPy's defaults; DipDECK's are those after each merge."""

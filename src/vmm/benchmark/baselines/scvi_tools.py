@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import logging
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
+from functools import partial
 from inspect import signature
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from vmm.benchmark.spec import Spec
-from vmm.benchmark.trained import Trained
+from vmm.benchmark.trained import Trained, one_after_another
 from vmm.data.containers import CellData
 from vmm.data.covariates import SIZE_FACTOR, column_of
 from vmm.lazy import resolve
@@ -54,22 +54,7 @@ def trainer(build: Build, refine: Refine | None = None) -> Callable[..., list[Tr
     callable
         As :func:`vmm.benchmark.ours.train_ours`.
     """
-
-    def train(
-        data: CellData,
-        splits: Sequence[tuple[np.ndarray, np.ndarray]],
-        specs: Sequence[Spec],
-        folder: Path,
-        device: torch.device,
-        progress: Sequence[Callable[[Row], None]],
-        cuda_graph: bool = True,
-    ) -> list[Trained]:
-        each = zip(splits, specs, progress, strict=True)
-        return [
-            _train_one(build, refine, data, *rows, spec, device, show) for rows, spec, show in each
-        ]
-
-    return train
+    return one_after_another(partial(_train_one, build, refine))
 
 
 def _train_one(

@@ -16,6 +16,7 @@ import numpy as np
 import pandas as pd
 
 THRESHOLD = 0.05
+CONSTANT = "not tested: the same difference in every trial"
 
 TEST_COLUMNS = [
     "compared_with",
@@ -66,9 +67,9 @@ def paired_tests(values: pd.DataFrame, lower_is_better: bool = False) -> pd.Data
 
     Notes
     -----
-    When the differences do not vary, t is not defined by its formula; its limits are used: if they
-    are all exactly 0, t = 0 and p = 1, otherwise t is infinite and p = 0. Methods with fewer than
-    two trials in common with the best are not tested and not bold.
+    When the differences do not vary, t is not defined by its formula. If they are all exactly 0,
+    its limit is used, t = 0 and p = 1. Another number over and over, as of two methods that no
+    trial changes, is no sample, and is not tested. Methods that are not tested are not bold.
     """
     best = best_method(values, lower_is_better)
     tests = [_test(values, method, best) for method in values.columns]
@@ -95,6 +96,8 @@ def _test(values: pd.DataFrame, method: Hashable, best: Hashable | None) -> dict
     row["mean_difference"] = float(difference.mean())
     if len(difference) == 1:
         return {**row, "status": "not tested: only one trial in common with the best method"}
+    if difference[0] != 0 and np.ptp(difference) == 0:
+        return {**row, "status": CONSTANT}
     return {**row, **_t_test(difference), "status": "tested"}
 
 
@@ -102,11 +105,9 @@ def _t_test(difference: np.ndarray) -> dict[str, float]:
     """Test whether the mean of n >= 2 differences is 0."""
     from scipy import stats
 
+    if not difference.any():
+        return {"t": 0.0, "p": 1.0, "ci_low": 0.0, "ci_high": 0.0}
     mean = float(difference.mean())
-    if np.ptp(difference) == 0:
-        constant = float(difference[0])
-        t = 0.0 if constant == 0 else math.copysign(math.inf, constant)
-        return {"t": t, "p": float(t == 0), "ci_low": constant, "ci_high": constant}
     degrees = len(difference) - 1
     error = float(difference.std(ddof=1)) / math.sqrt(len(difference))
     t = mean / error

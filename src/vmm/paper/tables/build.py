@@ -463,6 +463,8 @@ def _caption(spec: TableSpec, trials: pd.Series) -> str:
     shown = "Value of one trial." if n == "1" else f"Mean ± sd over {n} trials."
     untested = [column.name for column in spec.columns if not column.is_tested]
     tail = f" {' and '.join(untested)}: not tested." if untested else ""
+    lower = [column.name for column in spec.columns if column.better == "lower"]
+    tail += f" Lower is better: {', '.join(lower)}." if lower else ""
     return (
         f"{spec.caption} {shown} Bold: the best mean, and every method that does not differ from "
         f"it in a two-sided paired t-test (uncorrected p > {THRESHOLD:g}).{tail}"
