@@ -111,7 +111,7 @@ def _step(awake: int = N_COMPONENTS, precision="float32"):
     from vmm.models.networks import matrix_products
     from vmm.models.tensors import ImageTensors
     from vmm.priors import make_prior
-    from vmm.training.steps import adam, prior_step, variational_step
+    from vmm.training.steps import adam, take_step
 
     torch.set_num_threads(1)
     generator = torch.Generator().manual_seed(0)
@@ -121,16 +121,15 @@ def _step(awake: int = N_COMPONENTS, precision="float32"):
     u = model.initial_pseudo_inputs(data.batch(torch.arange(N_COMPONENTS)))
     model.prior = make_prior("vmm", LATENT_DIM, N_COMPONENTS, u)
     model.prior = model.prior.narrowed(torch.arange(N_COMPONENTS), awake)
-    variational = adam(model.variational_parameters(), 1e-4, 1e-7)
-    empirical_bayes = adam(model.prior.empirical_bayes_parameters(), 1e-4, 1e-7)
+    parameters = model.variational_parameters(), model.prior.empirical_bayes_parameters()
+    optimizers = [adam(of_step, 1e-4, 1e-7) for of_step in parameters]
 
     def step() -> None:
         rows = torch.randint(len(data), (BATCH,), generator=generator)
         batch = data.batch(rows)
         noise = model.draw_noise(BATCH, generator, data.device)
-        latent = torch.randn((BATCH, LATENT_DIM), generator=generator)
+        noise["prior_step"] = torch.randn((BATCH, LATENT_DIM), generator=generator)
         with matrix_products(model, precision):
-            variational_step(model, variational, batch, noise)
-            prior_step(model, empirical_bayes, batch, latent)
+            take_step(model, optimizers, batch, noise)
 
     return step
