@@ -40,6 +40,7 @@ def cells(tmp_path_factory, shared_data) -> Path:
     adata.X = adata.X.astype(np.float32).log1p()
     adata.obs["cell_type"] = adata.obs["cell_type"].astype(object)
     adata.obs.iloc[0, adata.obs.columns.get_loc("cell_type")] = None
+    adata.obs["total"] = np.arange(adata.n_obs) + 0.25  # another value in each cell
     path = tmp_path_factory.mktemp("cli") / "lines.h5ad"
     adata.write_h5ad(path)
     return path
@@ -212,6 +213,7 @@ def test_other_seeds_interrupted(cells, tmp_path, monkeypatch):
             ["--layer", "counts", "--n-components", "300"],
             "has 270 cells to train on, fewer than --n-components 300; use at most 270",
         ),
+        (["--layer", "counts", "--label-key", "total"], "those are names of cells; name a column"),
     ],
 )
 def test_bad_input_gets_one_sentence(cells, tmp_path, capsys, options, message):

@@ -267,6 +267,31 @@ def test_which_modality_has_the_counts_must_be_known(tmp_path):
     assert "has the modalities a, b; name the one with the counts by `modality:`." in ended.said
 
 
+@pytest.mark.parametrize("features", ["peaks", "proteins"])
+def test_rna_is_not_taken_for_something_else(features, tmp_path):
+    """A model of peaks would be trained on genes, and nothing would tell."""
+    write_mudata(tmp_path / "my.h5mu", measured())
+    settings = {"features": features, "intensities": features == "proteins"}
+    ended, _ = prepared(tmp_path / "my.h5mu", **settings)
+    sentence = f"has the modalities prot, rna; name the one with {features} by `modality:`."
+    assert sentence in ended.said and "\n" not in ended.said
+    ended, data = prepared(tmp_path / "my.h5mu", **settings, modality="prot", label_key="donor")
+    assert ended.status == 0 and data.n_genes == 3
+
+
+def test_columns_of_another_modality_are_named(tmp_path):
+    """Where the modality with the counts has no labels: those there are, and how to have them."""
+    path = tmp_path / "my.h5mu"
+    write_mudata(path, measured())
+    ended, _ = prepared(path, modality="prot")
+    assert (
+        f"modality 'prot' of {path} has no column 'cell_type', but modality 'rna' has; copy it: "
+        "mdata['prot'].obs['cell_type'] = mdata['rna'].obs['cell_type']."
+    ) in ended.said and "\n" not in ended.said
+    ended, _ = prepared(path, modality="prot", label_key="type")
+    assert "has no column 'type' for `label_key:`; its columns are donor." in ended.said
+
+
 def test_the_real_set(shared_data):
     path = shared_data / "cells" / "citeseq_mimitou_393.h5ad"
     found = read_h5ad(path, beside={"proteins": "protein"}).beside["proteins"]

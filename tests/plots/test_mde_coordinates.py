@@ -1,5 +1,6 @@
 """MDE: reproducible, leaves the process as it was, keeps neighbours, aligned."""
 
+import logging
 import sys
 
 import numpy as np
@@ -54,6 +55,13 @@ def test_an_imported_torchvision_is_kept(blobs, monkeypatch):
     monkeypatch.setitem(sys.modules, "torchvision", theirs)
     compute_mde(blobs[0][:20], seed=0)
     assert sys.modules["torchvision"] is theirs
+
+
+def test_cells_of_one_embedding_are_not_listed(blobs, caplog, monkeypatch):
+    """As of cells with the same counts, of which small panels have many."""
+    monkeypatch.setattr(logging.getLogger("__pymde__"), "handlers", [caplog.handler])
+    assert np.isfinite(compute_mde(np.repeat(blobs[0][:10], 20, axis=0), seed=0)).all()
+    assert caplog.records == []
 
 
 def test_groups_stay_together(blobs):

@@ -226,9 +226,9 @@ def test_repeated_names_get_a_suffix(pbmc):
     with pytest.warns(UserWarning) as told:
         vmm.SCVI.setup_anndata(cells, layer="counts", batch_key="lanes")
     told = [str(warning.message) for warning in told]
-    assert f"adata: 1 repeated gene names got a suffix ({gene}). `adata.var_names` has the new " \
+    assert f"adata: 1 repeated gene name got a suffix ({gene}). `adata.var_names` has the new " \
         "names." in told  # fmt: skip
-    assert any(message.startswith("adata: 1 repeated cell names got") for message in told)
+    assert any(message.startswith("adata: 1 repeated cell name got") for message in told)
     assert list(cells.var_names[:2]) == [gene, f"{gene}-1"]
     assert list(cells.obs_names[:2]) == [cell, f"{cell}-1"]
     model = vmm.SCVI(cells, n_hidden=8, n_components=4)

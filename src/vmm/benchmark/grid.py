@@ -176,7 +176,11 @@ def data_settings(dataset: Mapping[str, Any]) -> dict[str, Any]:
     """Return what of a data set's configuration its preparation depends on."""
     settings = {key: dataset[key] for key in DATA_KEYS if dataset.get(key) is not None}
     record = LIBRARY.get(dataset.get("model") or "")
-    return settings | {"intensities": True} if record and record.intensities else settings
+    if record and record.intensities:
+        settings["intensities"] = True
+    if record and record.features != "genes":
+        settings["features"] = record.features
+    return settings
 
 
 def starts(config: Config, dataset: str) -> dict[str, int]:

@@ -86,6 +86,8 @@ def read_cells(options: argparse.Namespace) -> Cells:
         if options.label_key not in raw.obs:
             checks.column(raw.obs, options.label_key, "label_key", raw.file)  # says what there is
         labels = _labels(raw.obs[options.label_key], names)
+        subject = f"column {options.label_key!r} of {raw.file} (`label_key:`)"
+        checks.refuse_names_of_cells(list(labels.dropna().unique()), len(labels), subject)
         if labels.isna().all():
             more.append(f"No cell has a value in the column {options.label_key!r} (--label-key).")
         columns[options.label_key] = labels.fillna("(no label)").to_numpy()

@@ -97,7 +97,7 @@ def _check_components(n_cells: int, path: Path, options: argparse.Namespace) -> 
     n_train = n_cells - max(1, round(0.1 * n_cells))
     if PRIORS[options.prior].starts_from_data and options.n_components > n_train:
         raise InputError(
-            f"{path} has {n_train} cells to train on, fewer than --n-components "
+            f"{path} has {number_of(n_train, 'cell')} to train on, fewer than --n-components "
             f"{options.n_components}; use at most {n_train}."
         )
 

@@ -476,7 +476,7 @@ def unique_names(names: Sequence[Any], what: str) -> tuple[np.ndarray, list[str]
         result.append(unique)
     changed = [old for old, new in zip(array.tolist(), result, strict=True) if old != new]
     some = listing(dict.fromkeys(changed), 5)
-    note = f"{len(changed):,} repeated {what} names got a suffix ({some})."
+    note = f"{number_of(len(changed), f'repeated {what} name')} got a suffix ({some})."
     return np.asarray(result, dtype=str), [note]
 
 

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from vmm.data.anndata_parts import features_in, from_anndata, is_table, opened, read_parts
-from vmm.data.h5mu import read_modality
+from vmm.data.h5mu import GENES, read_modality
 from vmm.data.messages import as_text, listing
 from vmm.data.raw import Config, Files, RawCells
 from vmm.data.source import BESIDE
@@ -27,6 +27,7 @@ def read(files: Files, config: Config) -> RawCells:
         named_columns(config),
         config.get("modality", ""),
         {key: config[key] for key in BESIDE if key in config},
+        config.get("features", GENES),
     )
 
 
@@ -42,6 +43,7 @@ def read_h5ad(
     columns: Collection[str] | None = None,
     modality: str = "",
     beside: Mapping[str, str] | None = None,
+    features: str = GENES,
 ) -> RawCells:
     """Read one matrix, the table of cells and the names of genes, and nothing else of a file.
 
@@ -61,6 +63,8 @@ def read_h5ad(
     beside
         Where else is what was counted in the same cells, by keys of
         :data:`vmm.data.source.BESIDE`: a key of ``obsm``, in a MuData file a modality.
+    features
+        What the counts are of: of others than genes ``rna`` is not taken unasked.
 
     Raises
     ------
@@ -78,7 +82,7 @@ def read_h5ad(
     with reading(path, "cannot be read, it is truncated or damaged"):
         with opened(path) as file:
             if is_mudata(file):
-                return read_modality(file, path, layer, columns, modality, beside or {})
+                return read_modality(file, path, layer, columns, modality, beside or {}, features)
             _refuse_relatives(file, path)
             if modality:
                 raise InputError(

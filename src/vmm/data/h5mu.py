@@ -11,7 +11,7 @@ import numpy as np
 from vmm.data.anndata_parts import names_in, read_parts
 from vmm.data.blocks import in_memory
 from vmm.data.features import RawFeatures
-from vmm.data.messages import listing
+from vmm.data.messages import as_text, listing
 from vmm.errors import InputError
 
 if TYPE_CHECKING:
@@ -19,8 +19,8 @@ if TYPE_CHECKING:
 
     from vmm.data.raw import RawCells
 
-RNA = "rna"
-"""What a modality of several is called if nobody says which one is meant."""
+RNA, GENES = "rna", "genes"
+"""What a modality of several is called if nobody says which one is meant, and what it is of."""
 
 
 def read_modality(
@@ -30,6 +30,7 @@ def read_modality(
     columns: Collection[str] | None,
     modality: str,
     beside: Mapping[str, str],
+    features: str = GENES,
 ) -> RawCells:
     """Read the counts and cells of a modality, and those of others for the same cells.
 
@@ -49,6 +50,8 @@ def read_modality(
         With the counts; "": the only one, or that of RNA.
     beside
         Others, by the keys that name them.
+    features
+        What the counts are of; the modality of RNA is taken for genes only.
 
     Raises
     ------
@@ -57,10 +60,11 @@ def read_modality(
     """
     there = list(file["mod"])
     if not modality:
-        modality = usual_modality(there, beside)
+        modality = usual_modality(there, beside, features)
         if modality not in there:
+            what = "the counts" if features == GENES else features
             raise InputError(
-                f"{path} has the modalities {listing(there)}; name the one with the counts by "
+                f"{path} has the modalities {listing(there)}; name the one with {what} by "
                 "`modality:`."
             )
     for key, name in {"modality": modality, **beside}.items():
@@ -76,6 +80,7 @@ def read_modality(
             )
     raw = read_parts(file["mod"][modality], path, layer, columns, called=_called(modality, path))
     raw.modality, raw.obs = modality, _with_common(raw.obs, file, path, columns)
+    _refuse_columns_elsewhere(raw, file, columns or ())
     for key, name in beside.items():
         _add(raw, key, file["mod"][name], path, _called(name, path), layer)
     return raw
@@ -85,10 +90,13 @@ def _called(modality: str, path: Path) -> str:
     return f"modality {modality!r} of {path}"
 
 
-def usual_modality(there: Collection[str], beside: Mapping[str, str]) -> str:
-    """Return what is read where nobody says: the only modality that is not `beside`, else RNA."""
+def usual_modality(there: Collection[str], beside: Mapping[str, str], features: str = GENES) -> str:
+    """Return what is read where nobody says: the only modality that is not `beside`, else RNA.
+
+    "" where there are several and `features` are not those of RNA.
+    """
     others = [name for name in there if name not in beside.values()]
-    return others[0] if len(others) == 1 else RNA
+    return others[0] if len(others) == 1 else RNA if features == GENES else ""
 
 
 def _with_common(
@@ -101,8 +109,8 @@ def _with_common(
         return obs
     common = read_elem(file["obs"])
     lacking = [key for key in common.columns if key not in obs.columns]
-    if columns is not None:
-        lacking = [key for key in lacking if key in columns]
+    if columns is not None and set(columns) <= {*common.columns, *obs.columns}:
+        lacking = [key for key in lacking if key in columns]  # else all are told
     if not lacking:
         return obs
     if not common.index.is_unique:
@@ -111,6 +119,18 @@ def _with_common(
             "cannot be told of which cell it is; make names unique."
         )
     return obs.join(common[lacking])
+
+
+def _refuse_columns_elsewhere(raw: RawCells, file: Any, columns: Collection[str]) -> None:
+    """Say which modality has a column that is needed, and that of the counts lacks."""
+    for column in columns:
+        for other in file["mod"] if column not in raw.obs else ():
+            if column in map(as_text, file["mod"][other]["obs"].attrs.get("column-order", ())):
+                mine, theirs = (f"mdata[{name!r}].obs" for name in (raw.modality, other))
+                raise InputError(
+                    f"{raw.file} has no column {column!r}, but modality {other!r} has; copy it: "
+                    f"{mine}[{column!r}] = {theirs}[{column!r}]."
+                )
 
 
 def _add(raw: RawCells, key: str, group: Any, path: Path, where: str, layer: str | None) -> None:

@@ -50,8 +50,8 @@ def prepare(
         Its configuration. Read here: ``kind``, ``source``, ``path``, ``url``, ``sha256``,
         ``matrix``, ``cells``, ``batch_key``, ``label_key``, ``categorical_covariate_keys``,
         ``continuous_covariate_keys``, ``size_factor_key``, ``layer``, ``modality``,
-        ``proteins``, ``peaks``, ``intensities``, ``n_top_genes``, ``n_subset``. Other keys are
-        the models'.
+        ``proteins``, ``peaks``, ``intensities``, ``features``, ``n_top_genes``, ``n_subset``.
+        Other keys are the models'.
     mirror
         Directory or URL that replaces every remote file by ``<mirror>/<data set>/<file name>``.
     cache_dir

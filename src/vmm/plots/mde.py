@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import logging
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from types import ModuleType
@@ -58,7 +59,7 @@ def compute_mde(embedding: np.ndarray, seed: int) -> np.ndarray:
             f"with {int((~np.isfinite(embedding)).sum())} values that are not finite"
         )
     pymde, torch = without_torchvision("pymde"), importlib.import_module("torch")
-    with _quiet_torch(torch):
+    with _quiet(torch):
         pymde.seed(int(seed))
         problem = pymde.preserve_neighbors(
             torch.from_numpy(embedding),
@@ -120,13 +121,20 @@ def _principal_components(embedding: np.ndarray) -> np.ndarray:
 
 
 @contextmanager
-def _quiet_torch(torch: ModuleType) -> Iterator[None]:
-    """Use one torch thread, and put threads and the random states back afterwards."""
+def _quiet(torch: ModuleType) -> Iterator[None]:
+    """Use one torch thread, and put threads and the random states back afterwards.
+
+    Cells of the same embedding are no fault, but pymde lists them, hundreds of lines.
+    """
     threads, state = torch.get_num_threads(), np.random.get_state()
+    log = logging.getLogger("__pymde__")
+    level = log.level
     torch.set_num_threads(1)
+    log.setLevel(logging.ERROR)
     try:
         with torch.random.fork_rng(devices=[]):
             yield
     finally:
         torch.set_num_threads(threads)
+        log.setLevel(level)
         np.random.set_state(state)

@@ -80,6 +80,8 @@ class ModelRecord:
         Values that a key of `arguments` must not have.
     intensities : bool
         Whether it takes any numbers in the place of counts.
+    features : str
+        What the columns of its matrix are.
     """
 
     name: str
@@ -99,6 +101,7 @@ class ModelRecord:
     data: tuple[str, ...] = ()
     refused: tuple[tuple[str, Any], ...] = ()
     intensities: bool = False
+    features: str = "genes"
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -142,6 +145,7 @@ _RECORDS = (
         learning_rate=1e-4,
         arguments=(*_SIZES, ("n_layers", "n_layers")),
         data=(*_COVARIATES, "size_factor_key"),
+        features="peaks",
     ),
     ModelRecord(
         name="TOTALVI",
@@ -172,6 +176,7 @@ _RECORDS = (
         learning_rate=1e-4,
         arguments=(*_SIZES, ("n_layers", "n_layers_encoder")),
         data=_COVARIATES,
+        features="peaks",
     ),
     ModelRecord(
         name="CYTOVI",
@@ -183,6 +188,7 @@ _RECORDS = (
         arguments=(*_SIZES, ("n_layers", "n_layers")),
         data=_COVARIATES,
         intensities=True,
+        features="proteins",
     ),
     ModelRecord(
         name="MULTIVI",

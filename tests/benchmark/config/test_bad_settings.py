@@ -141,6 +141,9 @@ VALUES: dict[str, tuple[dict, str]] = {
     "a dispersion of Poisson": (
         of(likelihood="poisson", dispersion="gene-batch"),
         "m.dispersion is 'gene-batch', but the Poisson distribution has none; leave it out"),
+    "names alike but for case": (
+        {"datasets": of()["datasets"] | {"M": of()["datasets"]["m"]}},
+        "datasets has 'M' and 'm', whose files some disks take for the same; give names that"),
     "infinity": (of(learning_rate=float("inf")), "m.learning_rate is .inf, but must be a number"),
     "not a number": (of(learning_rate=float("nan")), "rate is .nan, but must be a number"),
     "a sum with a line break": (

@@ -184,6 +184,14 @@ def test_preparation_knows_what_has_intensities():
         assert "intensities" not in grid.data_settings(of(model)["datasets"]["m"])
 
 
+@pytest.mark.parametrize(
+    ("model", "features"),
+    [("PEAKVI", "peaks"), ("POISSONVI", "peaks"), ("CYTOVI", "proteins"), ("LinearSCVI", None)],
+)
+def test_preparation_knows_what_the_columns_are(model, features):
+    assert grid.data_settings(of(model)["datasets"]["m"]).get("features") == features
+
+
 def test_a_method_that_is_made_for_scvi_alone(monkeypatch):
     other = replace(SCVI_TOOLS, name="scvi_tools", made_by="mine:train")
     monkeypatch.setitem(METHODS["cells"], "scvi_tools", other)

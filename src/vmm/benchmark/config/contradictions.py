@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from vmm.benchmark.config.messages import hint, shown
@@ -34,6 +34,7 @@ OURS_ALONE = {
 
 def contradictions(config: dict[str, Any]) -> Iterator[str]:
     """Say what a schema cannot: keys that need or exclude each other, names of nothing."""
+    yield from _alike_but_for_case(config["datasets"])
     for name, dataset in config["datasets"].items():
         yield from _dataset_contradictions(name, dataset)
         unlabelled = dataset["kind"] == "cells" and not (dataset["source"] or dataset["label_key"])
@@ -71,6 +72,17 @@ def contradictions(config: dict[str, Any]) -> Iterator[str]:
             yield (
                 f"datasets.{name} lacks {' and '.join(absent)}, and experiments has no 'tuning' "
                 "to find what fits; give one or the other"
+            )
+
+
+def _alike_but_for_case(names: Iterable[str]) -> Iterator[str]:
+    """Say which names are one file name where case does not count, as on macOS."""
+    seen: dict[str, str] = {}
+    for name in names:
+        if (first := seen.setdefault(name.lower(), name)) != name:
+            yield (
+                f"datasets has {first!r} and {name!r}, whose files some disks take for the same; "
+                "give names that differ in more than case"
             )
 
 
