@@ -76,6 +76,23 @@ def test_a_wrong_setting_on_the_command_line(project):
     assert done.said == ["my.yaml: trials is 'no', but must be a whole number"]
 
 
+def test_what_is_in_the_place_of_the_results(project):
+    """A file, or a link to a disk that is not there; Snakemake would end in a traceback."""
+    name = project.configure({"run": "x", "datasets": {"digits": None}})
+    results = project.folder / "results"
+    results.symlink_to("/lost/results")
+    lost = project.snakemake("-n", configfile=name)
+    results.unlink()
+    results.mkdir()
+    (results / "x").touch()
+    taken = project.snakemake("--cores", "1", configfile=name)
+    advice = ", where the results go: move it away, or start in another folder (snakemake "
+    advice += "--directory DIR)"
+    assert lost.said == [f"{results} is a link to /lost/results, which is no folder{advice}"]
+    assert taken.said == [f"{results / 'x'} is a file{advice}"]
+    assert lost.status and taken.status and [*results.iterdir()] == [results / "x"]
+
+
 # -------------------------------------------------------------------------------------- the data
 
 

@@ -45,6 +45,17 @@ def check_place():
         sys.exit(f"{Path.cwd()} cannot be written: {refused(error) or error}")
 
 
+def check_folders(run):
+    """End with one sentence where something else is in the place of a folder for results."""
+    for path in (Path(run).parent, Path(run)):
+        if os.path.lexists(path) and not path.is_dir():
+            lost = f"a link to {os.readlink(path)}, which is no folder" if path.is_symlink() else ""
+            sys.exit(
+                f"{Path.cwd() / path} is {lost or 'a file'}, where the results go: move it away, "
+                "or start in another folder (snakemake --directory DIR)"
+            )
+
+
 def complete(given):
     """Return the configuration, checked and complete; a mistake in it is one sentence."""
     source = ", ".join(os.path.relpath(path) for path in workflow.configfiles)
@@ -64,6 +75,7 @@ def complete(given):
 check_place()
 config = complete(config)
 RUN = f"results/{config['run']}"
+check_folders(RUN)
 TRIALS = range(config["trials"])
 EXPERIMENTS = config["experiments"]
 TUNED = grid.tuned_datasets(config)
