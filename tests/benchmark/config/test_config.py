@@ -212,6 +212,20 @@ MISTAKES = {
         "sha256, n_subset, n_latent, hidden, learning_rate, batch_size, prior_learning_ratio, "
         "vade_clusters",
     ),
+    "a key a level too high": (
+        minimal(batch_key="donor"),
+        "unknown key 'batch_key'; it belongs in datasets.<name>",
+    ),
+    "a key a level too deep": (
+        of({}, "digits", image_clustering={"trials": 3}),
+        "unknown key 'trials' in experiments.image_clustering; it belongs at the top",
+    ),
+    "a key of several experiments": (
+        of({"patience": 3}, "digits"),
+        "unknown key 'patience' in datasets.digits; it belongs in experiments.batch_size or "
+        "experiments.elbo_surgery or experiments.image_clustering or experiments.tuning or "
+        "experiments.cells",
+    ),
     "unknown key of an experiment": (
         of({}, "digits", image_clustering={"epochs": 3}),
         "unknown key 'epochs' in experiments.image_clustering; did you mean 'max_epochs'?",

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from vmm.benchmark.config.messages import shown
-from vmm.benchmark.config.schema import resolve, schema
+from vmm.benchmark.config.schema import places, resolve, schema
 
 
 def documentation() -> str:
@@ -21,13 +21,9 @@ def documentation() -> str:
         "it on data that need no network. `python -m vmm.benchmark.config FILE` checks a file.\n",
         _section("Top level", top, ""),
     ]
-    inference = top["properties"]["inference"]
-    parts.append(_section("`inference`", inference, "inference."))
-    for kind in ("cells", "images"):
-        node = top["$defs"][kind]
-        parts.append(_section(f"`datasets.<name>`: {node['title'].lower()}", node, ""))
-    for name, node in top["properties"]["experiments"]["properties"].items():
-        parts.append(_section(f"`experiments.{name}`", node, ""))
+    for place, node in places():
+        of = f": {node['title'].lower()}" if "title" in node else ""
+        parts.append(_section(f"`{place}`{of}", node, "inference." if place == "inference" else ""))
     return "\n".join(parts)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import yaml
 from jsonschema import ValidationError
 
-from vmm.benchmark.config.schema import resolve
+from vmm.benchmark.config.schema import places, resolve, schema
 
 TYPES = {
     "string": "text",
@@ -30,7 +30,8 @@ def sentences(error: ValidationError) -> Iterator[str]:
         for key in error.instance:
             if key not in known:
                 inside = f" in {where}" if where else ""
-                yield f"unknown key {str(key)!r}{inside}; {hint(key, known, 'known keys are')}"
+                advice = _elsewhere(key, where) or hint(key, known, "known keys are")
+                yield f"unknown key {str(key)!r}{inside}; {advice}"
     elif error.validator == "required":
         inside = f"{where} lacks" if where else "lacks"
         for key in error.validator_value:
@@ -41,6 +42,16 @@ def sentences(error: ValidationError) -> Iterator[str]:
         yield f"{shown(error.instance)} in {where} {_must(error)}"
     else:
         yield f"{where} is {shown(error.instance)}, but {_must(error)}"
+
+
+def _elsewhere(key: Any, where: str) -> str:
+    """Say where else a key would be right, as one that stands a level too high or too deep."""
+    found = [place for place, node in places() if key in node["properties"]]
+    if any(where.startswith(place.split("<")[0]) for place in found):
+        return ""  # a key of data sets of the other kind
+    if where and key in schema()["properties"]:
+        return "it belongs at the top"
+    return f"it belongs in {' or '.join(dict.fromkeys(found))}" if found else ""
 
 
 def _must(error: ValidationError) -> str:

@@ -61,6 +61,19 @@ def resolve(node: dict[str, Any]) -> dict[str, Any]:
     return {**resolve(target), **{k: v for k, v in node.items() if k != "$ref"}}
 
 
+def places() -> list[tuple[str, dict[str, Any]]]:
+    """Return where keys can stand, but for the top, and what the schema says of it."""
+    top = schema()
+    return [
+        ("inference", top["properties"]["inference"]),
+        *(("datasets.<name>", top["$defs"][kind]) for kind in ("cells", "images")),
+        *(
+            (f"experiments.{name}", node)
+            for name, node in top["properties"]["experiments"]["properties"].items()
+        ),
+    ]
+
+
 def branch(node: dict[str, Any], value: dict[str, Any]) -> dict[str, Any]:
     """Return `node`, or the alternative that `value` selects."""
     if "if" not in node:
