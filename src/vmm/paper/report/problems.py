@@ -9,6 +9,7 @@ import pandas as pd
 
 from vmm.benchmark import grid
 from vmm.benchmark.job import JOB_COLUMNS, Job
+from vmm.benchmark.methods.records import place_of
 from vmm.benchmark.metrics.scoring import NO_LABELS
 from vmm.benchmark.setting import Setting
 from vmm.paper.labels import dataset_label, method_label
@@ -163,7 +164,8 @@ def _exactly(rows: pd.DataFrame) -> list[tuple[list[str], str, str, int]]:
     lines: dict[tuple[str, str], tuple[list[str], int]] = {}
     for dataset, of in rows.groupby("dataset", sort=False):
         alike: dict[str, tuple[list[str], int]] = {}
-        for key, own in of.groupby(["model", "prior", "setting"], sort=False):
+        methods = of.groupby(["model", "prior", "setting"], sort=False)
+        for key, own in sorted(methods, key=lambda item: place_of(*map(str, item[0][:2]))):
             metrics = "; ".join(f"{n}: {_listed(p['metric'])}" for n, p in own.groupby("file"))
             labels, n = alike.get(metrics, ([], 0))
             alike[metrics] = ([*labels, method_label(*map(str, key))], n + len(own))

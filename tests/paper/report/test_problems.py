@@ -1,10 +1,12 @@
-"""A training that early stopping had not ended is told, and no other."""
+"""Trainings that early stopping had not ended, and values that are not there."""
 
 from types import SimpleNamespace
 
+import pandas as pd
+
 from vmm.benchmark.job import Job
-from vmm.benchmark.setting import CHOSEN
-from vmm.paper.report.problems import cut
+from vmm.benchmark.setting import CHOSEN, LEIDEN
+from vmm.paper.report.problems import absences, cut
 
 
 def test_trainings_of_tuning_that_were_cut():
@@ -35,3 +37,19 @@ def test_trainings_that_were_cut():
     }
     runs |= {job.folder: {"status": "ok", "spec": {}} for job in jobs if job.method == "pca"}
     assert cut(SimpleNamespace(jobs=jobs, runs=runs)) == ["mine, VMM: trials 1–2"]
+
+
+def test_sets_of_which_the_same_is_absent_share_a_line():
+    """Whatever order rows have: a set's own model may sort before the embeddings or after."""
+    methods = [("CYTOVI", "VampPriorMixture"), ("PCA", "none"), ("TOTALVI", "VampPriorMixture")]
+    sets = {"cyto": methods[:2], "cite": methods[1:]}
+    rows = pd.DataFrame(
+        [
+            {"dataset": name, "model": model, "prior": prior, "setting": str(LEIDEN)}
+            for name, own in sets.items()
+            for model, prior in own
+        ]
+    ).assign(trial=0, metric="Accuracy", value=float("nan"), status="n/a: hard")
+    (line,) = absences(SimpleNamespace(rows={"clustering": rows}, descriptions={}))
+    assert line.datasets == ["cyto", "cite"] and line.n == 4
+    assert line.methods == "Leiden on VMM, Leiden on PCA"
