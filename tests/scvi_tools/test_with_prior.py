@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 
 import anndata
 import mudata
@@ -131,6 +132,34 @@ def test_many_devices_are_refused_before_anything_changes(trained):
     with pytest.raises(InputError, match="trained on one device; leave out `strategy`"):
         trained.train(**TRAIN, strategy="ddp")
     assert np.array_equal(trained.predict(soft=True), before)
+
+
+HOLES = {
+    "X": ("CYTOVI", np.nan, "adata.X has nan at cell 3, 'cell_3', column 'gene_2'; every number"),
+    "sparse": ("PEAKVI", np.inf, "adata.X has inf at cell 3, 'cell_3', column 'gene_2'; every"),
+    "obsm": ("TOTALVI", np.nan, "adata.obsm['protein'] has nan at cell 3, 'cell_3', column "
+             "'protein_2'; every number must be there and finite."),
+    "modality": ("MULTIVI", -np.inf, "mdata['atac'].X has -inf at cell 3, 'cell_3', column "
+                 "'gene_20'"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("place", HOLES)
+def test_what_is_missing_or_infinite_is_refused_before_the_training(place):
+    """The library would end in the words of torch, after a step that had made the weights NaN."""
+    name, value, message = HOLES[place]
+    adata = cells(name)
+    of = adata["atac"] if place == "modality" else adata
+    if place == "obsm":
+        adata.obsm["protein"].iloc[3, 2] = value
+    else:
+        of.X[3, 2] = value
+    if place == "sparse":
+        adata.X = scipy.sparse.csr_matrix(adata.X)
+    model = set_up(name, adata)(adata, **SIZES)
+    with pytest.raises(InputError, match=re.escape(message)):
+        model.train(**TRAIN)
+    assert all(weights.isfinite().all() for weights in model.module.parameters())
 
 
 def test_what_has_a_prior_already(trained):

@@ -297,6 +297,26 @@ def covariates_like(registry: dict, n: int) -> Covariates:
     )
 
 
+def refuse_holes(manager: AnnDataManager) -> None:
+    """Refuse registered numbers that are missing or infinite: a model learns NaN from them."""
+    for key, place in manager.data_registry.items():
+        of, name = f"mdata[{place['mod_key']!r}]" if place.get("mod_key") else "adata", "attr_name"
+        where = f"{of}.{place[name]}" + (f"[{place['attr_key']!r}]" if place["attr_key"] else "")
+        for start, block in _blocks(manager.get_from_registry(key)):
+            values = block.data if sp.issparse(block) else np.asarray(block)
+            if values.dtype.kind != "f":
+                break
+            bad = ~np.isfinite(values)
+            if bad.any():
+                row, column, value = _locate(block, bad)
+                names = manager.get_state_registry(key).get("column_names", range(column + 1))
+                raise InputError(
+                    f"{where} has {value:g} at cell {start + row}, "
+                    f"{str(manager.adata.obs_names[start + row])!r}, column "
+                    f"{str(names[column])!r}; every number must be there and finite."
+                )
+
+
 def names_in(obs: pd.DataFrame, key: str, subject: str) -> list[Any]:
     """Return the values that occur in a column, which must name something in every cell."""
     values = one_column(obs, key, subject)

@@ -22,7 +22,7 @@ from vmm.numerics.seeds import global_seed, seed_of
 from vmm.plots.training_curves import Trainings, training_curves_figure
 from vmm.priors import make_prior, prior_class
 from vmm.priors.records import PRIORS
-from vmm.scvi.fields import covariate_names, registered_covariates
+from vmm.scvi.fields import covariate_names, refuse_holes, registered_covariates
 from vmm.scvi.mixture import told_of
 from vmm.scvi.options import check_prior, positive, whole
 from vmm.scvi.plots import PlotMixin
@@ -120,9 +120,15 @@ class ModelWithPrior(SummaryMixin, PlotMixin):
             Of the library's training plan.
         **options
             Of the library's ``train``.
+
+        Raises
+        ------
+        InputError
+            If a number that the model is told is missing or infinite.
         """
         if options.get("strategy", "auto") != "auto":
             raise InputError(ONE_DEVICE)  # once it has started, the model is no longer what it was
+        refuse_holes(self.adata_manager)
         given = prior_learning_ratio
         ratio = self.record.prior_learning_ratio if given is None else given
         plan = dict(plan_kwargs or {})
