@@ -494,6 +494,13 @@ def test_a_training_that_was_cut_is_told_as_such(cells, tmp_path, capsys):
     assert "Training ended by itself after" in page and "was cut" not in page
 
 
+def test_a_mixture_without_a_component_left_is_told(cells, tmp_path, capsys):
+    assert main(quick(cells, tmp_path / "out", "--layer", "counts", "--n-components", "2")) == 0
+    said = "All of --n-components 2 have cells, so there might be more clusters; train again with"
+    assert said in capsys.readouterr().err
+    assert said in (tmp_path / "out" / "report.html").read_text()
+
+
 @pytest.mark.parametrize(
     ("arguments", "sentence"),
     [

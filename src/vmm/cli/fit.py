@@ -222,6 +222,7 @@ def write(model: SCVI, cells: Cells, result: ResultFile, options: argparse.Names
     values = {"vmm_cluster": clusters, "vmm_probability": uncertainty["probability"].to_numpy()}
     obs = pd.DataFrame(values | seeds.columns(stability, options), index=cells.index)
     obsm = {"X_vmm": model.get_latent_representation()}
+    _say_if_full(len(clusters.categories), cells, options)
     tell(f"Describing {number_of(len(clusters.categories), 'cluster')}")
     try:
         figures = draw(model, cells, options, stability)
@@ -251,6 +252,15 @@ def _say_if_cut(model: SCVI, cells: Cells, options: argparse.Namespace) -> None:
             f"of epoch {best}, and it is done only after {options.patience} epochs without a "
             "better one. Clusters may still change; train again with more --max-epochs (default: "
             "10000)."
+        )
+
+
+def _say_if_full(n_clusters: int, cells: Cells, options: argparse.Namespace) -> None:
+    """Say that a mixture had no component left, so that its number was not found but given."""
+    if PRIORS[options.prior].empirical_bayes and n_clusters == options.n_components:
+        cells.alarm(
+            f"All of --n-components {n_clusters} have cells, so there might be more clusters; "
+            "train again with more components, or longer where the training was cut."
         )
 
 

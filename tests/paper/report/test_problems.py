@@ -6,7 +6,7 @@ import pandas as pd
 
 from vmm.benchmark.job import Job
 from vmm.benchmark.setting import CHOSEN, LEIDEN
-from vmm.paper.report.problems import absences, cut
+from vmm.paper.report.problems import absences, cut, full
 
 
 def test_trainings_of_tuning_that_were_cut():
@@ -37,6 +37,23 @@ def test_trainings_that_were_cut():
     }
     runs |= {job.folder: {"status": "ok", "spec": {}} for job in jobs if job.method == "pca"}
     assert cut(SimpleNamespace(jobs=jobs, runs=runs)) == ["mine, VMM: trials 1–2"]
+
+
+def test_mixtures_that_had_no_component_left():
+    """A VampPrior has cells in nearly all of its components, and that is no problem."""
+    jobs = [Job("cells", "mine", m, CHOSEN, t) for m in ("vmm", "vampprior") for t in range(3)]
+    made = [("ok", 8), ("ok", 10), ("diverged", 10), ("ok", 10), ("ok", 10), ("ok", 10)]
+    runs = {
+        job.folder: {
+            "status": status,
+            "utilized_clusters": n,
+            "spec": {"ours": {"name": job.method, "n_components": 10}},
+        }
+        for job, (status, n) in zip(jobs, made, strict=True)
+    }
+    jobs.append(Job("cells", "mine", "scvi_tools", CHOSEN, 0))
+    runs[jobs[-1].folder] = {"status": "ok", "utilized_clusters": 0, "spec": {"ours": None}}
+    assert full(SimpleNamespace(jobs=jobs, runs=runs)) == ["mine, VMM: trials 1"]
 
 
 def test_sets_of_which_the_same_is_absent_share_a_line():

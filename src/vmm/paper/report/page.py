@@ -264,6 +264,7 @@ def _problems(run: RunFolder) -> dict[str, Any]:
         "gaps": gaps,
         "absences": problems.absences(run),
         "cut": problems.cut(run),
+        "full": problems.full(run),
         "n_models": len(run.jobs),
         "n_there": sum(job.folder in run.runs for job in run.jobs),
         "n_diverged": sum(gap.n for gap in gaps if gap.status in problems.SINGLE),

@@ -15,6 +15,7 @@ from vmm.benchmark.setting import Setting
 from vmm.paper.labels import dataset_label, method_label
 from vmm.paper.report.contents import expected_files
 from vmm.paper.report.folder import RunFolder
+from vmm.priors.records import PRIORS
 
 SINGLE = ("diverged", "failed")
 """Statuses that speak of one model; a reason why something does not apply speaks of many."""
@@ -87,6 +88,26 @@ def cut(run: RunFolder) -> list[str]:
         if "setting" in spec and Setting.parse(spec["setting"]).is_tuning and _is_cut(made):
             label = f"tuning at {spec['setting']}"
             found.setdefault((spec["dataset"], label), []).append(spec["trial"])
+    return _lines(found)
+
+
+def full(run: RunFolder) -> list[str]:
+    """Return, a line for each data set and method, the mixtures that had no component left.
+
+    Their number of clusters was not found but given.
+    """
+    found: dict[tuple[str, str], list[int]] = {}
+    for job in run.jobs:
+        made = run.runs.get(job.folder, {})
+        ours = made.get("spec", {}).get("ours") or {}
+        mixture = ours and PRIORS[ours["name"]].empirical_bayes
+        if mixture and made["status"] == "ok" and made["utilized_clusters"] == ours["n_components"]:
+            label = method_label(job.model, job.prior, str(job.setting))
+            found.setdefault((job.dataset, label), []).append(job.trial)
+    return _lines(found)
+
+
+def _lines(found: Mapping[tuple[str, str], list[int]]) -> list[str]:
     return [
         f"{dataset_label(dataset)}, {label}: trials {ranges(trials)}"
         for (dataset, label), trials in found.items()
