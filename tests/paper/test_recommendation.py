@@ -300,8 +300,11 @@ def test_how_sure_the_clusters_are(case):
 
 def test_two_trials_cannot_tell_which_cells_are_unsettled(case):
     judged = clustering(case, {"vmm": BEST, "gmm": WORSE}, stable("vmm", n_trials=2))
-    assert "agree between the two trials" in judged["sentence"]
-    assert "no settled cluster" not in judged["sentence"]
+    assert judged["sentence"].endswith(
+        " Its clusters agree between the two trials, which differ in seed and split, with an "
+        "adjusted Rand index of 0.81. Of the 8.5 clusters of a trial 6.2, with 93 % of the cells, "
+        "come back in the other (mean Jaccard similarity of at least 0.75)."
+    )
 
 
 def test_where_the_best_has_no_clusters_of_its_own_the_best_model_is_described(case):

@@ -206,12 +206,14 @@ def _stability(found: Mapping[str, Any], which: str) -> str:
         if found["n_trials"] > 2  # of two none can be told to be the unusual one
         else ""
     )
-    between = "the two" if found["n_trials"] == 2 else f"two of {found['n_trials']}"
+    between, others, spread = "the two", "the other", ""
+    if found["n_trials"] > 2:
+        between, others = f"two of {found['n_trials']}", "the others"
+        spread = f" in the median ({found['ari_least']:.2f} to {found['ari_most']:.2f})"
     return (
-        f"{which} clusters agree between {between} trials, which differ in seed "
-        f"and split, with an adjusted Rand index of {found['ari']:.2f} in the median "
-        f"({found['ari_least']:.2f} to {found['ari_most']:.2f}). Of the {found['n_clusters']:.1f} "
-        f"clusters of a trial {found['n_stable']:.1f}, with {share}, come back in the others (mean "
+        f"{which} clusters agree between {between} trials, which differ in seed and split, with an "
+        f"adjusted Rand index of {found['ari']:.2f}{spread}. Of the {found['n_clusters']:.1f} "
+        f"clusters of a trial {found['n_stable']:.1f}, with {share}, come back in {others} (mean "
         f"Jaccard similarity of at least {STABLE:g}){unsettled}."
     )
 
