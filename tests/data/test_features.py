@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import re
 import warnings
 from pathlib import Path
@@ -277,6 +278,20 @@ def test_rna_is_not_taken_for_something_else(features, tmp_path):
     assert sentence in ended.said and "\n" not in ended.said
     ended, data = prepared(tmp_path / "my.h5mu", **settings, modality="prot", label_key="donor")
     assert ended.status == 0 and data.n_genes == 3
+
+
+def test_peaks_are_called_peaks(tmp_path):
+    """In the description, which the page shows, and where something is wrong with them."""
+    path = tmp_path / "my.h5ad"
+    adata = cells()
+    adata.write_h5ad(path)
+    ended, _ = prepared(path, features="peaks")
+    assert ended.status == 0
+    assert json.loads((tmp_path / "out.json").read_text())["features"] == "peaks"
+    adata.X[3, 2] = 0.5
+    adata.write_h5ad(path)
+    ended, _ = prepared(path, features="peaks")
+    assert f"(first: 0.5 at cell 3, 'cell3', peak {adata.var_names[2]!r}; 1 in all)" in ended.said
 
 
 def test_columns_of_another_modality_are_named(tmp_path):

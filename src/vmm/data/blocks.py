@@ -144,9 +144,9 @@ class Counts:
                 change = Rounding(raw.where)
                 matrix, copy = change(checks.as_csr(matrix, raw.where, copy)), False
                 self.told = change.told()
-            self.whole = checks.counts(matrix, *self.said, copy)
+            self.whole = checks.counts(matrix, *self.said, copy, raw.feature)
         else:
-            checks.refuse_shape(self.stored.shape, raw.where, cells, genes)
+            checks.refuse_shape(self.stored.shape, raw.where, cells, genes, raw.feature)
         self.shape = (len(cells), len(genes))
 
     def __iter__(self) -> Iterator[tuple[int, sp.csr_matrix]]:
@@ -162,7 +162,7 @@ class Counts:
             for start, matrix in self.stored.blocks():
                 csr = checks.as_csr(matrix, self.raw.where, copy=False)
                 csr = csr if change is None else change(csr)
-                yield start, checks.whole_numbers(csr, *self.said, first=start)
+                yield start, checks.whole_numbers(csr, *self.said, start, self.raw.feature)
                 advance(csr.shape[0])
         self.told = "" if change is None else change.told()
 

@@ -49,7 +49,8 @@ def build(
     )
     selected = asdict(selection)
     notes = selected.pop("notes")
-    return data, {**describe(data), "selection": selected}, notes
+    facts = {**describe(data), "features": f"{raw.feature}s", "selection": selected}
+    return data, facts, notes
 
 
 def build_cells(
@@ -112,8 +113,7 @@ def build_cells(
     )
     covariates = read_covariates(raw.obs, raw.file, **covariate_keys)
     cells, cell_notes = checks.unique_names(list(raw.obs.index), "cell")
-    feature = "protein" if intensities else "gene"
-    genes, gene_notes = checks.unique_names(list(raw.genes), feature)
+    genes, gene_notes = checks.unique_names(list(raw.genes), raw.feature)
     if n_top_genes is not None:
         _check_n_top_genes(n_top_genes)
     found = None if intensities else Counts(raw, cells, genes)
@@ -137,7 +137,7 @@ def build_cells(
     selection.genes_dropped = int((~keep_genes).sum())
     if found is not None:
         counts = Whole(counts).part(keep_cells, keep_genes)
-    checks.enough(counts.shape, raw.where)
+    checks.enough(counts.shape, raw.where, raw.feature)
     batch, batch_names = checks.recoded(batch[keep_cells], batch_names)
     labels, label_names = checks.recoded(labels[keep_cells], label_names)
     covariates = covariates.rows(keep_cells)

@@ -480,9 +480,9 @@ def unique_names(names: Sequence[Any], what: str) -> tuple[np.ndarray, list[str]
     return np.asarray(result, dtype=str), [note]
 
 
-def enough(shape: tuple[int, int], where: str) -> None:
+def enough(shape: tuple[int, int], where: str, feature: str = "gene") -> None:
     """Refuse what the filters left of a matrix if it has fewer than two cells or genes."""
-    for size, what in zip(shape, ("cells", "genes"), strict=True):
+    for size, what in zip(shape, ("cells", f"{feature}s"), strict=True):
         if size < 2:
             raise InputError(
                 f"{where}: once those with fewer than 3 counts are dropped, the number of {what} "

@@ -21,14 +21,17 @@ if TYPE_CHECKING:
 def read(files: Files, config: Config) -> RawCells:
     """Read the user's own file, what the configuration names of it."""
     (file,) = files.values()
-    return read_h5ad(
+    features = config.get("features", GENES)
+    raw = read_h5ad(
         file.path,
         config.get("layer"),
         named_columns(config),
         config.get("modality", ""),
         {key: config[key] for key in BESIDE if key in config},
-        config.get("features", GENES),
+        features,
     )
+    raw.feature = features.removesuffix("s")
+    return raw
 
 
 def named_columns(config: Config) -> list[str]:

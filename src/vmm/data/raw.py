@@ -41,6 +41,8 @@ class RawCells:
         Names of all layers beside, where its source has any.
     modality
         Which one they are of a MuData file; "" of all else.
+    feature
+        What a column is: a gene, a peak or a protein.
     """
 
     counts: Any
@@ -53,6 +55,7 @@ class RawCells:
     beside: dict[str, RawFeatures] = field(default_factory=dict)
     layers: Sequence[str] = ()
     modality: str = ""
+    feature: str = "gene"
 
 
 @dataclass
