@@ -294,6 +294,24 @@ def test_peaks_are_called_peaks(tmp_path):
     assert f"(first: 0.5 at cell 3, 'cell3', peak {adata.var_names[2]!r}; 1 in all)" in ended.said
 
 
+def test_genes_and_something_else_side_by_side_are_told(tmp_path):
+    """As in files of 10x that were read with all that was counted."""
+    path, adata = tmp_path / "my.h5ad", cells()
+    kinds = ["Gene Expression"] * 9 + ["Antibody Capture"] * 3
+    for values, told in ((kinds, True), (["Gene Expression"] * 12, False)):
+        adata.var["feature_types"] = pd.Categorical(values)
+        adata.write_h5ad(path)
+        ended, data = prepared(path)
+        assert ended.status == 0 and data.n_genes == 12
+        notes = json.loads((tmp_path / "out.json").read_text())["notes"]
+        sentence = (
+            f"The columns of X of {path} are Gene Expression (9) and Antibody Capture (3), by "
+            "var['feature_types'], and all are used as if they were of one kind; if that is not "
+            "meant, give one of them: adata[:, adata.var['feature_types'] == 'Gene Expression']."
+        )
+        assert notes == ([sentence] if told else [])
+
+
 def test_columns_of_another_modality_are_named(tmp_path):
     """Where the modality with the counts has no labels: those there are, and how to have them."""
     path = tmp_path / "my.h5mu"

@@ -113,7 +113,7 @@ def read_cells(options: argparse.Namespace) -> Cells:
     cells = Cells(adata, index, labels, len(raw.genes), raw.modality)
     if raw.modality:
         cells.note(f"Cells and genes are those of the {raw.file}.")
-    cells.note(*notes, *more, *known.remarks())
+    cells.note(*raw.notes, *notes, *more, *known.remarks())
     return cells
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Collection, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -29,6 +30,9 @@ LARGE = 1 << 28
 
 COPIES = 2
 """What reading a matrix by columns at once takes beside itself and the counts, in its bytes."""
+
+KINDS = "feature_types"
+"""Column of ``var`` in which files of 10x say what a column of counts is of."""
 
 SAMPLE = 100_000
 """Values of a layer that are looked at to see whether it would do as counts."""
@@ -88,16 +92,35 @@ def read_parts(
         if key in file:
             matrices.setdefault(name, file[key])
     obsm = file["obsm"] if "obsm" in file else {}  # noqa: SIM401 (not all groups have `get`)
+    var = file["raw/var" if location == "raw/X" else "var"]
     return RawCells(
         counts=_stored(file, location, path, where) or read_elem(file[location]),
         obs=_read_cells(file["obs"], columns),
-        genes=names_in(file["raw/var" if location == "raw/X" else "var"]),
+        genes=names_in(var),
+        notes=_several_kinds(var, where),
         where=where,
         file=called,
         hint=_hint(layer, matrices),
         beside=features_in(obsm, beside or {}, called),
         layers=layers,
     )
+
+
+def _several_kinds(var: Any, where: str) -> list[str]:
+    """Say that genes and something else stand side by side, as 10x' own files have them."""
+    from anndata.io import read_elem
+
+    if not is_table(var) or KINDS not in var:
+        return []
+    kinds = Counter(map(as_text, np.asarray(read_elem(var[KINDS]))))
+    if len(kinds) < 2:
+        return []
+    there = " and ".join(f"{kind} ({n:,})" for kind, n in kinds.most_common())
+    one = f"adata[:, adata.var[{KINDS!r}] == {next(iter(kinds))!r}]"
+    return [
+        f"The columns of {where} are {there}, by var[{KINDS!r}], and all are used as if they were "
+        f"of one kind; if that is not meant, give one of them: {one}."
+    ]
 
 
 def features_in(
