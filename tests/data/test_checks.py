@@ -217,6 +217,12 @@ def test_repeated_names_get_a_suffix() -> None:
     assert selection.notes[0] == "5 repeated cell names got a suffix (c)."
 
 
+CONFOUNDED = (
+    "Each cell type is in one batch only: what mixes the batches takes the types for one another, "
+    "and scores of batch correction say nothing."
+)
+
+
 def test_a_batch_or_a_class_of_one_cell_is_legal_and_named() -> None:
     raw = obs(donor=["d1"] * 5 + ["d2"], type=["T"] * 5 + ["rare"])()
     data, selection = build_cells(raw, "my", "donor", "type")
@@ -225,7 +231,22 @@ def test_a_batch_or_a_class_of_one_cell_is_legal_and_named() -> None:
     assert selection.notes == [
         "The batch 'd2' has a single cell.",
         "The cell type 'rare' has a single cell.",
+        CONFOUNDED,
     ]
+
+
+def test_types_that_are_in_one_batch_each_are_told() -> None:
+    """With one type in two batches, one batch, or no label elsewhere there is nothing to tell."""
+    for donor, types, told in (
+        ("aaabbb", "TTTBBB", True),
+        ("aabbcc", "TNBBMM", True),
+        ("aaabbb", "TTTBBT", False),
+        ("aaaaaa", "TTTBBB", False),
+    ):
+        raw = obs(donor=list(donor), type=list(types))()
+        _, selection = build_cells(raw, "my", "donor", "type")
+        assert (CONFOUNDED in selection.notes) == told
+    assert checks.confounded(np.array([0, 1]), np.array([-1, -1])) == []
 
 
 def test_batches_and_types_without_cells_are_forgotten() -> None:

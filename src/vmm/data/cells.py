@@ -145,6 +145,7 @@ def build_cells(
     selection.notes += checks.singletons(batch, batch_names, "batch")
     selection.notes += checks.singletons(labels, label_names, "cell type")
     selection.notes += checks.unlabelled(labels)
+    selection.notes += checks.confounded(batch, labels)
     selection.notes += covariates.remarks()
     counts.sort_indices()
     data = CellData(

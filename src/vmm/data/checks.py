@@ -521,3 +521,14 @@ def unlabelled(labels: np.ndarray) -> list[str]:
         return ["No cell has a label, so nothing is compared with cell types."]
     rest = f"the {len(labels) - n:,} cells that have one"
     return [f"{n:,} of {len(labels):,} cells have no label; what needs labels speaks of {rest}."]
+
+
+def confounded(batch: np.ndarray, labels: np.ndarray) -> list[str]:
+    """Describe cell types that are in one batch each, which are legal but say little of mixing."""
+    types = {*zip(batch[labels >= 0].tolist(), labels[labels >= 0].tolist(), strict=True)}
+    if len({of for of, _ in types}) < 2 or len({of for _, of in types}) < len(types):
+        return []
+    return [
+        "Each cell type is in one batch only: what mixes the batches takes the types for one "
+        "another, and scores of batch correction say nothing."
+    ]
