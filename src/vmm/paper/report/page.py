@@ -271,10 +271,10 @@ def _problems(run: RunFolder) -> dict[str, Any]:
 
 
 def _costs(run: RunFolder) -> dict[str, Any]:
-    kinds, models = costs.kinds(run.benchmarks), costs.models(run)
+    models = costs.models(run)
     return {
-        "kinds": kinds,
-        "all_jobs": costs.total(kinds),
+        "kinds": costs.kinds(run.benchmarks),
+        "all_jobs": costs.total(run.benchmarks),
         "benchmarks": run.benchmarks.to_dict("records"),
         "trainings": costs.trainings(models),
         "models": models.to_dict("records"),
