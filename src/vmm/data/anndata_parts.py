@@ -70,19 +70,7 @@ def read_parts(
 
     called = called or str(path)
     layers = list(file["layers"]) if "layers" in file else []
-    if layer is None:
-        location, where = "X", f"X of {called}"
-    elif layer in layers:
-        location, where = f"layers/{layer}", f"layer {layer!r} of {called}"
-    elif layer == "raw" and "raw/X" in file:
-        location, where = "raw/X", f"raw.X of {called}"
-    else:
-        raise InputError(_no_layer(layer, layers, "raw/X" in file, called))
-    if location not in file:
-        raise InputError(
-            f"{called} has no X; name the layer with counts by `layer:` "
-            f"(there are {listing(layers)})."
-        )
+    location, where = _located(layer, layers, "X" in file, "raw/X" in file, called)
     matrices = {name: file["layers"][name] for name in layers}
     for name, key in ((None, "X"), ("raw", "raw/X")):
         if key in file:
@@ -215,40 +203,41 @@ def from_anndata(
         If it has no such layer.
     """
     layers = [name for name in adata.layers if name is not None]
-    genes, where = adata.var_names, f"X of {file}"
-    if layer is None:
-        matrix = adata.X
-        if matrix is None:
-            raise InputError(
-                f"{file} has no X; name the layer with counts by `layer:` "
-                f"(there are {listing(layers)})."
-            )
-    elif layer in layers:
-        matrix, where = adata.layers[layer], f"layer {layer!r} of {file}"
-    elif layer == "raw" and adata.raw is not None:
-        matrix, genes, where = adata.raw.X, adata.raw.var_names, f"raw.X of {file}"
-    else:
-        raise InputError(_no_layer(layer, layers, adata.raw is not None, file))
+    place, where = _located(layer, layers, adata.X is not None, adata.raw is not None, file)
     matrices = {name: adata.layers[name] for name in layers}
     if adata.X is not None:
         matrices[None] = adata.X
     if adata.raw is not None:
         matrices.setdefault("raw", adata.raw.X)
+    genes = (adata.raw if place == "raw/X" else adata).var_names.astype(str).tolist()
     hint = _hint(layer, matrices)
-    names = genes.astype(str).tolist()
-    return RawCells(matrix, adata.obs, names, where, file, hint, layers=layers)
+    return RawCells(matrices[layer], adata.obs, genes, where, file, hint, layers=layers)
 
 
-def _no_layer(layer: str, layers: list[str], has_raw: bool, file: str) -> str:
+def _located(
+    layer: str | None, layers: list[str], has_x: bool, has_raw: bool, called: str
+) -> tuple[str, str]:
+    """Return where the matrix that `layer` names is in a file, and what messages call it."""
+    if layer is None and has_x:
+        return "X", f"X of {called}"
+    if layer is None:
+        there = listing(layers)
+        raise InputError(
+            f"{called} has no X; name the layer with counts by `layer:` (there are {there})."
+        )
+    if layer in layers:
+        return f"layers/{layer}", f"layer {layer!r} of {called}"
+    if layer == "raw" and has_raw:
+        return "raw/X", f"raw.X of {called}"
     raw = ", or `layer: raw` for raw.X" if has_raw else ""
     there = f"its layers are {listing(layers)}" if layers else "it has none; leave it out to take X"
-    return f"{file} has no layer {layer!r} for `layer:`; {there}{raw}."
+    raise InputError(f"{called} has no layer {layer!r} for `layer:`; {there}{raw}.")
 
 
 def _hint(layer: str | None, matrices: Mapping[str | None, Any]) -> str:
     """Say which other matrix (None: X) would do as counts, the end of a sentence."""
     others = {name: matrix for name, matrix in matrices.items() if name != layer}
-    fit = [name for name, matrix in others.items() if _whole_numbers(matrix)]
+    fit = [name for name, matrix in others.items() if seem_counts(matrix)]
     named = [f"`layer: {name}`" for name in fit if name is not None]
     if named:
         return f"; give {' or '.join(named)}, which ha{'ve' if named[1:] else 's'} whole numbers"
@@ -260,7 +249,7 @@ def _hint(layer: str | None, matrices: Mapping[str | None, Any]) -> str:
     return "; give raw counts (there is no other layer)"
 
 
-def _whole_numbers(matrix: Any) -> bool:
+def seem_counts(matrix: Any) -> bool:
     """Return whether the first values of a matrix, in a file or in memory, may be counts."""
     try:
         matrix = getattr(matrix, "group", matrix)  # of a backed sparse matrix

@@ -508,21 +508,6 @@ class SCVI(
             adata, indices, batch_size=batch_size or EVALUATION_ROWS, **kwargs
         )
 
-    def get_importance_weights(self, *args, **kwargs) -> np.ndarray:
-        """Weight samples of z as scvi-tools does, which assumes the prior N(0, I).
-
-        Raises
-        ------
-        NotImplementedError
-            For another prior.
-        """
-        if not self.module.prior.is_standard_normal:
-            raise NotImplementedError(
-                "Importance weights of scvi-tools assume the prior N(0, I); use "
-                "weights='uniform', or a model with prior='normal'."
-            )
-        return super().get_importance_weights(*args, **kwargs)
-
     def get_likelihood_parameters(self, *args, **kwargs) -> dict[str, np.ndarray]:
         """Return the parameters of p(x|z), as scvi-tools does, of which Poisson has its mean only.
 
