@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from vmm import progress
 from vmm.data.source import Checksum
-from vmm.data.verification import CHUNK, verify
+from vmm.data.verification import verify
 
 if TYPE_CHECKING:
     import requests
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 60.0  # seconds without a byte
 LONGEST_PAUSE = 30.0
+CHUNK = 1 << 18
 RETRY_STATUS = {202, 408, 425, 429}  # 202: figshare while it wakes an archived file
 
 
