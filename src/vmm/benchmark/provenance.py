@@ -13,8 +13,8 @@
 The user's own files are compared by what is in them (:func:`content_hashes`), never by their times.
 
 ``python -m vmm.benchmark.provenance train.py vmm.benchmark.ours vmm.models.count_vae
-vmm.priors.mixture`` lists the files of training scVI with the GMM or the VMM. Nothing beyond the standard
-library is imported: Snakemake asks at every start.
+vmm.priors.mixture`` lists the files of training scVI with the GMM or the VMM. Nothing beyond the
+standard library is imported: Snakemake asks at every start.
 """
 
 from __future__ import annotations

@@ -11,22 +11,12 @@ EXACT_UP_TO = 100_000
 
 
 def nearest_neighbours(array: np.ndarray, n_neighbors: int, n_jobs: int = 1) -> Any:
-    """Return the nearest neighbours of each row, itself among them; the same at every call.
+    """Return the nearest neighbours of each row (N, p), itself among them; the same at every call.
 
     Exact up to :data:`EXACT_UP_TO` cells. From there on as scib-metrics finds them, by descent
     along neighbours of neighbours (Dong, Moses and Li, 2011; PyNNDescent), whose compilation costs
-    a minute in each process.
-
-    Parameters
-    ----------
-    array : (N, p) array
-    n_neighbors : int
-        There are at most N of them.
-    n_jobs : int
-
-    Returns
-    -------
-    scib_metrics.nearest_neighbors.NeighborsResults
+    a minute in each process. There are at most N of them, as
+    ``scib_metrics.nearest_neighbors.NeighborsResults``.
     """
     if len(array) <= EXACT_UP_TO:
         return exact_neighbours(array, n_neighbors, n_jobs)
@@ -36,20 +26,9 @@ def nearest_neighbours(array: np.ndarray, n_neighbors: int, n_jobs: int = 1) -> 
 
 
 def exact_neighbours(array: np.ndarray, n_neighbors: int, n_jobs: int = 1, **_: Any) -> Any:
-    """Return the exact nearest neighbours of each row, itself among them.
+    """Return the exact nearest neighbours of each row, as :func:`nearest_neighbours`.
 
     Can be given to ``Benchmarker.prepare(neighbor_computer=...)``.
-
-    Parameters
-    ----------
-    array : (N, p) array
-    n_neighbors : int
-        There are at most N of them.
-    n_jobs : int
-
-    Returns
-    -------
-    scib_metrics.nearest_neighbors.NeighborsResults
     """
     from scib_metrics.nearest_neighbors import NeighborsResults
     from sklearn.neighbors import NearestNeighbors
