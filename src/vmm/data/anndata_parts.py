@@ -188,19 +188,8 @@ def from_anndata(
 ) -> RawCells:
     """Take the counts and tables of an AnnData object: in memory, backed, or a view.
 
-    Parameters
-    ----------
-    adata
-        The object; it is left alone.
-    layer
-        As for :func:`vmm.data.h5ad.read_h5ad`.
-    file
-        What to call the object in messages.
-
-    Raises
-    ------
-    InputError
-        If it has no such layer.
+    It is left alone. `layer` is as for :func:`vmm.data.h5ad.read_h5ad`, `file` what messages call
+    it.
     """
     layers = [name for name in adata.layers if name is not None]
     place, where = _located(layer, layers, adata.X is not None, adata.raw is not None, file)

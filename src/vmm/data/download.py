@@ -40,28 +40,9 @@ def fetch(
 ) -> Fetched:
     """Return a verified copy of `file`.
 
-    A mirror that is a directory is used in place. Everything else comes to
-    ``<cache_dir>/<dataset>/<name>``, unless a good copy lies there already.
-
-    Parameters
-    ----------
-    file
-        What is needed.
-    dataset
-        Name of the data set, a folder of the mirror and of the cache.
-    mirror
-        Directory or URL that replaces all of the file's URLs; None: the URLs.
-    cache_dir
-        Where downloads are kept.
-    attempts
-        How often a transfer is tried before its URL is given up.
-    pause
-        Seconds before the second attempt; doubled before each further one, at most 30.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be had, or is not what it should be.
+    A mirror, a directory or a URL, replaces all of the file's URLs. One that is a directory is used
+    in place. Everything else comes to ``<cache_dir>/<dataset>/<name>``, unless a good copy lies
+    there already. `attempts` and `pause` are as for :func:`vmm.data.transfer.transfer`.
     """
     if mirror is not None and not is_url(mirror):
         path = _in_directory(file, Path(mirror).expanduser() / dataset)
@@ -83,13 +64,7 @@ def fetch(
 
 
 def take(file: RemoteFile, dataset: str, path: str | Path) -> Fetched:
-    """Return the user's copy of `file`, which lies at `path`.
-
-    Raises
-    ------
-    InputError
-        If there is none, or if it does not match the checksum.
-    """
+    """Return the user's copy of `file`, which lies at `path` and must match any checksum."""
     found = supplied(path, f"`path:` of the data set {dataset!r} must name a file")
     record = _record(file, found, "path")
     if file.checksum is not None and record["sha256"] != file.checksum.digest:

@@ -18,19 +18,9 @@ MASK = "_nan_mask"
 def read_intensities(
     raw: RawCells, cells: checks.Names, proteins: checks.Names
 ) -> tuple[sp.csr_matrix, list[str]]:
-    """Check intensities, and return them as float32, with notes.
+    """Check intensities (N, P), and return them as float32, with notes.
 
-    Parameters
-    ----------
-    raw
-        What they are of; N × P.
-    cells, proteins
-        Names, for messages.
-
-    Raises
-    ------
-    InputError
-        If some are missing or infinite, or no numbers.
+    `cells` and `proteins` are names, for messages.
     """
     whole = "the benchmark takes proteins that were measured in all cells; leave the others out, "
     whole += "or use vmm.CYTOVI from Python, which takes `nan_layer`"

@@ -73,14 +73,7 @@ def find(
 def located(source: Source, config: Mapping[str, Any], mirror: str | None) -> dict[str, Any]:
     """Return a data set's configuration with the folder of the mirror where the user's copy lies.
 
-    Parameters
-    ----------
-    source
-        Its record.
-    config
-        Its configuration, without keys whose value is None.
-    mirror
-        Of the run: a directory, a URL, or None.
+    `config` is without keys whose value is None; `mirror` is a directory, a URL, or None.
     """
     unnamed = source.user_supplied and not {"path", "matrix"} & config.keys()
     if unnamed and mirror and not is_url(mirror):

@@ -101,11 +101,6 @@ def obtain(
     """Return the verified files of a data set by their names, in the order of its record.
 
     A file without an address is the one at ``path`` of `config`; all else as in :func:`prepare`.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be had, or is not what it should be.
     """
     return {
         file.name: fetch(file, source.name, mirror, Path(cache_dir))

@@ -37,25 +37,11 @@ class _TransientError(GivenUpError):
 def transfer(
     url: str, target: Path, checksum: Checksum | None, attempts: int = 5, pause: float = 1.0
 ) -> None:
-    """Fetch a verified file, resuming and repeating.
+    """Fetch a verified file, resuming and repeating, or raise GivenUpError.
 
-    Parts of a transfer lie beside the target, by a name that depends on the URL.
-
-    Parameters
-    ----------
-    url, target
-        From where, and to where.
-    checksum
-        What the file must hash to.
-    attempts
-        How often the transfer is tried.
-    pause
-        Seconds before the second attempt; doubled before each further one, at most 30.
-
-    Raises
-    ------
-    GivenUpError
-        If the file cannot be had from there.
+    Parts of a transfer lie beside the target, by a name that depends on the URL. `pause` are the
+    seconds before the second attempt, doubled before each further one, at most
+    :data:`LONGEST_PAUSE`.
     """
     import tenacity
 
