@@ -541,16 +541,8 @@ class SCVI(
 class Before:
     """A model before its training goes on.
 
-    Attributes
-    ----------
-    history
-        As ``model.history``.
-    best
-        Validation loss of the epoch that the model holds.
-    valid
-        Rows it was validated on.
-    clusters
-        Cluster of each cell, (N,) ranks, or None where there are none or they do not change.
+    `best` is the validation loss of the epoch that it holds, `valid` the rows that it was validated
+    on. `clusters` (N,) are ranks, None where there are none or they do not change.
     """
 
     history: dict[str, pd.DataFrame]
