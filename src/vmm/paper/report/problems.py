@@ -20,23 +20,10 @@ SINGLE = ("diverged", "failed")
 
 
 class Gap(NamedTuple):
-    """A line of the problems.
+    """Models, or trainings of tuning, that are ``missing``, ``diverged`` or ``failed``.
 
-    Attributes
-    ----------
-    status : str
-        ``missing``, ``diverged`` or ``failed``.
-    reason : str
-        Why, if known.
-    dataset : str
-    what : str
-        Methods and settings concerned.
-    trials : str
-        Trials concerned, such as ``0–2, 5``.
-    n : int
-        Of models.
-    log : str
-        Path of a log to look into, if any.
+    `what` are the methods and settings concerned, `trials` such as ``0–2, 5``, `n` the number of
+    models, and `log` the path of a log to look into, if any.
     """
 
     status: str

@@ -14,18 +14,7 @@ from vmm.paper.labels import is_embedding, method_label
 
 @dataclass(frozen=True)
 class TableSpec:
-    """One table of the paper.
-
-    Attributes
-    ----------
-    number : int
-    kind : {"images", "cells"}
-    source : str
-        File of metrics that has its rows, without the suffix.
-    caption : str
-    columns : tuple of Metric
-        In the order of the paper.
-    """
+    """One table of the paper: columns in its order, and the file of metrics that has its rows."""
 
     number: int
     kind: str
@@ -88,13 +77,7 @@ TABLES = {
 
 
 def table_spec(number: int, newer: bool = False) -> TableSpec:
-    """Return the declaration of a table; of cells, with metrics newer than the paper if asked for.
-
-    Raises
-    ------
-    InputError
-        If the paper has no such table.
-    """
+    """Return the declaration of a table, with metrics newer than the paper if asked for."""
     if number not in TABLES:
         raise InputError(f"there is no Table {number}; the paper has Tables 1, 2, 3 and 4")
     spec = TABLES[number]
