@@ -95,16 +95,8 @@ def _print_numbers(axes: Axes, points: Mapping[float, Interval], n_full: int) ->
 def box(axes: Axes, x: float, means: Sequence[float], settings: Sequence[float]) -> Rectangle:
     """Draw the dotted green box around the points at `x` of a logarithmic axis.
 
-    Parameters
-    ----------
-    axes
-        Where to draw; its limits must be final, and are widened if the box needs it.
-    x
-        The chosen setting.
-    means
-        The points that the box surrounds.
-    settings
-        All settings, which decide how wide the box may be.
+    Its limits must be final, and are widened if the box needs it. All `settings` decide how wide
+    the box may be.
     """
     from matplotlib.patches import Rectangle
 

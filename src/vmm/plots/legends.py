@@ -61,15 +61,7 @@ def type_width(types: Sequence[str], clusters: Mapping[str, Sequence[Cluster]]) 
 
 
 def columns_within(width: float, column: float) -> tuple[int, float]:
-    """Return how many columns have room in a width, one at least, and how wide they are together.
-
-    Parameters
-    ----------
-    width
-        What there is.
-    column
-        What a column needs.
-    """
+    """Return how many columns, one at least, a width has room for, and their width together."""
     column = max(column, NARROWEST)
     n = max(1, int((width + COLUMN_GAP) / (column + COLUMN_GAP)))
     return n, min(width, n * (column + COLUMN_GAP) - COLUMN_GAP)
@@ -112,29 +104,10 @@ def draw_type_legend(
 ) -> float:
     """Draw the cell types with their marks, and beside each the clusters named after it.
 
-    Parameters
-    ----------
-    axes
-        In inches (see :func:`inches`).
-    y
-        Where to begin.
-    colours
-        Of the cell types, in their order.
-    marks
-        Of the cell types (see :func:`vmm.plots.clusters.type_marks`).
-    width
-        Of the whole legend.
-    clusters
-        ``{row label: clusters}`` of the rows that have clusters; a column of swatches each.
-    columns
-        Into which the cell types are broken.
-    unlabelled
-        Number of cells without a label, which get an entry of their own.
-
-    Returns
-    -------
-    float
-        Where the legend ends.
+    From `y` down, in inches (see :func:`inches`); return where the legend ends. The cell types, in
+    their order, are broken into columns. `clusters` are those of the rows that have any, by the
+    rows' labels; each row has a column of swatches. Cells without a label get an entry of their
+    own.
     """
     entries = [(name, colour, marks[i], i) for i, (name, colour) in enumerate(colours.items())]
     if unlabelled:

@@ -24,20 +24,9 @@ SPREAD = 0.3
 def ranges_figure(scores: pd.DataFrame, colours: Mapping[str, str], title: str = "") -> Figure:
     """Draw a row for each metric: its band, the controls that span it, and what is compared.
 
-    Parameters
-    ----------
-    scores
-        Columns metric, method, control, mean, least and most (the ends of the band), and outside
-        (empty within); metrics in the order of rows. Without any, the figure says so.
-    colours
-        By method, in the order of the legend.
-    title
-        Printed above.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Axes are labelled ``ranges``.
+    The columns of `scores` are metric, method, control, mean, least and most (the ends of the
+    band), and outside (empty within); metrics are in the order of rows. Without any, the figure
+    says so. `colours` are by method, in the order of the legend. Axes are labelled ``ranges``.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
