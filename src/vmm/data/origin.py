@@ -54,7 +54,11 @@ def find(
             f"{listing(sources)}, your own file goes by `path:` or `url:`."
         )
     if built_in is not None and (not own or built_in.user_supplied):
-        _check_kind(name, config, built_in)
+        if config.get("kind", built_in.kind) != built_in.kind:
+            raise InputError(
+                f"data set {name!r} has `kind: {config['kind']}`, but its source holds "
+                f"{built_in.kind}."
+            )
         return built_in
     if "source" in config and own:
         raise InputError(
@@ -103,13 +107,6 @@ def local_files(source: Source, config: Mapping[str, Any], mirror: str | None) -
         names = [name for file in unsummed for name in (file.name, *file.mirror_names)]
         paths += [Path(mirror) / source.name / name for name in names]
     return [path.expanduser() for path in paths if not lack(path)]
-
-
-def _check_kind(name: str, config: Mapping[str, Any], source: Source) -> None:
-    if config.get("kind", source.kind) != source.kind:
-        raise InputError(
-            f"data set {name!r} has `kind: {config['kind']}`, but its source holds {source.kind}."
-        )
 
 
 def _own_source(name: str, config: Mapping[str, Any]) -> Source:

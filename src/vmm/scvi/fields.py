@@ -105,9 +105,10 @@ class CountsField(LayerField):
             )
             raise InputError(f"adata has no X; {advice}.")
         if self.attr_key is not None and self.attr_key not in layers:
+            raw = f", and {RAW!r} for adata.raw" if adata.raw is not None else ""
             raise InputError(
                 f"{self.attr_key} is not a valid key in adata.layers; there are "
-                f"{listing(layers)}{_and_raw(adata)}."
+                f"{listing(layers)}{raw}."
             )
         return self.get_field_data(adata)
 
@@ -399,7 +400,3 @@ def _raw_counts(adata: AnnData) -> Any:
 
 def _layers(adata: AnnData) -> list[str]:
     return [name for name in adata.layers if name is not None]  # some versions list X so
-
-
-def _and_raw(adata: AnnData) -> str:
-    return f", and {RAW!r} for adata.raw" if adata.raw is not None else ""

@@ -101,7 +101,7 @@ def build_report(
         If files are missing and `partial` is false.
     """
     run = RunFolder(Path(run_folder), config)
-    missing = problems.missing_files(run)
+    missing = [name for name in contents.expected_files(config) if not run.has(name)]
     if missing and not partial:
         first = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
         raise InputError(
