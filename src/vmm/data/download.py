@@ -55,7 +55,13 @@ def fetch(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):
-            origin = _fetch_to(target, file, dataset, mirror, attempts, pause)
+            origin = "cache"
+            if not _is_there(target, file.checksum):
+                origin = _fetch_any(file, dataset, mirror, target, attempts, pause)
+            name, suffix = glob.escape(target.stem), glob.escape(target.suffix)
+            parts = target.parent.glob(f".{name}.????????.part{suffix}*")
+            for left in parts:  # by other URLs, or a kill
+                left.unlink()
     except OSError as error:
         if refusal := refused(error):
             raise InputError(f"{target} cannot be written: {refusal}") from error
@@ -105,27 +111,15 @@ def _in_directory(file: RemoteFile, folder: Path) -> Path:
     raise InputError(f"the mirror has no {folder / file.name}; put the file there.")
 
 
-def _fetch_to(
-    target: Path,
-    file: RemoteFile,
-    dataset: str,
-    mirror: str | None,
-    attempts: int,
-    pause: float,
-) -> str:
-    """See to it that a good copy lies at `target`; return where it is from."""
-    origin = ""
-    if target.exists():
-        if problem := verify(target, file.checksum):
-            log.warning("%s %s: fetched again", target, problem)
-            target.unlink()
-        else:
-            origin = "cache"
-    origin = origin or _fetch_any(file, dataset, mirror, target, attempts, pause)
-    name, suffix = glob.escape(target.stem), glob.escape(target.suffix)
-    for left in target.parent.glob(f".{name}.????????.part{suffix}*"):  # by other URLs, or a kill
-        left.unlink()
-    return origin
+def _is_there(target: Path, checksum: Checksum | None) -> bool:
+    """Return whether a good copy lies at `target`; one that is not good is removed."""
+    if not target.exists():
+        return False
+    problem = verify(target, checksum)
+    if problem:
+        log.warning("%s %s: fetched again", target, problem)
+        target.unlink()
+    return not problem
 
 
 def _fetch_any(
