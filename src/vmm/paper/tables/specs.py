@@ -43,36 +43,21 @@ def _columns(family: str, newer: bool = False) -> tuple[Metric, ...]:
     return tuple(metric for metric in of_family(family, newer) if metric.column)
 
 
+def _table(number: int, kind: str, source: str, caption: str) -> TableSpec:
+    return TableSpec(number, kind, source, caption, _columns(source))
+
+
 TABLES = {
-    1: TableSpec(
-        number=1,
-        kind="images",
-        source="elbo_surgery",
-        caption="VAE model performance for different priors.",
-        columns=_columns("elbo_surgery"),
+    1: _table(1, "images", "elbo_surgery", "VAE model performance for different priors."),
+    2: _table(2, "images", "clustering", "Clustering performance for different methods."),
+    3: _table(
+        3,
+        "cells",
+        "clustering",
+        "scRNA-seq clustering performance. Cells, batches (donors) and cell types are counted from "
+        "the data.",
     ),
-    2: TableSpec(
-        number=2,
-        kind="images",
-        source="clustering",
-        caption="Clustering performance for different methods.",
-        columns=_columns("clustering"),
-    ),
-    3: TableSpec(
-        number=3,
-        kind="cells",
-        source="clustering",
-        caption="scRNA-seq clustering performance. Cells, batches (donors) and cell types are "
-        "counted from the data.",
-        columns=_columns("clustering"),
-    ),
-    4: TableSpec(
-        number=4,
-        kind="cells",
-        source="integration",
-        caption="scRNA-seq integration performance.",
-        columns=_columns("integration"),
-    ),
+    4: _table(4, "cells", "integration", "scRNA-seq integration performance."),
 }
 
 
