@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate, islice
+from typing import TYPE_CHECKING
 
 from vmm.plots.clusters import Cluster
 from vmm.plots.colours import UNLABELLED
@@ -85,7 +85,7 @@ def draw_batch_legend(
     """Draw heading and entries of the batches from `y` down; return where it ends."""
     y = _heading(axes, y, "Batch" if len(colours) > 1 else "Batch (one)")
     grid = _Grid(y, len(colours), width, columns)
-    for i, (name, colour) in enumerate(grid.listed(colours)):
+    for i, (name, colour) in enumerate(islice(colours.items(), grid.shown)):
         x, at = grid.place(i)
         _swatch(axes, x, at, colour, gid=f"legend:batch:{name}")
         _entry(axes, x + INDENT, at, name, grid.width - INDENT)
@@ -122,7 +122,7 @@ def draw_type_legend(
         for name, x in methods.items():
             title = shorten(name, widths[name] - 0.03, 5.2)
             axes.text(start + x, y + HEADING / 2, title, fontsize=5.2, color=MUTED, va="center")
-    for i, (name, colour, mark, code) in enumerate(grid.listed(entries)):
+    for i, (name, colour, mark, code) in enumerate(entries[: grid.shown]):
         x, at = grid.place(i)
         _swatch(axes, x, at, colour, gid=f"legend:type:{name}")
         # A type that is called by a number is marked by it: one of the two says it.
@@ -156,11 +156,6 @@ class _Grid:
         """Where columns begin."""
         used = -(-min(self.n, MOST) // self.rows)
         return [column * self.step for column in range(used)]
-
-    def listed(self, entries: Any) -> Any:
-        """Return the entries that have a place."""
-        pairs = entries.items() if isinstance(entries, Mapping) else entries
-        return list(pairs)[: self.shown]
 
     def place(self, i: int) -> tuple[float, float]:
         """Return left and top of an entry."""
