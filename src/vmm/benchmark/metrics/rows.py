@@ -2,8 +2,8 @@
 
 A row says what one metric of one job is: ``dataset, model, prior, setting, trial, metric, value,
 status``. The status is ``ok``, ``n/a: <reason>``, ``diverged`` or ``failed``; the value is there
-exactly when the status is ``ok``, and is finite. Floats are written by ``repr``, so that the same
-numbers give the same bytes and reading returns them exactly.
+exactly when the status is ``ok``, and is finite. pandas writes floats as ``repr`` does, so that the
+same numbers give the same bytes and reading returns them exactly.
 """
 
 from __future__ import annotations
@@ -113,10 +113,9 @@ def read_rows(path: str | Path) -> pd.DataFrame:
 
 
 def write_rows(rows: pd.DataFrame, path: str | Path) -> None:
-    """Write tidy rows as CSV, whole or not at all, floats by ``repr``."""
-    text = validate_rows(rows).assign(value=lambda frame: frame["value"].map(format_float))
+    """Write tidy rows as CSV, whole or not at all."""
     with atomic(path) as temporary:
-        text.to_csv(temporary, index=False, lineterminator="\n")
+        validate_rows(rows).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def gather_rows(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -138,11 +137,6 @@ def check_jobs(rows: pd.DataFrame, jobs: Iterable[Mapping], metrics: str, where:
                     f"{where} is not complete (no {metric.name} of {' / '.join(map(str, names))}); "
                     "remove it and start again, then it is made anew."
                 )
-
-
-def format_float(value: float | None) -> str:
-    """Return the shortest text that reads back as exactly this float; empty for none or NaN."""
-    return "" if value is None or math.isnan(value) else repr(float(value))
 
 
 def _job(job: Mapping) -> dict:
