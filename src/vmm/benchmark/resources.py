@@ -181,10 +181,7 @@ def size_of(work: str, description: str | PathLike, settings: Mapping[str, Any])
 
 
 def _shape_in(settings: Mapping[str, Any], beside: Mapping[str, str]) -> tuple[Size, int] | None:
-    """Return cells and genes of a file without reading its counts, and how much is beside.
-
-    None if it has no such.
-    """
+    """Return cells and genes of a file, and how much is beside them; None if it has no such."""
     import h5py
 
     path, layer = settings.get("path"), settings.get("layer")
