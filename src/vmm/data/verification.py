@@ -53,7 +53,7 @@ def digest(path: Path, algorithm: str, decompressed: bool = False) -> str:
     new = partial(hashlib.new, algorithm, usedforsecurity=False)
     if not path.is_dir():
         with gzip.open(path, "rb") if decompressed else path.open("rb") as handle:
-            return hashlib.file_digest(handle, new).hexdigest()  # type: ignore[arg-type]
+            return hashlib.file_digest(handle, new).hexdigest()
     total = new()
     for file in files_in(path):
         total.update(f"{file.relative_to(path).as_posix()}\0{digest(file, algorithm)}\n".encode())

@@ -45,8 +45,8 @@ def draw_curves(
             _draw_band(axes, of, label(key), colours[i], marker)
             axes.scatter(part[column], part["value"], s=3.5, color=colours[i], alpha=0.4, lw=0)
             for at in (x for x in (hollow or {}).get(key, ()) if x in of):
-                style = {"mfc": "white", "mec": colours[i], "mew": 1.0}
-                axes.plot([at], [of[at].mean], marker, zorder=4, gid="hollow", **style)
+                (point,) = axes.plot([at], [of[at].mean], marker, mfc="white", mec=colours[i])
+                point.set(markeredgewidth=1.0, zorder=4, gid="hollow")
             _print_numbers(axes, of, n_full)
     return points
 
