@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmm import memory
+from vmm.data import checks
 from vmm.data.blocks import Stored, bounds_of
 from vmm.data.columns import ByColumns, rows_at_once
 from vmm.data.features import RawFeatures
@@ -29,9 +30,6 @@ LARGE = 1 << 28
 
 COPIES = 2
 """What reading a matrix by columns at once takes beside itself and the counts, in its bytes."""
-
-SAMPLE = 100_000
-"""Values of a layer that are looked at to see whether it would do as counts."""
 
 
 @contextmanager
@@ -226,7 +224,7 @@ def _located(
 def _hint(layer: str | None, matrices: Mapping[str | None, Any]) -> str:
     """Say which other matrix (None: X) would do as counts, the end of a sentence."""
     others = {name: matrix for name, matrix in matrices.items() if name != layer}
-    fit = [name for name, matrix in others.items() if seem_counts(matrix)]
+    fit = [name for name, matrix in others.items() if checks.seem_counts(matrix)]
     named = [f"`layer: {name}`" for name in fit if name is not None]
     if named:
         return f"; give {' or '.join(named)}, which ha{'ve' if named[1:] else 's'} whole numbers"
@@ -236,20 +234,3 @@ def _hint(layer: str | None, matrices: Mapping[str | None, Any]) -> str:
         some = listing("X" if name is None else name for name in others)
         return f"; give raw counts (of what else there is, {some}, none has whole numbers)"
     return "; give raw counts (there is no other layer)"
-
-
-def seem_counts(matrix: Any) -> bool:
-    """Return whether the first values of a matrix, in a file or in memory, may be counts."""
-    try:
-        matrix = getattr(matrix, "group", matrix)  # of a backed sparse matrix
-        if hasattr(matrix, "keys"):
-            matrix = matrix["data"]
-        elif hasattr(matrix, "indptr"):
-            matrix = matrix.data
-        rows = SAMPLE if len(matrix.shape) == 1 else 1 + SAMPLE // max(1, matrix.shape[1])
-        values = np.asarray(matrix[:rows])
-        if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-            return False
-        return bool((values >= 0).all() and values.any() and (values == np.rint(values)).all())
-    except Exception:  # a hint is no reason to fail
-        return False

@@ -20,7 +20,6 @@ from scvi.data.fields import (
 from scvi.data.fields._base_field import BaseAnnDataField
 
 from scvi import REGISTRY_KEYS
-from vmm.data.anndata_parts import seem_counts
 from vmm.data.blocks import bounds_of
 from vmm.data.checks import (
     NOT_COUNTS,
@@ -28,6 +27,7 @@ from vmm.data.checks import (
     one_column,
     refuse_missing,
     refuse_names_of_cells,
+    seem_counts,
 )
 from vmm.data.covariates import Covariates
 from vmm.data.messages import listing
