@@ -20,7 +20,7 @@ def test_trainings_of_tuning_that_were_cut():
         }
         for trial, best in enumerate((1, 5, 6))
     }
-    assert cut(SimpleNamespace(jobs=[], runs=runs)) == ["mine, tuning at b64-r1: trials 1–2"]
+    assert cut(SimpleNamespace(runs=runs)) == ["mine, tuning at b64-r1: trials 1–2"]
 
 
 def test_trainings_that_were_cut():
@@ -31,12 +31,12 @@ def test_trainings_that_were_cut():
     trained = {"vmm": [ended, going_on, going_on], "normal": [stopped, ended, ended]}
     jobs = [Job("cells", "mine", m, CHOSEN, t) for m in ("vmm", "normal", "pca") for t in range(3)]
     runs = {
-        job.folder: {"status": "ok", "spec": spec, **trained[job.method][job.trial]}
+        job.folder: {"status": "ok", "spec": job.row | spec, **trained[job.method][job.trial]}
         for job in jobs
         if job.method != "pca"
     }
-    runs |= {job.folder: {"status": "ok", "spec": {}} for job in jobs if job.method == "pca"}
-    assert cut(SimpleNamespace(jobs=jobs, runs=runs)) == ["mine, VMM: trials 1–2"]
+    runs |= {job.folder: {"status": "ok", "spec": job.row} for job in jobs if job.method == "pca"}
+    assert cut(SimpleNamespace(runs=runs)) == ["mine, VMM: trials 1–2"]
 
 
 def test_mixtures_that_had_no_component_left():
@@ -47,13 +47,17 @@ def test_mixtures_that_had_no_component_left():
         job.folder: {
             "status": status,
             "utilized_clusters": n,
-            "spec": {"ours": {"name": job.method, "n_components": 10}},
+            "spec": job.row | {"ours": {"name": job.method, "n_components": 10}},
         }
         for job, (status, n) in zip(jobs, made, strict=True)
     }
-    jobs.append(Job("cells", "mine", "scvi_tools", CHOSEN, 0))
-    runs[jobs[-1].folder] = {"status": "ok", "utilized_clusters": 0, "spec": {"ours": None}}
-    assert full(SimpleNamespace(jobs=jobs, runs=runs)) == ["mine, VMM: trials 1"]
+    other = Job("cells", "mine", "scvi_tools", CHOSEN, 0)
+    runs[other.folder] = {
+        "status": "ok",
+        "utilized_clusters": 0,
+        "spec": other.row | {"ours": None},
+    }
+    assert full(SimpleNamespace(runs=runs)) == ["mine, VMM: trials 1"]
 
 
 def test_sets_of_which_the_same_is_absent_share_a_line():
