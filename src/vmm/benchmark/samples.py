@@ -62,7 +62,7 @@ def prior_samples(
         data, image_shape (2,).
     device : str
     """
-    with claimed(device, instead="`device: cpu`") as where:
+    with claimed(device) as where:
         _write_samples(folder, data_path, split_path, out, where)
 
 
