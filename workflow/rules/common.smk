@@ -54,6 +54,8 @@ def complete(given):
         check_records()
         checked = configuration.complete(given, SOURCE)
         configuration.check_files(checked, SOURCE)
+        if workflow.is_main_process:
+            configuration.check_sizes(checked, SOURCE)
         if not workflow.deployment_settings.deployment_method:  # which makes what they need
             configuration.check_installed(checked, SOURCE)
     except InputError as error:

@@ -13,6 +13,7 @@ from vmm.benchmark.job import Job
 from vmm.benchmark.methods.records import METHODS, Method
 from vmm.benchmark.setting import CHOSEN, LEIDEN, Setting, Stop
 from vmm.benchmark.spec import TUNED_KEYS, PriorSpec, Spec, library_arguments, networks_of
+from vmm.data.source import BESIDE
 from vmm.data.sources.records import SOURCES
 from vmm.scvi_tools.records import MODELS as LIBRARY
 
@@ -177,6 +178,13 @@ def data_settings(dataset: Mapping[str, Any]) -> dict[str, Any]:
     settings = {key: dataset[key] for key in DATA_KEYS if dataset.get(key) is not None}
     record = LIBRARY.get(dataset.get("model") or "")
     return settings | {"intensities": True} if record and record.intensities else settings
+
+
+def measured(dataset: Mapping[str, Any]) -> list[str]:
+    """Return what is measured in a set of cells: what its model is of, and what is beside."""
+    record = LIBRARY.get(dataset.get("model") or "")
+    own = record.measured if record else "genes"
+    return [own, *(key for key in BESIDE if dataset.get(key))]
 
 
 def starts(config: Config, dataset: str) -> dict[str, int]:

@@ -18,6 +18,7 @@ from vmm.cli.cells import Cells, covariate_arguments, read_cells, tell
 from vmm.cli.parts import first_line
 from vmm.cli.result import ResultFile, Source
 from vmm.data.messages import number_of
+from vmm.data.splits import VALID_FRACTION, n_validated
 from vmm.data.supplied import supplied
 from vmm.device import resolve_device
 from vmm.errors import InputError
@@ -95,7 +96,7 @@ def _has_files(folder: Path) -> bool:
 
 
 def _check_components(n_cells: int, path: Path, options: argparse.Namespace) -> None:
-    n_train = n_cells - max(1, round(0.1 * n_cells))
+    n_train = n_cells - n_validated(n_cells, VALID_FRACTION["cells"])
     if PRIORS[options.prior].starts_from_data and options.n_components > n_train:
         raise InputError(
             f"{path} has {n_train} cells to train on, fewer than --n-components "

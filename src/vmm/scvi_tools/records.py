@@ -80,6 +80,8 @@ class ModelRecord:
         Values that a key of `arguments` must not have.
     intensities : bool
         Whether it takes any numbers in the place of counts.
+    measured : str
+        What they are numbers of, beside those of `data`.
     """
 
     name: str
@@ -99,6 +101,7 @@ class ModelRecord:
     data: tuple[str, ...] = ()
     refused: tuple[tuple[str, Any], ...] = ()
     intensities: bool = False
+    measured: str = "genes"
 
     @property
     def encoders(self) -> tuple[str, ...]:
@@ -136,6 +139,7 @@ _RECORDS = (
         name="POISSONVI",
         cls="scvi.external:POISSONVI",
         about="Counts of fragments in peaks (ATAC).",
+        measured="peaks",
         kl="kl_divergence_z",
         others=_LIBRARY_SIZE,
         markers=Markers("differential_accessibility", share="emp_prob1"),
@@ -165,6 +169,7 @@ _RECORDS = (
         name="PEAKVI",
         cls="scvi.model:PEAKVI",
         about="Whether peaks are open (ATAC).",
+        measured="peaks",
         kl="kl_local",
         mean_of_cells=True,
         draw="vmm.scvi_tools.latents:accessible",
@@ -183,6 +188,7 @@ _RECORDS = (
         arguments=(*_SIZES, ("n_layers", "n_layers")),
         data=_COVARIATES,
         intensities=True,
+        measured="proteins",
     ),
     ModelRecord(
         name="MULTIVI",

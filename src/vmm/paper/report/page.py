@@ -44,6 +44,7 @@ FILTERS = {
     "citation": text.citation,
     "plural": text.plural,
     "dataset_label": dataset_label,
+    "measured": grid.measured,
 }
 EXPERIMENTS = {
     "batch_size": "the VMM on images at several batch sizes",
