@@ -194,8 +194,9 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
         help="replay a recorded training step on a GPU, several times faster (default: yes)",
     )
     _number(
-        training, "--sleep-below", 0.0, _part,
-        "leave out components that have less than this part of one cell: faster late in a training",
+        training, "--sleep-below", 0.1, _part,
+        "leave out components that have less than this part of one cell, until they are wanted again; "
+        "0: compute all",
     )  # fmt: skip
     _number(
         training, "--threads", 1, _whole(1, 1024), "CPU threads; networks this small gain little"

@@ -324,7 +324,7 @@ class SCVI(
         early_stopping_patience: int = 100,
         precision: Precision = "float32",
         cuda_graph: bool = True,
-        sleep_below: float = 0.0,
+        sleep_below: float = 0.1,
         enable_progress_bar: bool = True,
         threads: int | None = None,
         plan_kwargs: Mapping[str, Any] | None = None,
@@ -367,8 +367,7 @@ class SCVI(
             On a GPU, record the training step once and replay it: faster, same result.
         sleep_below : float
             Do not compute components of a mixture that have less than this part of one cell, until
-            they are wanted again: late epochs are faster. Not the paper's. 0 computes all; 0.1 is a
-            good value.
+            they are wanted again: late epochs are faster. Not the paper's; 0 computes all.
         enable_progress_bar : bool
         threads : int, optional
             CPU threads of this training; by default those of the model.

@@ -38,7 +38,7 @@ class TuningMixin(StabilityMixin):
         early_stopping_patience: int = 100,
         precision: Precision = "float32",
         cuda_graph: bool = True,
-        sleep_below: float = 0.0,
+        sleep_below: float = 0.1,
         accelerator: str = "auto",
         devices: int | str = "auto",
         enable_progress_bar: bool = True,
