@@ -25,9 +25,10 @@ from benchmarks.gpu.work import (
 )
 from vmm.tensor_files import read_tensors, write_tensors
 from vmm.training.embedding import embed
+from vmm.training.sleep import LOOK_EVERY
 
 T, KILLED = 3, 2
-"""Trials at once; and after which epoch a training is killed."""
+"""Trials at once; and after which epoch a training is killed, unless another is named."""
 
 
 def the_same_again(run: Run) -> None:
@@ -80,6 +81,29 @@ def stacks_left(run: Run) -> None:
         run.bound(f"{kind}: memory not given back", growth / 2**20, 4.0)
 
 
+def asleep(run: Run) -> None:
+    """Train with components that sleep from the sixth epoch on: again, captured, resumed."""
+    for name, work in one_a_prior(run.toy, run.device):
+        (model,) = work.models(1)
+        if not model.prior.can_sleep:
+            continue
+        settings = replace(work.settings, sleep_below=0.1, max_epochs=LOOK_EVERY + 3)
+        work = replace(work, settings=settings, n_unused=work.n_components // 2)
+        for n_trials in (1, T):
+            what = name if n_trials == 1 else f"{name}, stacked"
+            own = work.fit(n_trials)
+            awake = work.fit(n_trials, sleep_below=0.0)
+            run.same(f"{what}, some sleep", not states_equal(own[0], awake[0]))
+            forms = {
+                "again": work.fit(n_trials),
+                "captured": work.fit(n_trials, cuda_graph=True),
+                "resumed": _resumed(work, work, n_trials, after=LOOK_EVERY + 2),
+                "resumed, captured": _resumed(work, work, n_trials, True, LOOK_EVERY + 2),
+            }
+            for form, other in forms.items():
+                run.same(f"{what}, {form}", _equal(own, other))
+
+
 def across_devices(run: Run) -> None:
     """Continue a checkpoint of the CPU on the device, and the other way round; and its weights.
 
@@ -109,14 +133,14 @@ def _equal(own, other) -> bool:
     return states_equal(own[0], other[0]) and histories(own[1]) == histories(other[1])
 
 
-def _resumed(first: Work, second: Work, n_trials: int, graph: bool = False):
+def _resumed(first: Work, second: Work, n_trials: int, graph: bool = False, after: int = KILLED):
     """Kill the training `first`, with its checkpoint on disk; return what `second` makes of it.
 
-    With `graph`, the second one's step is captured.
+    With `graph`, the second one's step is captured; the first is killed `after` an epoch.
     """
 
     def kill(trial: int, model, row: dict) -> None:
-        if row["epoch"] == KILLED and trial == n_trials - 1:
+        if row["epoch"] == after and trial == n_trials - 1:
             raise Enough
 
     with TemporaryDirectory() as folder, warnings.catch_warnings():
@@ -147,5 +171,6 @@ def _allocated(device: torch.device) -> int:
 CHECKS = [
     Check("trainings", "the same training again, captured, resumed", the_same_again, 120),
     Check("stacks_left", "stacks left and recorded anew, with garbage about", stacks_left, 90),
+    Check("asleep", "the same with components that sleep", asleep, 120),
     Check("checkpoints", "checkpoints and weights to the device and from it", across_devices, 60),
 ]

@@ -49,6 +49,8 @@ class Work:
     settings : Settings
     valid : array of int, optional
         Rows of validation; by default a tenth, another one in each trial.
+    n_unused : int
+        How many components start without a part in any point, one more in each trial.
     """
 
     kind: str
@@ -58,6 +60,7 @@ class Work:
     n_components: int
     settings: Settings
     valid: Array | None = None
+    n_unused: int = 0
 
     def splits(self, n_trials: int, n_steps: int | None = None) -> list[tuple[Array, Array]]:
         """Return the rows of each trial to train, for `n_steps` of an epoch, and to validate on."""
@@ -76,6 +79,9 @@ class Work:
             cls = resolve(MODELS[self.kind].cls)
             model = cls.for_data(self.data, self.networks, generator).to(self.data.device)
             start_prior(model, self.prior, self.n_components, self.data, train, 0, trial)
+            if self.n_unused:
+                with torch.no_grad():
+                    model.prior.weight_logits[-self.n_unused - trial :] = -50.0
             made.append(model.to(self.data.device))
         return made
 
