@@ -163,8 +163,8 @@ def _judge(
         "without_value": [e for e, status, _ in entries if e["n"] == 0 and status != TOLD],
     }
     if best is None and description.get("n_labelled") == 0:
-        nothing = {"score": None, "without_value": []}
-        return judged | nothing | {"sentence": _without_labels(part, scored)}
+        sentence = _without_labels(part, scored)
+        return judged | {"score": None, "without_value": [], "sentence": sentence}
     return judged | {"sentence": _sentence(part, judged, description)}
 
 
