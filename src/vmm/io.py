@@ -87,13 +87,8 @@ def atomic(path: str | os.PathLike) -> Iterator[Path]:
 def remove_leftovers(folder: str | os.PathLike, name: str | None = None) -> None:
     """Remove temporary files of :func:`atomic` that a killed process left.
 
-    Parameters
-    ----------
-    folder : path
-        Nobody else may write there now.
-    name : str, optional
-        Of the file that was to be written. By default any: hidden files with a dash in their
-        names, so in folders that hold nothing but what the project wrote.
+    Nobody else may write there now. Of the file `name`. By default of any: hidden files with a dash
+    in their names, so in folders that hold nothing but what the project wrote.
     """
     pattern = ".*-*"
     if name is not None:
@@ -141,19 +136,7 @@ def write_json(path: str | os.PathLike, value: Any) -> None:
 
 
 def read_json(path: str | os.PathLike, *keys: str) -> Any:
-    """Read a JSON file that the project wrote.
-
-    Parameters
-    ----------
-    path : path
-    *keys : str
-        What must be in it.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
+    """Read a JSON file that the project wrote, in which these keys must be."""
     with damage(path):
         value = json.loads(Path(path).read_text())
         for key in keys:
@@ -164,17 +147,7 @@ def read_json(path: str | os.PathLike, *keys: str) -> Any:
 def read_table(path: str | os.PathLike, names: Iterable[str] = (), **options: Any) -> pd.DataFrame:
     """Read a CSV file that the project wrote, by ``pandas.read_csv`` with these options.
 
-    Parameters
-    ----------
-    path : path
-    names : iterable of str
-        Columns that stay as they are written: a data set may be called 007, a method None.
-    **options
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
+    The columns `names` stay as they are written: a data set may be called 007, a method None.
     """
     import pandas as pd
 
@@ -195,18 +168,8 @@ def read_arrays(
 ) -> dict[str, np.ndarray]:
     """Read all arrays of an ``.npz`` file that the project wrote; nothing is unpickled.
 
-    Parameters
-    ----------
-    path : path
-    *keys : str
-        Arrays that must be in it.
-    mapped : collection of str
-        Arrays that are left in the file, where they are not compressed, and read when looked at.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
+    Those of `keys` must be in it. Those that are `mapped` are left in the file, where they are not
+    compressed, and read when looked at.
     """
     import numpy as np
 

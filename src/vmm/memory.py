@@ -41,15 +41,7 @@ def free_memory(device: str | torch.device = "cpu") -> float:
 def scratch(n_bytes: float = 0) -> IO[bytes]:
     """Open a file without a name, in the folder for temporary files, that ends with the process.
 
-    Parameters
-    ----------
-    n_bytes
-        What it will hold, as far as that is known.
-
-    Raises
-    ------
-    InputError
-        If there is no room for it.
+    It is refused where there is no room for the bytes that it will hold, as far as these are known.
     """
     folder = tempfile.gettempdir()
     if (free := shutil.disk_usage(folder).free) < n_bytes:
@@ -61,13 +53,7 @@ def scratch(n_bytes: float = 0) -> IO[bytes]:
 
 
 def write(file: IO[bytes], array: np.ndarray) -> None:
-    """Append an array, in one piece, to a file of :func:`scratch`.
-
-    Raises
-    ------
-    InputError
-        If the system refuses, as where the disk is full.
-    """
+    """Append an array, in one piece, to a file of :func:`scratch`; a full disk is told."""
     try:
         file.write(array.data)
         file.flush()

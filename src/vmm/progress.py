@@ -60,13 +60,7 @@ def progress(
 ) -> Callable[[dict[str, float]], None]:
     """Return a function that shows the row of each epoch: a bar in a terminal or a notebook.
 
-    Parameters
-    ----------
-    label : str
-        What is trained.
-    max_epochs : int
-    interval : float
-        Seconds between lines where there is no terminal.
+    Where there is no terminal, a line each `interval` seconds.
     """
     if stream().isatty() or "ipykernel" in sys.modules:
         return _bar(label, max_epochs)
@@ -87,13 +81,7 @@ def counted(
 ) -> Iterator[Callable[[int], object]]:
     """Show how much of a known number is done, by what the function is called with.
 
-    Parameters
-    ----------
-    label, unit : str
-        What is done, and what is counted.
-    total : int
-    interval : float
-        Seconds between lines where there is no terminal.
+    Where there is no terminal, a line each `interval` seconds.
     """
     if stream().isatty() or "ipykernel" in sys.modules:
         from tqdm.auto import tqdm

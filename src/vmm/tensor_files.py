@@ -20,13 +20,7 @@ def write_tensors(path: str | os.PathLike, value: Any) -> None:
 
 
 def read_tensors(path: str | os.PathLike, device: str | torch.device = "cpu") -> Any:
-    """Read what :func:`write_tensors` wrote; nothing but tensors and plain values is unpickled.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
+    """Read what :func:`write_tensors` wrote; nothing but tensors and plain values is unpickled."""
     with damage(path):
         check_sums(path)  # which torch does not look at
         return torch.load(path, map_location=device, weights_only=True)

@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import pandas as pd
 import pytest
 
 from vmm.benchmark.methods.records import METHODS
+from vmm.benchmark.metrics.rows import ROW_COLUMNS, validate_rows
 
 
 def _row(dataset, method, setting, trial, metric, value, status="ok", kind="images") -> dict:
@@ -21,6 +23,11 @@ def _row(dataset, method, setting, trial, metric, value, status="ok", kind="imag
         "value": value,
         "status": status,
     }
+
+
+def tidy(rows: list[dict]) -> pd.DataFrame:
+    """Return rows as they are read from files."""
+    return validate_rows(pd.DataFrame(rows, columns=ROW_COLUMNS))
 
 
 @pytest.fixture

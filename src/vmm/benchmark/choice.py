@@ -65,7 +65,6 @@ def choose_setting(rows: pd.DataFrame, n_types: int, single_batch: bool) -> dict
             f"this one has the most ({means.loc[choice, 'Utilized clusters']:.1f})"
         )
     chosen = Setting.parse(str(choice))
-    table = means.reset_index().rename_axis(columns=None)
     return {
         "batch_size": chosen.batch_size,
         "prior_learning_ratio": chosen.ratio,
@@ -73,10 +72,7 @@ def choose_setting(rows: pd.DataFrame, n_types: int, single_batch: bool) -> dict
         "rule": "supervised",
         "criteria": [criterion],
         "reason": reason,
-        "table": [
-            {k: v.item() if isinstance(v, np.generic) else v for k, v in row.items()}
-            for row in table.to_dict("records")
-        ],
+        "table": means.reset_index().to_dict("records"),
     }
 
 

@@ -46,8 +46,7 @@ def embed_cells(
     seed : int
     """
     data = load(data_path)
-    if not isinstance(data, CellData):
-        raise TypeError(f"{data.name} is no data set of cells")
+    assert isinstance(data, CellData)
     components = principal_components(data)
     for method in methods:
         for trial in trials:

@@ -18,13 +18,7 @@ def graph_arrays(graph: csr_matrix) -> dict[str, np.ndarray]:
 
 
 def read_embedding(folder: str | Path) -> np.ndarray | csr_matrix:
-    """Return the embedding (N, p) in a folder, or the graph (N, N) of a method without any.
-
-    Raises
-    ------
-    InputError
-        If the file is damaged.
-    """
+    """Return the embedding (N, p) in a folder, or the graph (N, N) of a method without any."""
     path = Path(folder) / "latent.npz"
     arrays = read_arrays(path)
     with damage(path):

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from vmm.benchmark.spec import PriorSpec, Spec
+from vmm.benchmark.spec import Spec
 from vmm.benchmark.trained import Trained
 from vmm.data.containers import CellData, ImageData
 from vmm.lazy import resolve
@@ -94,7 +94,8 @@ def build_model(
     InputError
         If there are fewer training rows than the prior has components to start from them.
     """
-    seed, trial, ours = spec.seed, spec.job.trial, _ours(spec)
+    seed, trial, ours = spec.seed, spec.job.trial, spec.ours
+    assert ours is not None
     if ours.balanced_pseudo_inputs and labels is None:
         raise TypeError("balanced_pseudo_inputs is true, which needs labels")
     network = torch.Generator().manual_seed(seed_of(seed, trial, "network"))
@@ -114,12 +115,6 @@ def build_model(
         **ours.options,
     )
     return model.to(data.device)
-
-
-def _ours(spec: Spec) -> PriorSpec:
-    if spec.ours is None:
-        raise TypeError(f"{spec.job.method} is none of our models")
-    return spec.ours
 
 
 def training_settings(spec: Spec, cuda_graph: bool = True) -> Settings:

@@ -13,8 +13,8 @@
 The user's own files are compared by what is in them (:func:`content_hashes`), never by their times.
 
 ``python -m vmm.benchmark.provenance train.py vmm.benchmark.ours vmm.models.count_vae
-vmm.priors.mixture`` lists the files of training scVI with the GMM or the VMM. Only the standard
-library is imported: Snakemake asks at every start.
+vmm.priors.mixture`` lists the files of training scVI with the GMM or the VMM. Nothing beyond the
+standard library is imported: Snakemake asks at every start.
 """
 
 from __future__ import annotations
@@ -22,16 +22,17 @@ from __future__ import annotations
 import argparse
 import ast
 import hashlib
-import json
-import os
 import re
 import sys
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
+from contextlib import suppress
 from functools import cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
+
+from vmm.errors import InputError
+from vmm.io import read_json, write_json
 
 SRC = Path(__file__).resolve().parents[2]
 LEFT_OUT = {"records.py", "progress.py"}
@@ -110,29 +111,19 @@ def content_hashes(files: Iterable[str | Path], kept: str | Path | None = None) 
         if time.time() - max((of.st_ctime for of in stats), default=0) > SETTLED_SECONDS:
             states[key] = found
     if kept is not None and not states.items() <= known.items():
-        _keep(known | states, Path(kept))
+        latest = dict(list((known | states).items())[-MOST_KEPT:])
+        with suppress(InputError, OSError):  # what is not written is computed again
+            write_json(kept, latest)
     return hashes
 
 
 def _kept(path: str | Path | None) -> dict[str, str]:
     """Return the sums that were kept; none where they cannot be read."""
-    try:
-        known = json.loads(Path(path).read_text()) if path is not None else {}
-    except (OSError, ValueError):
-        return {}
+    known: Any = {}
+    if path is not None:
+        with suppress(InputError):
+            known = read_json(path)
     return known if isinstance(known, dict) else {}
-
-
-def _keep(sums: dict[str, str], path: Path) -> None:
-    """Write sums, whole or not at all; what is not written is computed again."""
-    latest = dict(list(sums.items())[-MOST_KEPT:])
-    try:
-        path.parent.mkdir(parents=True, exist_ok=True)
-        with tempfile.NamedTemporaryFile("w", dir=path.parent, delete=False) as file:
-            json.dump(latest, file)
-        os.replace(file.name, path)
-    except OSError:
-        pass
 
 
 def dependencies(

@@ -31,16 +31,8 @@ class Size(NamedTuple):
 class Need(NamedTuple):
     """What a job took where it was measured.
 
-    Attributes
-    ----------
-    gb : float
-        Of libraries, compiled programs and what does not grow.
-    per_count : float
-        Bytes for each cell × gene, where 5 % of the counts are not zero.
-    per_cell : float
-        Bytes for each cell.
-    per_pair : float
-        Bytes for each cell × cell.
+    `gb` are of libraries, compiled programs and what does not grow. The others are bytes: for each
+    cell × gene, where 5 % of the counts are not zero, each cell, and each cell × cell.
     """
 
     gb: float
@@ -74,16 +66,10 @@ in 20 batches."""
 
 
 class Pace(NamedTuple):
-    """The CPU time of a job where it was measured, in seconds.
+    """The CPU time of a job where it was measured, in seconds, for each cell × gene and each cell.
 
-    Attributes
-    ----------
-    minutes : int
-        Asked for at least: what suits small data on a slow machine, and a download.
-    per_count, per_cell : float
-        For each cell × gene, and each cell.
-    per_compared, per_pair : float
-        For each cell of those that are compared, and each pair of them.
+    `per_compared` and `per_pair` are for each cell of those that are compared, and each pair of
+    them. `minutes` are asked for at least: what suits small data on a slow machine, and a download.
     """
 
     minutes: int
@@ -206,10 +192,7 @@ def cells_in(settings: Mapping[str, Any]) -> int | None:
 
 
 def _shape_in(settings: Mapping[str, Any]) -> tuple[Size, int] | None:
-    """Return cells and genes of a file without reading its counts, and how much is beside.
-
-    None if it has no such.
-    """
+    """Return cells and genes of a file, and how much is beside them; None if it has no such."""
     import h5py
 
     if settings.get("path") is None:

@@ -41,6 +41,8 @@ def load_model(
     return model, data, tensors
 
 
+@torch.no_grad()
+@float32_products()
 def prior_samples(
     folder: str | Path,
     data_path: str | Path,
@@ -62,42 +64,29 @@ def prior_samples(
         data, image_shape (2,).
     device : str
     """
-    with claimed(device) as where:
-        _write_samples(folder, data_path, split_path, out, where)
-
-
-@torch.no_grad()
-@float32_products()
-def _write_samples(
-    folder: str | Path,
-    data_path: str | Path,
-    split_path: str | Path,
-    out: str | Path,
-    device: torch.device,
-) -> None:
-    model, data, tensors = load_model(folder, data_path, split_path, device)
-    if not isinstance(data, ImageData) or not isinstance(tensors, ImageTensors):
-        raise TypeError(f"{data.name} is no data set of images")
     spec = read_spec(folder)
-    probabilities = read_arrays(Path(folder) / "latent.npz", "cluster_probs")["cluster_probs"]
-    weights = model.prior.log_weights().exp().cpu().numpy()
-    used = np.unique(probabilities.argmax(1))
-    used = used[np.argsort(-weights[used], kind="stable")]
-    generator = torch.Generator(tensors.device)
-    generator.manual_seed(seed_of(spec.seed, spec.job.trial, "samples"))
-    shape = (len(used) * SAMPLES_PER_CLUSTER, model.latent_dim)
-    noise = torch.randn(shape, generator=generator, device=tensors.device)
-    component = torch.as_tensor(used, device=tensors.device)
-    component = component.repeat_interleave(SAMPLES_PER_CLUSTER)
-    z = model.prior.sample_component(component, noise, model.encode_pseudo_inputs)
-    members = torch.as_tensor(probabilities[:, used].argmax(0), device=tensors.device)
-    with atomic(out) as temporary:
-        np.savez_compressed(
-            temporary,
-            cluster=used,
-            weight=weights[used],
-            n_samples=np.rint(10 * weights[used] / weights[used].max()).astype(np.int64),
-            samples=model.decode(z).reshape(len(used), SAMPLES_PER_CLUSTER, -1).cpu().numpy(),
-            members=tensors.batch(members).cpu().numpy(),
-            image_shape=np.array(data.image_shape, dtype=np.int64),
-        )
+    with claimed(device) as where:
+        model, data, tensors = load_model(folder, data_path, split_path, where)
+        assert isinstance(data, ImageData) and isinstance(tensors, ImageTensors)
+        probabilities = read_arrays(Path(folder) / "latent.npz", "cluster_probs")["cluster_probs"]
+        weights = model.prior.log_weights().exp().cpu().numpy()
+        used = np.unique(probabilities.argmax(1))
+        used = used[np.argsort(-weights[used], kind="stable")]
+        generator = torch.Generator(tensors.device)
+        generator.manual_seed(seed_of(spec.seed, spec.job.trial, "samples"))
+        shape = (len(used) * SAMPLES_PER_CLUSTER, model.latent_dim)
+        noise = torch.randn(shape, generator=generator, device=tensors.device)
+        component = torch.as_tensor(used, device=tensors.device)
+        component = component.repeat_interleave(SAMPLES_PER_CLUSTER)
+        z = model.prior.sample_component(component, noise, model.encode_pseudo_inputs)
+        members = torch.as_tensor(probabilities[:, used].argmax(0), device=tensors.device)
+        with atomic(out) as temporary:
+            np.savez_compressed(
+                temporary,
+                cluster=used,
+                weight=weights[used],
+                n_samples=np.rint(10 * weights[used] / weights[used].max()).astype(np.int64),
+                samples=model.decode(z).reshape(len(used), SAMPLES_PER_CLUSTER, -1).cpu().numpy(),
+                members=tensors.batch(members).cpu().numpy(),
+                image_shape=np.array(data.image_shape, dtype=np.int64),
+            )

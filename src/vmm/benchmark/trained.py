@@ -49,20 +49,10 @@ class Trained(NamedTuple):
 
 
 def one_after_another(train_one: Callable[..., Trained]) -> Callable[..., list[Trained]]:
-    """Return what trains the trials of a model, from what trains one.
+    """Return what trains the trials of a model, as :func:`vmm.benchmark.ours.train_ours`.
 
-    There are no checkpoints, and no CUDA graphs.
-
-    Parameters
-    ----------
-    train_one : callable
-        Takes the data, the rows to train and to validate on, the specification, the device, and
-        what is called with the row of each epoch.
-
-    Returns
-    -------
-    callable
-        As :func:`vmm.benchmark.ours.train_ours`.
+    `train_one` takes the data, the rows to train and to validate on, the specification, the device,
+    and what is called with the row of each epoch. There are no checkpoints, and no CUDA graphs.
     """
 
     def train(

@@ -195,7 +195,7 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
     )
     _number(
         training, "--sleep-below", 0.1, _part,
-        "leave out components that have less than this part of one cell, until they are wanted again; "
+        "leave out components that have less than this part of one cell, until they are wanted; "
         "0: compute all",
     )  # fmt: skip
     _number(

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vmm import memory
+from vmm.data import checks
 from vmm.data.blocks import Stored, bounds_of
 from vmm.data.columns import ByColumns, rows_at_once
 from vmm.data.features import RawFeatures
@@ -29,9 +30,6 @@ LARGE = 1 << 28
 
 COPIES = 2
 """What reading a matrix by columns at once takes beside itself and the counts, in its bytes."""
-
-SAMPLE = 100_000
-"""Values of a layer that are looked at to see whether it would do as counts."""
 
 
 @contextmanager
@@ -70,19 +68,7 @@ def read_parts(
 
     called = called or str(path)
     layers = list(file["layers"]) if "layers" in file else []
-    if layer is None:
-        location, where = "X", f"X of {called}"
-    elif layer in layers:
-        location, where = f"layers/{layer}", f"layer {layer!r} of {called}"
-    elif layer == "raw" and "raw/X" in file:
-        location, where = "raw/X", f"raw.X of {called}"
-    else:
-        raise InputError(_no_layer(layer, layers, "raw/X" in file, called))
-    if location not in file:
-        raise InputError(
-            f"{called} has no X; name the layer with counts by `layer:` "
-            f"(there are {listing(layers)})."
-        )
+    location, where = _located(layer, layers, "X" in file, "raw/X" in file, called)
     matrices = {name: file["layers"][name] for name in layers}
     for name, key in ((None, "X"), ("raw", "raw/X")):
         if key in file:
@@ -200,55 +186,45 @@ def from_anndata(
 ) -> RawCells:
     """Take the counts and tables of an AnnData object: in memory, backed, or a view.
 
-    Parameters
-    ----------
-    adata
-        The object; it is left alone.
-    layer
-        As for :func:`vmm.data.h5ad.read_h5ad`.
-    file
-        What to call the object in messages.
-
-    Raises
-    ------
-    InputError
-        If it has no such layer.
+    It is left alone. `layer` is as for :func:`vmm.data.h5ad.read_h5ad`, `file` what messages call
+    it.
     """
     layers = [name for name in adata.layers if name is not None]
-    genes, where = adata.var_names, f"X of {file}"
-    if layer is None:
-        matrix = adata.X
-        if matrix is None:
-            raise InputError(
-                f"{file} has no X; name the layer with counts by `layer:` "
-                f"(there are {listing(layers)})."
-            )
-    elif layer in layers:
-        matrix, where = adata.layers[layer], f"layer {layer!r} of {file}"
-    elif layer == "raw" and adata.raw is not None:
-        matrix, genes, where = adata.raw.X, adata.raw.var_names, f"raw.X of {file}"
-    else:
-        raise InputError(_no_layer(layer, layers, adata.raw is not None, file))
+    place, where = _located(layer, layers, adata.X is not None, adata.raw is not None, file)
     matrices = {name: adata.layers[name] for name in layers}
     if adata.X is not None:
         matrices[None] = adata.X
     if adata.raw is not None:
         matrices.setdefault("raw", adata.raw.X)
+    genes = (adata.raw if place == "raw/X" else adata).var_names.astype(str).tolist()
     hint = _hint(layer, matrices)
-    names = genes.astype(str).tolist()
-    return RawCells(matrix, adata.obs, names, where, file, hint, layers=layers)
+    return RawCells(matrices[layer], adata.obs, genes, where, file, hint, layers=layers)
 
 
-def _no_layer(layer: str, layers: list[str], has_raw: bool, file: str) -> str:
+def _located(
+    layer: str | None, layers: list[str], has_x: bool, has_raw: bool, called: str
+) -> tuple[str, str]:
+    """Return where the matrix that `layer` names is in a file, and what messages call it."""
+    if layer is None and has_x:
+        return "X", f"X of {called}"
+    if layer is None:
+        there = listing(layers)
+        raise InputError(
+            f"{called} has no X; name the layer with counts by `layer:` (there are {there})."
+        )
+    if layer in layers:
+        return f"layers/{layer}", f"layer {layer!r} of {called}"
+    if layer == "raw" and has_raw:
+        return "raw/X", f"raw.X of {called}"
     raw = ", or `layer: raw` for raw.X" if has_raw else ""
     there = f"its layers are {listing(layers)}" if layers else "it has none; leave it out to take X"
-    return f"{file} has no layer {layer!r} for `layer:`; {there}{raw}."
+    raise InputError(f"{called} has no layer {layer!r} for `layer:`; {there}{raw}.")
 
 
 def _hint(layer: str | None, matrices: Mapping[str | None, Any]) -> str:
     """Say which other matrix (None: X) would do as counts, the end of a sentence."""
     others = {name: matrix for name, matrix in matrices.items() if name != layer}
-    fit = [name for name, matrix in others.items() if _whole_numbers(matrix)]
+    fit = [name for name, matrix in others.items() if checks.seem_counts(matrix)]
     named = [f"`layer: {name}`" for name in fit if name is not None]
     if named:
         return f"; give {' or '.join(named)}, which ha{'ve' if named[1:] else 's'} whole numbers"
@@ -258,20 +234,3 @@ def _hint(layer: str | None, matrices: Mapping[str | None, Any]) -> str:
         some = listing("X" if name is None else name for name in others)
         return f"; give raw counts (of what else there is, {some}, none has whole numbers)"
     return "; give raw counts (there is no other layer)"
-
-
-def _whole_numbers(matrix: Any) -> bool:
-    """Return whether the first values of a matrix, in a file or in memory, may be counts."""
-    try:
-        matrix = getattr(matrix, "group", matrix)  # of a backed sparse matrix
-        if hasattr(matrix, "keys"):
-            matrix = matrix["data"]
-        elif hasattr(matrix, "indptr"):
-            matrix = matrix.data
-        rows = SAMPLE if len(matrix.shape) == 1 else 1 + SAMPLE // max(1, matrix.shape[1])
-        values = np.asarray(matrix[:rows])
-        if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
-            return False
-        return bool((values >= 0).all() and values.any() and (values == np.rint(values)).all())
-    except Exception:  # a hint is no reason to fail
-        return False

@@ -26,16 +26,10 @@ VALUES = 1 << 22
 
 @dataclass
 class Stored:
-    """A matrix in a file, sparse by rows or dense.
+    """A matrix (N, G) in a file, sparse by rows or dense.
 
-    Parameters
-    ----------
-    shape
-        N, G.
-    bounds
-        Rows at which blocks begin and end, from 0 to N.
-    opened
-        Opens the matrix, which gives rows by ``matrix[start:stop]``.
+    Blocks of rows begin and end at `bounds`, from 0 to N. `opened` opens the matrix, which gives
+    rows by ``matrix[start:stop]``.
     """
 
     shape: tuple[int, int]
@@ -62,10 +56,7 @@ def in_memory(matrix: Any) -> Any:
 def bounds_of(ends: np.ndarray) -> np.ndarray:
     """Return where to cut rows into blocks of some :data:`VALUES`, a row at least.
 
-    Parameters
-    ----------
-    ends
-        (N + 1,) stored values before each row, and in all.
+    `ends` (N + 1,) are the stored values before each row, and in all.
     """
     cuts = np.searchsorted(ends, np.arange(0, ends[-1], VALUES), side="left")
     return np.unique([0, *cuts.tolist(), len(ends) - 1])
@@ -99,30 +90,10 @@ class Whole:
 class Counts:
     """Counts that were checked, in blocks: (N, G) int32 without stored zeros.
 
-    Iterated over, it gives the first row of each block and the block, as often as one likes.
-
-    Parameters
-    ----------
-    raw
-        What they are of.
-    cells, genes
-        Names, for messages.
-    rounding
-        How to round, as for :func:`vmm.data.checks.counts`.
-    rounded
-        Whether to round.
-    copy
-        Whether somebody else has the matrix too.
-
-    Attributes
-    ----------
-    told : str
-        What rounding changed, once all rows were gone through.
-
-    Raises
-    ------
-    InputError
-        If they are no counts; of what stays in its file, when the block is read.
+    Iterated over, it gives the first row of each block and the block, as often as one likes; what
+    is no count is refused at once or, where the matrix stays in its file, when its block is read.
+    `told` is what rounding changed, once all rows were gone through; `rounding` tells users how to
+    round, and `copy` whether somebody else has the matrix too.
     """
 
     def __init__(
@@ -181,13 +152,7 @@ class Counts:
 
 
 class Rows:
-    """Counts that grow by blocks of rows: in memory, or from where that is short on in two files.
-
-    Parameters
-    ----------
-    n_genes
-        Number of columns.
-    """
+    """Counts of `n_genes` that grow by blocks of rows: in memory, or in files if that is short."""
 
     def __init__(self, n_genes: int):
         self._n_genes, self._sizes = n_genes, [np.zeros(0, np.int64)]
@@ -246,14 +211,8 @@ def chosen_counts(
 ) -> tuple[sp.csr_matrix, np.ndarray, list[str]]:
     """Return the counts of the most variable genes, which genes these are, and notes.
 
-    Parameters
-    ----------
-    counts
-        N × G.
-    batch
-        (N,) codes.
-    n_top_genes
-        How many, as for :func:`vmm.data.select.highly_variable`; None: all.
+    `batch` (N,) are codes; all else as for :func:`vmm.data.select.highly_variable`, None: all
+    genes.
     """
     chosen = np.ones(counts.shape[1], dtype=bool)
     notes: list[str] = []

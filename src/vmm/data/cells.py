@@ -91,6 +91,8 @@ def build_cells(
     """
     if len(raw.obs) == 0:
         raise InputError(f"{raw.where} is empty (0 cells × {len(raw.genes)} genes).")
+    keys = {"batch_key": batch_key, "label_key": label_key, **covariate_keys}
+    refuse_columns_twice(keys, raw.file)
     if label_key is None:
         labels, label_names = np.full(len(raw.obs), -1), list[str]()
     else:
@@ -100,16 +102,8 @@ def build_cells(
     checks.several_types(labels, label_names, label_key, raw.file)
     if batch_key is None:
         batch, batch_names = np.zeros(len(labels), dtype=np.int64), ["all"]
-    elif batch_key == label_key:
-        raise InputError(
-            f"`batch_key:` and `label_key:` both name the column {label_key!r} of {raw.file}; "
-            f"batches must be something else than cell types."
-        )
     else:
         batch, batch_names = checks.column(raw.obs, batch_key, "batch_key", raw.file)
-    refuse_columns_twice(
-        {"batch_key": batch_key, "label_key": label_key, **covariate_keys}, raw.file
-    )
     covariates = read_covariates(raw.obs, raw.file, **covariate_keys)
     cells, cell_notes = checks.unique_names(list(raw.obs.index), "cell")
     feature = "protein" if intensities else "gene"

@@ -58,6 +58,8 @@ EQUAL = 1e-3
 
 TOLERANCE = 1e-6
 """How far a count may be from a whole number (float32 files are exact up to 2²⁴)."""
+SAMPLE = 100_000
+"""Values of a layer that are looked at to see whether it would do as counts."""
 
 
 def as_csr(matrix: Any, where: str, copy: bool = True) -> sp.csr_matrix:
@@ -205,6 +207,25 @@ def whole_numbers(
     )
     whole.eliminate_zeros()
     return whole
+
+
+def seem_counts(matrix: Any) -> bool:
+    """Return whether the first values of a matrix, in a file or in memory, may be counts."""
+    try:
+        matrix = getattr(matrix, "group", matrix)  # of a backed sparse matrix
+        if hasattr(matrix, "to_numpy"):  # a table
+            matrix = matrix.to_numpy()
+        if hasattr(matrix, "keys"):
+            matrix = matrix["data"]
+        elif hasattr(matrix, "indptr"):
+            matrix = matrix.data
+        rows = SAMPLE if len(matrix.shape) == 1 else 1 + SAMPLE // max(1, matrix.shape[1])
+        values = np.asarray(matrix[:rows])
+        if values.dtype.kind not in "iuf" or not np.isfinite(values).all():
+            return False
+        return bool((values >= 0).all() and values.any() and (values == np.rint(values)).all())
+    except Exception:  # a hint is no reason to fail
+        return False
 
 
 def cell_totals(csr: sp.csr_matrix) -> np.ndarray:

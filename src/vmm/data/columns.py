@@ -27,14 +27,8 @@ class ByColumns(blocks.Stored):
     a file without a name, sorted by the block of rows that they belong to; then a block of rows
     takes its part of each of these runs. So never more is in memory than of one block.
 
-    Parameters
-    ----------
-    shape, bounds, opened
-        As of :class:`vmm.data.blocks.Stored`.
-    where
-        What it is, for messages.
-    ends
-        (G + 1,) stored values before each column, and in all.
+    `where` is what messages call it; `ends` (G + 1,) are the stored values before each column, and
+    in all.
     """
 
     where: str

@@ -40,28 +40,9 @@ def fetch(
 ) -> Fetched:
     """Return a verified copy of `file`.
 
-    A mirror that is a directory is used in place. Everything else comes to
-    ``<cache_dir>/<dataset>/<name>``, unless a good copy lies there already.
-
-    Parameters
-    ----------
-    file
-        What is needed.
-    dataset
-        Name of the data set, a folder of the mirror and of the cache.
-    mirror
-        Directory or URL that replaces all of the file's URLs; None: the URLs.
-    cache_dir
-        Where downloads are kept.
-    attempts
-        How often a transfer is tried before its URL is given up.
-    pause
-        Seconds before the second attempt; doubled before each further one, at most 30.
-
-    Raises
-    ------
-    InputError
-        If the file cannot be had, or is not what it should be.
+    A mirror, a directory or a URL, replaces all of the file's URLs. One that is a directory is used
+    in place. Everything else comes to ``<cache_dir>/<dataset>/<name>``, unless a good copy lies
+    there already. `attempts` and `pause` are as for :func:`vmm.data.transfer.transfer`.
     """
     if mirror is not None and not is_url(mirror):
         path = _in_directory(file, Path(mirror).expanduser() / dataset)
@@ -74,7 +55,13 @@ def fetch(
     try:
         target.parent.mkdir(parents=True, exist_ok=True)
         with FileLock(target.with_name(f".{target.name}.lock")):
-            origin = _fetch_to(target, file, dataset, mirror, attempts, pause)
+            origin = "cache"
+            if not _is_there(target, file.checksum):
+                origin = _fetch_any(file, dataset, mirror, target, attempts, pause)
+            name, suffix = glob.escape(target.stem), glob.escape(target.suffix)
+            parts = target.parent.glob(f".{name}.????????.part{suffix}*")
+            for left in parts:  # by other URLs, or a kill
+                left.unlink()
     except OSError as error:
         if refusal := refused(error):
             raise InputError(f"{target} cannot be written: {refusal}") from error
@@ -83,13 +70,7 @@ def fetch(
 
 
 def take(file: RemoteFile, dataset: str, path: str | Path) -> Fetched:
-    """Return the user's copy of `file`, which lies at `path`.
-
-    Raises
-    ------
-    InputError
-        If there is none, or if it does not match the checksum.
-    """
+    """Return the user's copy of `file`, which lies at `path` and must match any checksum."""
     found = supplied(path, f"`path:` of the data set {dataset!r} must name a file")
     record = _record(file, found, "path")
     if file.checksum is not None and record["sha256"] != file.checksum.digest:
@@ -130,27 +111,15 @@ def _in_directory(file: RemoteFile, folder: Path) -> Path:
     raise InputError(f"the mirror has no {folder / file.name}; put the file there.")
 
 
-def _fetch_to(
-    target: Path,
-    file: RemoteFile,
-    dataset: str,
-    mirror: str | None,
-    attempts: int,
-    pause: float,
-) -> str:
-    """See to it that a good copy lies at `target`; return where it is from."""
-    origin = ""
-    if target.exists():
-        if problem := verify(target, file.checksum):
-            log.warning("%s %s: fetched again", target, problem)
-            target.unlink()
-        else:
-            origin = "cache"
-    origin = origin or _fetch_any(file, dataset, mirror, target, attempts, pause)
-    name, suffix = glob.escape(target.stem), glob.escape(target.suffix)
-    for left in target.parent.glob(f".{name}.????????.part{suffix}*"):  # by other URLs, or a kill
-        left.unlink()
-    return origin
+def _is_there(target: Path, checksum: Checksum | None) -> bool:
+    """Return whether a good copy lies at `target`; one that is not good is removed."""
+    if not target.exists():
+        return False
+    problem = verify(target, checksum)
+    if problem:
+        log.warning("%s %s: fetched again", target, problem)
+        target.unlink()
+    return not problem
 
 
 def _fetch_any(

@@ -13,17 +13,7 @@ from vmm.data import checks
 
 
 class RawFeatures(NamedTuple):
-    """Counts as their source gives them.
-
-    Attributes
-    ----------
-    counts
-        N × P matrix of any kind.
-    names
-        P names.
-    where
-        What the counts are, for messages ("obsm 'protein' of my.h5ad").
-    """
+    """Counts (N, P) as their source gives them, names (P,), and what messages call them."""
 
     counts: Any
     names: Sequence[str]
@@ -32,15 +22,7 @@ class RawFeatures(NamedTuple):
 
 @dataclass(frozen=True, eq=False)
 class Features:
-    """Counts of P proteins or peaks in N cells.
-
-    Parameters
-    ----------
-    counts
-        N × P, non-negative whole numbers (int32).
-    names
-        (P,) strings, each without repetition.
-    """
+    """Counts (N, P) of proteins or peaks, int32, and their names (P,) without repetition."""
 
     counts: sp.csr_matrix
     names: np.ndarray
@@ -69,19 +51,7 @@ def read_features(
 ) -> tuple[Features, list[str]]:
     """Check counts; features that no cell has are left out, and a note says so.
 
-    Parameters
-    ----------
-    raw
-        What the source gave.
-    cells
-        Names of the cells, for messages.
-    what
-        A value of :data:`vmm.data.source.BESIDE`.
-
-    Raises
-    ------
-    InputError
-        If they are no counts.
+    `cells` are names, for messages; `what` is a value of :data:`vmm.data.source.BESIDE`.
     """
     names, notes = checks.unique_names(raw.names, what)
     counts = checks.counts(raw.counts, raw.where, cells, names, what=what)

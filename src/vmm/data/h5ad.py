@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Mapping
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from vmm.data.anndata_parts import features_in, from_anndata, is_table, opened, read_parts
 from vmm.data.h5mu import read_modality
@@ -13,9 +13,6 @@ from vmm.data.raw import Config, Files, RawCells
 from vmm.data.source import BESIDE
 from vmm.data.supplied import is_zarr, reading, supplied
 from vmm.errors import InputError
-
-if TYPE_CHECKING:
-    import h5py
 
 
 def read(files: Files, config: Config) -> RawCells:
@@ -79,7 +76,11 @@ def read_h5ad(
         with opened(path) as file:
             if is_mudata(file):
                 return read_modality(file, path, layer, columns, modality, beside or {})
-            _refuse_relatives(file, path)
+            if "matrix" in file and "obs" not in file:
+                raise InputError(
+                    f"{path} is not an .h5ad file, but one of Cell Ranger; convert it: "
+                    f"scanpy.read_10x_h5({str(path)!r}).write_h5ad('my.h5ad')."
+                )
             if modality:
                 raise InputError(
                     f"{path} is not a MuData file, so it has no modality {modality!r}; leave "
@@ -99,12 +100,3 @@ def read_h5ad(
 def is_mudata(file: Any) -> bool:
     """Return whether a file is MuData's."""
     return "mod" in file and as_text(file.attrs.get("encoding-type", "MuData")) == "MuData"
-
-
-def _refuse_relatives(file: h5py.File, path: Path) -> None:
-    """Say of files that are not AnnData's, but near to them, how to make one."""
-    if "matrix" in file and "obs" not in file:
-        raise InputError(
-            f"{path} is not an .h5ad file, but one of Cell Ranger; convert it: "
-            f"scanpy.read_10x_h5({str(path)!r}).write_h5ad('my.h5ad')."
-        )

@@ -36,24 +36,9 @@ def read_modality(
     Columns of the file's own table of cells are there too, unless the modality has one of the same
     name. Cells of which others have none are left out, and a note says so.
 
-    Parameters
-    ----------
-    file, path
-        An open MuData file, and what to call it.
-    layer
-        As for :func:`vmm.data.h5ad.read_h5ad`; of the others the same, if they have it, else
-        their ``X``.
-    columns
-        As for :func:`vmm.data.h5ad.read_h5ad`.
-    modality
-        With the counts; "": the only one, or that of RNA.
-    beside
-        Others, by the keys that name them.
-
-    Raises
-    ------
-    InputError
-        If the file has no such modality, layer or columns.
+    Messages call the file `path`. The modality "" is the only one, or that of RNA. Others are
+    `beside`, by the keys that name them: of them too `layer` is read, if they have it, else their
+    ``X``. All else as for :func:`vmm.data.h5ad.read_h5ad`.
     """
     there = list(file["mod"])
     if not modality:

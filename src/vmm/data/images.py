@@ -28,22 +28,11 @@ def build(
 
 
 def subset(raw: RawImages, size: int) -> RawImages:
-    """Take a random part of the images, for small machines.
+    """Take a random part of the images, for small machines; all, if there are not more.
 
-    `size` counts training and validation images together, which keep their proportion. The choice
-    depends on `size` and the number of images only, and a smaller part lies within a larger one.
-
-    Parameters
-    ----------
-    raw
-        All images.
-    size
-        How many to take; all, if there are not more.
-
-    Raises
-    ------
-    InputError
-        If `size` is not a whole number of at least 10.
+    `size`, at least 10, counts training and validation images together, which keep their
+    proportion. The choice depends on `size` and the number of images only, and a smaller part lies
+    within a larger one.
     """
     if not isinstance(size, int) or isinstance(size, bool) or size < 10:
         raise InputError(f"`n_subset: {size}` must be a whole number of at least 10.")

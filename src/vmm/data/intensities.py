@@ -6,7 +6,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from vmm.data import checks
-from vmm.data.blocks import in_memory
 from vmm.data.covariates import UNSCALED
 from vmm.data.raw import RawCells
 from vmm.errors import InputError
@@ -18,25 +17,15 @@ MASK = "_nan_mask"
 def read_intensities(
     raw: RawCells, cells: checks.Names, proteins: checks.Names
 ) -> tuple[sp.csr_matrix, list[str]]:
-    """Check intensities, and return them as float32, with notes.
+    """Check intensities (N, P), and return them as float32, with notes.
 
-    Parameters
-    ----------
-    raw
-        What they are of; N × P.
-    cells, proteins
-        Names, for messages.
-
-    Raises
-    ------
-    InputError
-        If some are missing or infinite, or no numbers.
+    `cells` and `proteins` are names, for messages.
     """
     whole = "the benchmark takes proteins that were measured in all cells; leave the others out, "
     whole += "or use vmm.CYTOVI from Python, which takes `nan_layer`"
     if MASK in raw.layers:
         raise InputError(f"{raw.file} has the layer {MASK!r}, so that some are missing: {whole}.")
-    values = checks.as_csr(in_memory(raw.counts), raw.where).astype(np.float32)
+    values = checks.as_csr(raw.counts, raw.where).astype(np.float32)
     checks.refuse_shape(values.shape, raw.where, cells, proteins, "protein")
     if min(values.shape) < 2:
         size = f"{values.shape[0]} cells × {values.shape[1]} proteins"

@@ -21,11 +21,6 @@ def read(files: Files, config: Config) -> RawImages:
     Without the last two the split is made by trial. Images are N × H × W (a last axis of one
     channel may follow) or N × D with D a square. Pixels are whole numbers from 0 to 255, or
     floating-point numbers in [0, 1] or [-1, 1].
-
-    Raises
-    ------
-    InputError
-        If an array is missing, has another form or range, or if images and labels do not match.
     """
     (file,) = files.values()
     path = file.path

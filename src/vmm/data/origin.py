@@ -54,7 +54,11 @@ def find(
             f"{listing(sources)}, your own file goes by `path:` or `url:`."
         )
     if built_in is not None and (not own or built_in.user_supplied):
-        _check_kind(name, config, built_in)
+        if config.get("kind", built_in.kind) != built_in.kind:
+            raise InputError(
+                f"data set {name!r} has `kind: {config['kind']}`, but its source holds "
+                f"{built_in.kind}."
+            )
         return built_in
     if "source" in config and own:
         raise InputError(
@@ -73,14 +77,7 @@ def find(
 def located(source: Source, config: Mapping[str, Any], mirror: str | None) -> dict[str, Any]:
     """Return a data set's configuration with the folder of the mirror where the user's copy lies.
 
-    Parameters
-    ----------
-    source
-        Its record.
-    config
-        Its configuration, without keys whose value is None.
-    mirror
-        Of the run: a directory, a URL, or None.
+    `config` is without keys whose value is None; `mirror` is a directory, a URL, or None.
     """
     unnamed = source.user_supplied and not {"path", "matrix"} & config.keys()
     if unnamed and mirror and not is_url(mirror):
@@ -110,13 +107,6 @@ def local_files(source: Source, config: Mapping[str, Any], mirror: str | None) -
         names = [name for file in unsummed for name in (file.name, *file.mirror_names)]
         paths += [Path(mirror) / source.name / name for name in names]
     return [path.expanduser() for path in paths if not lack(path)]
-
-
-def _check_kind(name: str, config: Mapping[str, Any], source: Source) -> None:
-    if config.get("kind", source.kind) != source.kind:
-        raise InputError(
-            f"data set {name!r} has `kind: {config['kind']}`, but its source holds {source.kind}."
-        )
 
 
 def _own_source(name: str, config: Mapping[str, Any]) -> Source:

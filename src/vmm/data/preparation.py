@@ -8,8 +8,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 from vmm.data.containers import CellData, ImageData, content_sha256
@@ -77,8 +76,10 @@ def prepare(
     config = located(source, config, mirror)
     files = obtain(source, config, mirror, cache_dir)
     reader, builder = map(resolve, source.steps)
-    with _telling_whose(name):
+    try:
         data, facts, notes = builder(reader(files, config), name, source, config)
+    except InputError as error:
+        raise InputError(f"data set {name!r}: {error}") from error
     description = {
         "name": name,
         "kind": data.kind,
@@ -101,11 +102,6 @@ def obtain(
     """Return the verified files of a data set by their names, in the order of its record.
 
     A file without an address is the one at ``path`` of `config`; all else as in :func:`prepare`.
-
-    Raises
-    ------
-    InputError
-        If a file cannot be had, or is not what it should be.
     """
     return {
         file.name: fetch(file, source.name, mirror, Path(cache_dir))
@@ -113,12 +109,3 @@ def obtain(
         else take(file, source.name, config["path"])
         for file in source.files
     }
-
-
-@contextmanager
-def _telling_whose(name: str) -> Iterator[None]:
-    """Say which data set a complaint about data is about."""
-    try:
-        yield
-    except InputError as error:
-        raise InputError(f"data set {name!r}: {error}") from error

@@ -13,12 +13,7 @@ class Rounding:
     """Rounds a matrix block by block, of two whole numbers that are equally near to the even one.
 
     Negative, missing and infinite values are left to :func:`vmm.data.checks.counts`, which refuses
-    them.
-
-    Parameters
-    ----------
-    where
-        What the matrix is, for messages ("X of my.h5ad").
+    them. `where` is what messages call the matrix.
     """
 
     def __init__(self, where: str):
@@ -44,10 +39,7 @@ class Rounding:
     def told(self) -> str:
         """Return how much all this changed, a sentence.
 
-        Raises
-        ------
-        InputError
-            If the values are normalised: rounding would not make counts of them.
+        Normalised values are refused: rounding would not make counts of them.
         """
         if not self._moved:
             return f"There was nothing to round: {self.where} has whole numbers."

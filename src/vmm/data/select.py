@@ -103,10 +103,7 @@ def highly_variable(
 
 
 def _moments(counts: Blocks, codes: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-    """Return the sizes (B,) of batches, and means and variances (B, G) within them.
-
-    A code of -1 is no batch.
-    """
+    """Return sizes (B,) of batches, means and variances (B, G) in them; a code of -1 is none."""
     sizes = np.bincount(codes[codes >= 0])
     sums, squares = (np.zeros((len(sizes), counts.shape[1]), dtype=np.int64) for _ in range(2))
     for start, block in counts:

@@ -37,19 +37,9 @@ def lack(path: str | Path) -> str:
 
 
 def supplied(path: str | Path, named_by: str) -> Path:
-    """Return a path that names a readable file, ``~`` resolved.
+    """Return a path that names a readable file, ``~`` resolved, or refuse it.
 
-    Parameters
-    ----------
-    path
-        As the user wrote it.
-    named_by
-        What the user wrote it for, such as "`path:` must name an .h5ad file".
-
-    Raises
-    ------
-    InputError
-        If it does not name one.
+    `named_by` is what the user wrote it for, such as "`path:` must name an .h5ad file".
     """
     if problem := lack(path):
         raise InputError(f"{path} {problem}; {named_by}.")
@@ -58,19 +48,9 @@ def supplied(path: str | Path, named_by: str) -> Path:
 
 @contextmanager
 def reading(path: str | Path, problem: str) -> Iterator[None]:
-    """Say in one sentence that a file is damaged or of another form.
+    """Say in one sentence that a file is damaged or of another form, whatever its reader raises.
 
-    Parameters
-    ----------
-    path
-        The file.
-    problem
-        What to say of it, such as "cannot be read as a table of cells".
-
-    Raises
-    ------
-    InputError
-        For any error of the block: readers raise whatever the damage leads to.
+    `problem` is what to say of it, such as "cannot be read as a table of cells".
     """
     try:
         yield

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from vmm import progress
 from vmm.data.source import Checksum
-from vmm.data.verification import CHUNK, verify
+from vmm.data.verification import verify
 
 if TYPE_CHECKING:
     import requests
@@ -22,6 +22,7 @@ log = logging.getLogger(__name__)
 
 TIMEOUT = 60.0  # seconds without a byte
 LONGEST_PAUSE = 30.0
+CHUNK = 1 << 18
 RETRY_STATUS = {202, 408, 425, 429}  # 202: figshare while it wakes an archived file
 
 
@@ -36,25 +37,11 @@ class _TransientError(GivenUpError):
 def transfer(
     url: str, target: Path, checksum: Checksum | None, attempts: int = 5, pause: float = 1.0
 ) -> None:
-    """Fetch a verified file, resuming and repeating.
+    """Fetch a verified file, resuming and repeating, or raise GivenUpError.
 
-    Parts of a transfer lie beside the target, by a name that depends on the URL.
-
-    Parameters
-    ----------
-    url, target
-        From where, and to where.
-    checksum
-        What the file must hash to.
-    attempts
-        How often the transfer is tried.
-    pause
-        Seconds before the second attempt; doubled before each further one, at most 30.
-
-    Raises
-    ------
-    GivenUpError
-        If the file cannot be had from there.
+    Parts of a transfer lie beside the target, by a name that depends on the URL. `pause` are the
+    seconds before the second attempt, doubled before each further one, at most
+    :data:`LONGEST_PAUSE`.
     """
     import tenacity
 

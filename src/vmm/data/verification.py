@@ -5,11 +5,11 @@ from __future__ import annotations
 import gzip
 import hashlib
 import zlib
+from functools import partial
 from pathlib import Path
 
 from vmm.data.source import Checksum
 
-CHUNK = 1 << 18
 MAGIC = {".gz": (b"\x1f\x8b", "a gzip file"), ".h5ad": (b"\x89HDF\r\n\x1a\n", "an HDF5 file")}
 
 
@@ -50,16 +50,13 @@ def digest(path: Path, algorithm: str, decompressed: bool = False) -> str:
 
     Of a folder, that of the names in it and of what is in them.
     """
-    total = hashlib.new(algorithm, usedforsecurity=False)
-    if path.is_dir():
-        for file in files_in(path):
-            total.update(
-                f"{file.relative_to(path).as_posix()}\0{digest(file, algorithm)}\n".encode()
-            )
-        return total.hexdigest()
-    with gzip.open(path, "rb") if decompressed else path.open("rb") as handle:
-        while chunk := handle.read(CHUNK):
-            total.update(chunk)
+    new = partial(hashlib.new, algorithm, usedforsecurity=False)
+    if not path.is_dir():
+        with gzip.open(path, "rb") if decompressed else path.open("rb") as handle:
+            return hashlib.file_digest(handle, new).hexdigest()
+    total = new()
+    for file in files_in(path):
+        total.update(f"{file.relative_to(path).as_posix()}\0{digest(file, algorithm)}\n".encode())
     return total.hexdigest()
 
 

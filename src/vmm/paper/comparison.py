@@ -194,10 +194,6 @@ def _text_line(number: Mapping[str, Any], cells: Mapping[tuple, Cell]) -> dict[s
 # Print ---------------------------------------------------------------------------------------
 
 
-def _table_number(table: str) -> int:
-    return 2 if table == TEXT else int(table.removeprefix("table"))
-
-
 def _method(number: Mapping[str, Any]) -> str:
     if number["table"] == TEXT:
         return f"{number['model']}, {number['prior']}"
@@ -205,7 +201,7 @@ def _method(number: Mapping[str, Any]) -> str:
 
 
 def _heading(table: str, dataset: str) -> str:
-    name = "Text of Section 4.3" if table == TEXT else f"Table {_table_number(table)}"
+    name = "Text of Section 4.3" if table == TEXT else f"Table {table.removeprefix('table')}"
     best = ", ours: the best trial" if table == TEXT else ""
     return f"{name}: {dataset_label(dataset)}{best}"
 

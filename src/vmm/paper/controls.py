@@ -9,9 +9,8 @@ import pandas as pd
 
 from vmm.benchmark.methods.records import NO_INTEGRATION, Method, method_of
 from vmm.benchmark.metrics.records import of_family
-from vmm.paper.figures.rows import as_frame, usable
 from vmm.paper.labels import dataset_label
-from vmm.plots.ranges import Range, ranges_figure
+from vmm.plots.ranges import ranges_figure
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure
@@ -37,7 +36,7 @@ def control_scores(rows: pd.DataFrame) -> pd.DataFrame:
         and whether the mean is "above" or "below" that by more than :data:`SLACK`: then something
         is odd about the embedding or the metric. Empty for metrics that no control has.
     """
-    frame = usable(as_frame(rows))
+    frame = rows[rows["status"] == "ok"]
     pairs = list(zip(frame["model"], frame["prior"], strict=True))
     known = {pair: method_of(*pair) for pair in dict.fromkeys(pairs)}
     bounds = {pair: m.control or m.name == NO_INTEGRATION for pair, m in known.items()}
@@ -77,25 +76,10 @@ def controls_figure(table: pd.DataFrame, methods: Mapping[str, Method]) -> Figur
     matplotlib.figure.Figure
     """
     colours = {m.label: m.colour for m in methods.values() if m.label in set(table["method"])}
-    ranges = []
-    for metric in of_family("integration", newer=True):
-        part = table[table["metric"] == metric.name]
-        if part.empty:
-            continue
-        means = part.set_index("method")["mean"]
-        control = part.set_index("method")["control"]
-        ranges.append(
-            Range(
-                metric.name,
-                float(part["least"].iloc[0]),
-                float(part["most"].iloc[0]),
-                means[control].to_dict(),
-                means[~control].to_dict(),
-                frozenset(part.loc[part["outside"].fillna("") != "", "method"]),
-            )
-        )
+    order = [metric.name for metric in of_family("integration", newer=True)]
+    table = table.sort_values("metric", key=lambda names: names.map(order.index), kind="stable")
     name = table["dataset"].iloc[0] if len(table) else ""
-    return ranges_figure(ranges, colours, f"{dataset_label(str(name))}: scores between controls")
+    return ranges_figure(table, colours, f"{dataset_label(str(name))}: scores between controls")
 
 
 def outside_sentences(table: pd.DataFrame) -> list[str]:

@@ -15,11 +15,7 @@ def dataset_label(name: str) -> str:
 def method_label(model: str, prior: str, setting: str = "") -> str:
     """Return what stands for a method that rows of metrics call by this model and prior.
 
-    Parameters
-    ----------
-    model, prior : str
-    setting : str, optional
-        Printed too where it is none that every method has.
+    Its setting is printed too where it is none that every method has.
     """
     try:
         label = method_of(model, prior).label

@@ -38,27 +38,16 @@ def describe_clusters(
     label_colours: Sequence[str],
     marks: Sequence[str] | None = None,
 ) -> list[Cluster]:
-    """Name and colour the clusters after their most frequent cell types.
+    """Name and colour the clusters after their most frequent cell types; the largest first.
 
-    The largest cluster of a cell type has exactly the type's colour, the next ones tints of it.
-    Cells without a label have no say; a cluster of such cells alone is grey, and called ``?a``.
-    Where no cell has one, all clusters have colours of their own.
+    The largest cluster of a cell type has exactly the type's colour, the next ones tints of it. Of
+    equal size, the one with the lower code comes first. Cells without a label have no say; a
+    cluster of such cells alone is grey, and called ``?a``. Where no cell has one, all clusters have
+    colours of their own.
 
-    Parameters
-    ----------
-    assignment
-        Cluster of each cell, integers without order or gaps of meaning, (N,).
-    labels
-        Cell type of each cell, (N,), codes into `label_colours`; -1: no label.
-    label_colours
-        Colour of each cell type.
-    marks
-        What stands for each cell type; by default numbers from 1.
-
-    Returns
-    -------
-    list of Cluster
-        Largest first; of equal size, the lower code first.
+    `assignment` and `labels` are of each cell (N,): clusters, integers without order or gaps of
+    meaning, and codes into `label_colours`, -1 of no label. `marks` stand for the cell types, by
+    default numbers from 1.
     """
     marks = [str(i + 1) for i in range(len(label_colours))] if marks is None else marks
     codes, index = np.unique(assignment, return_inverse=True)

@@ -55,12 +55,7 @@ def _channels(colour: str) -> list[int]:
 def tint(colour: str, rank: int) -> str:
     """Return the `rank`-th member of a colour's family: itself, then lighter and darker ones.
 
-    Parameters
-    ----------
-    colour
-        ``#rrggbb``.
-    rank
-        From 0. From 7 on the family repeats.
+    From 7 on the family repeats.
     """
     other, amount = (
         ("#ffffff", 0.0),
@@ -77,17 +72,8 @@ def tint(colour: str, rank: int) -> str:
 def category_colours(names: Sequence[str], palette: Sequence[str] = TYPE_PALETTE) -> dict[str, str]:
     """Map names to colours by their position, so that a data set's figures agree.
 
-    Parameters
-    ----------
-    names
-        All categories of the data set, in the data set's own order (not only those in one panel).
-    palette
-        Colours in the order in which they are given out. When they run out, tints of them follow.
-
-    Returns
-    -------
-    dict
-        ``{name: "#rrggbb"}``, in the order of `names`.
+    `names` are all categories of the data set, in its own order, not only those in one panel. When
+    the palette runs out, tints of its colours follow.
     """
     return {
         name: tint(palette[i % len(palette)], i // len(palette)) for i, name in enumerate(names)

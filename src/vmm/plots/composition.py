@@ -21,25 +21,9 @@ LEAST_PRINTED = 0.05
 def composition_figure(counts: pd.DataFrame, title: str = "") -> Figure:
     """Draw the part of each cluster's cells that has each label.
 
-    Clusters are grouped by their most frequent label, so that agreement shows as a staircase;
-    within a label the largest cluster comes first.
-
-    Parameters
-    ----------
-    counts
-        Clusters (rows, named) × labels (columns, named): numbers of cells.
-    title
-        Printed above.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Axes labelled ``composition``.
-
-    Raises
-    ------
-    InputError
-        If there is no cell.
+    `counts` are numbers of cells, of clusters (rows, named) × labels (columns, named). Clusters are
+    grouped by their most frequent label, so that agreement shows as a staircase; within a label the
+    largest cluster comes first. Axes are labelled ``composition``.
     """
     if counts.size == 0 or counts.to_numpy().sum() == 0:
         raise InputError("a heat map of clusters by labels needs at least one cell")

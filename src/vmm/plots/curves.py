@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+from vmm.plots.colours import MARKERS
 from vmm.plots.intervals import Interval, interval
 from vmm.plots.style import CHOICE, INK, MUTED, outline
 
@@ -12,7 +13,6 @@ if TYPE_CHECKING:
     import pandas as pd
     from matplotlib.axes import Axes
     from matplotlib.axis import Axis
-    from matplotlib.lines import Line2D
     from matplotlib.patches import Rectangle
 
 MIN_BAND = 3
@@ -24,45 +24,49 @@ def intervals_by(frame: pd.DataFrame, column: str) -> dict[float, Interval]:
     return {float(x): interval(part["value"]) for x, part in frame.groupby(column, sort=True)}
 
 
-def draw_curve(
+def draw_curves(
     axes: Axes,
-    points: dict[float, Interval],
-    *,
-    label: str,
-    colour: str,
-    marker: str,
-    n_full: int,
-    hollow: Sequence[float] = (),
-    trials: Iterable[tuple[float, float]] = (),
-) -> Line2D:
-    """Draw means, their band, the single trials and the number of trials where some are missing.
+    parts: Mapping[Any, pd.DataFrame],
+    column: str,
+    label: Callable[[Any], str],
+    colours: Sequence[str],
+    hollow: Mapping[Any, Sequence[float]] | None = None,
+) -> dict[Any, dict[float, Interval]]:
+    """Draw means over `column` of each part, their bands and the single trials; return the means.
 
-    Parameters
-    ----------
-    axes
-        Where to draw.
-    points
-        Interval at each x.
-    label, colour, marker
-        Of the line.
-    n_full
-        The number of trials of a complete cell; a point with fewer is annotated with its own.
-    hollow
-        x whose marker is drawn open.
-    trials
-        (x, value) of single trials, drawn faintly.
-
-    Returns
-    -------
-    matplotlib.lines.Line2D
-        The line, whose data are the means.
+    A point with fewer trials than the best-covered one says how many it has; the marker of one
+    whose x is `hollow` in its part is drawn open.
     """
-    xs = list(points)
+    points = {key: intervals_by(part, column) for key, part in parts.items()}
+    n_full = max((point.n for of in points.values() for point in of.values()), default=0)
+    for i, (key, part) in enumerate(parts.items()):
+        if of := points[key]:
+            marker = MARKERS[i % len(MARKERS)]
+            _draw_band(axes, of, label(key), colours[i], marker)
+            axes.scatter(part[column], part["value"], s=3.5, color=colours[i], alpha=0.4, lw=0)
+            for at in (x for x in (hollow or {}).get(key, ()) if x in of):
+                (point,) = axes.plot([at], [of[at].mean], marker, mfc="white", mec=colours[i])
+                point.set(markeredgewidth=1.0, zorder=4, gid="hollow")
+            _print_numbers(axes, of, n_full)
+    return points
+
+
+def _draw_band(
+    axes: Axes, points: Mapping[float, Interval], label: str, colour: str, marker: str
+) -> None:
+    """Draw a line through means, and their intervals where there are trials enough."""
     means = [point.mean for point in points.values()]
-    (line,) = axes.plot(
-        xs, means, color=colour, marker=marker, label=label, zorder=3, mec="white", mew=0.5
+    axes.plot(
+        list(points),
+        means,
+        color=colour,
+        marker=marker,
+        label=label,
+        zorder=3,
+        mec="white",
+        mew=0.5,
     )
-    banded = [x for x in xs if points[x].n >= MIN_BAND]
+    banded = [x for x in points if points[x].n >= MIN_BAND]
     if banded:
         low = [points[x].low for x in banded]
         high = [points[x].high for x in banded]
@@ -70,21 +74,9 @@ def draw_curve(
         band.set_gid(f"band:{label}")
         if len(banded) == 1:
             axes.vlines(banded, low, high, color=colour, alpha=0.45, linewidth=3)
-    scatter = list(trials)
-    if scatter:
-        x, y = zip(*scatter, strict=True)
-        axes.scatter(x, y, s=3.5, color=colour, alpha=0.4, linewidths=0)
-    for at in hollow:
-        axes.plot(
-            [at],
-            [points[at].mean],
-            marker,
-            mfc="white",
-            mec=colour,
-            mew=1.0,
-            zorder=4,
-            gid="hollow",
-        )
+
+
+def _print_numbers(axes: Axes, points: Mapping[float, Interval], n_full: int) -> None:
     for at, point in points.items():
         if point.n < n_full:
             note = axes.annotate(
@@ -98,22 +90,13 @@ def draw_curve(
                 zorder=6,
             )
             outline(note)
-    return line
 
 
 def box(axes: Axes, x: float, means: Sequence[float], settings: Sequence[float]) -> Rectangle:
     """Draw the dotted green box around the points at `x` of a logarithmic axis.
 
-    Parameters
-    ----------
-    axes
-        Where to draw; its limits must be final, and are widened if the box needs it.
-    x
-        The chosen setting.
-    means
-        The points that the box surrounds.
-    settings
-        All settings, which decide how wide the box may be.
+    Its limits must be final, and are widened if the box needs it. All `settings` decide how wide
+    the box may be.
     """
     from matplotlib.patches import Rectangle
 

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from itertools import accumulate
-from typing import TYPE_CHECKING, Any
+from itertools import accumulate, islice
+from typing import TYPE_CHECKING
 
 from vmm.plots.clusters import Cluster
 from vmm.plots.colours import UNLABELLED
@@ -61,15 +61,7 @@ def type_width(types: Sequence[str], clusters: Mapping[str, Sequence[Cluster]]) 
 
 
 def columns_within(width: float, column: float) -> tuple[int, float]:
-    """Return how many columns have room in a width, one at least, and how wide they are together.
-
-    Parameters
-    ----------
-    width
-        What there is.
-    column
-        What a column needs.
-    """
+    """Return how many columns, one at least, a width has room for, and their width together."""
     column = max(column, NARROWEST)
     n = max(1, int((width + COLUMN_GAP) / (column + COLUMN_GAP)))
     return n, min(width, n * (column + COLUMN_GAP) - COLUMN_GAP)
@@ -93,7 +85,7 @@ def draw_batch_legend(
     """Draw heading and entries of the batches from `y` down; return where it ends."""
     y = _heading(axes, y, "Batch" if len(colours) > 1 else "Batch (one)")
     grid = _Grid(y, len(colours), width, columns)
-    for i, (name, colour) in enumerate(grid.listed(colours)):
+    for i, (name, colour) in enumerate(islice(colours.items(), grid.shown)):
         x, at = grid.place(i)
         _swatch(axes, x, at, colour, gid=f"legend:batch:{name}")
         _entry(axes, x + INDENT, at, name, grid.width - INDENT)
@@ -112,29 +104,10 @@ def draw_type_legend(
 ) -> float:
     """Draw the cell types with their marks, and beside each the clusters named after it.
 
-    Parameters
-    ----------
-    axes
-        In inches (see :func:`inches`).
-    y
-        Where to begin.
-    colours
-        Of the cell types, in their order.
-    marks
-        Of the cell types (see :func:`vmm.plots.clusters.type_marks`).
-    width
-        Of the whole legend.
-    clusters
-        ``{row label: clusters}`` of the rows that have clusters; a column of swatches each.
-    columns
-        Into which the cell types are broken.
-    unlabelled
-        Number of cells without a label, which get an entry of their own.
-
-    Returns
-    -------
-    float
-        Where the legend ends.
+    From `y` down, in inches (see :func:`inches`); return where the legend ends. The cell types, in
+    their order, are broken into columns. `clusters` are those of the rows that have any, by the
+    rows' labels; each row has a column of swatches. Cells without a label get an entry of their
+    own.
     """
     entries = [(name, colour, marks[i], i) for i, (name, colour) in enumerate(colours.items())]
     if unlabelled:
@@ -149,7 +122,7 @@ def draw_type_legend(
         for name, x in methods.items():
             title = shorten(name, widths[name] - 0.03, 5.2)
             axes.text(start + x, y + HEADING / 2, title, fontsize=5.2, color=MUTED, va="center")
-    for i, (name, colour, mark, code) in enumerate(grid.listed(entries)):
+    for i, (name, colour, mark, code) in enumerate(entries[: grid.shown]):
         x, at = grid.place(i)
         _swatch(axes, x, at, colour, gid=f"legend:type:{name}")
         # A type that is called by a number is marked by it: one of the two says it.
@@ -183,11 +156,6 @@ class _Grid:
         """Where columns begin."""
         used = -(-min(self.n, MOST) // self.rows)
         return [column * self.step for column in range(used)]
-
-    def listed(self, entries: Any) -> Any:
-        """Return the entries that have a place."""
-        pairs = entries.items() if isinstance(entries, Mapping) else entries
-        return list(pairs)[: self.shown]
 
     def place(self, i: int) -> tuple[float, float]:
         """Return left and top of an entry."""

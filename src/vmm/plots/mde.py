@@ -21,30 +21,14 @@ EXACT_LIMIT = 50_000
 
 
 def compute_mde(embedding: np.ndarray, seed: int) -> np.ndarray:
-    """Lay cells out in the plane so that neighbours in `embedding` stay neighbours.
+    """Lay cells (N, p) out in the plane, (N, 2), so that neighbours in `embedding` stay neighbours.
 
     A standardised neighbour-preserving MDE [1]_ with the settings that scvi-tools documented for
-    its users. Same input and seed give the same bits on the same machine: the start is random from
-    `seed`, torch runs on one thread, and the layout, which is defined only up to a rotation and
-    reflection, is turned onto the first two principal components of `embedding`. The global random
-    states and torch's number of threads are left as they were.
-
-    Parameters
-    ----------
-    embedding
-        Latent representation, (N, p).
-    seed
-        Of the random start and of the pairs that repel one another.
-
-    Returns
-    -------
-    numpy.ndarray
-        Coordinates (N, 2), float32, centred, with identity covariance.
-
-    Raises
-    ------
-    InputError
-        If `embedding` is not a finite matrix of at least four rows.
+    its users: centred, with identity covariance. Same input and seed give the same bits on the same
+    machine: the start is random from `seed`, as are the pairs that repel one another, torch runs on
+    one thread, and the layout, which is defined only up to a rotation and reflection, is turned
+    onto the first two principal components of `embedding`. The global random states and torch's
+    number of threads are left as they were.
 
     References
     ----------

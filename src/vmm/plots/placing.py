@@ -28,26 +28,11 @@ def place_labels(
     """Write each category's name on its points near their centre, or beside a compact category.
 
     Larger categories choose first. One that finds no place free of other names stays without.
+    Returned are the names that were written, largest category first.
 
-    Parameters
-    ----------
-    axes
-        With its final limits.
-    xy
-        Coordinates (N, 2).
-    codes
-        Category of each point (N,).
-    names
-        What to write for each code; categories without a name are not written.
-    least
-        Categories with a smaller share of the points are not written.
-    corner
-        Written in the lower right corner, and kept free of names.
-
-    Returns
-    -------
-    list of str
-        The names that were written, largest category first.
+    The limits of `axes` must be final. `codes` (N,) are the categories of the points `xy` (N, 2);
+    those without a name, and those with a smaller share of the points than `least`, are not
+    written. The text `corner` goes into the lower right corner, which is kept free of names.
     """
     present, sizes = np.unique(codes, return_counts=True)
     taken = [_write_corner(axes, corner)] if corner else []

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,6 +11,7 @@ from vmm.plots.colours import MARKERS
 from vmm.plots.style import FAINT, INK, MUTED, REFERENCE, SMALL, new_figure, note_figure, styled
 
 if TYPE_CHECKING:
+    import pandas as pd
     from matplotlib.figure import Figure
 
 ROW, WIDTH, LEFT = 0.36, 7.2, 1.35
@@ -20,71 +20,39 @@ SPREAD = 0.3
 """How far from the middle of a row, in rows, points are at most: those of equal values are seen."""
 
 
-@dataclass(frozen=True)
-class Range:
-    """What one score is expected to be, and is.
-
-    Parameters
-    ----------
-    name
-        Of the score.
-    least, most
-        Ends of the band.
-    bounds
-        Names of what spans the band, and their values.
-    scores
-        Names of what is compared, and their values.
-    outside
-        Those of the names whose value lies outside of the band.
-    """
-
-    name: str
-    least: float
-    most: float
-    bounds: Mapping[str, float]
-    scores: Mapping[str, float]
-    outside: frozenset[str] = frozenset()
-
-
 @styled
-def ranges_figure(ranges: Sequence[Range], colours: Mapping[str, str], title: str = "") -> Figure:
-    """Draw a row for each score: its band, what spans it, and what is compared.
+def ranges_figure(scores: pd.DataFrame, colours: Mapping[str, str], title: str = "") -> Figure:
+    """Draw a row for each metric: its band, the controls that span it, and what is compared.
 
-    Parameters
-    ----------
-    ranges
-        In the order of rows; without any, the figure says so.
-    colours
-        By the names in them, in the order of the legend.
-    title
-        Printed above.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Axes are labelled ``ranges``.
+    The columns of `scores` are metric, method, control, mean, least and most (the ends of the
+    band), and outside (empty within); metrics are in the order of rows. Without any, the figure
+    says so. `colours` are by method, in the order of the legend. Axes are labelled ``ranges``.
     """
     from matplotlib.lines import Line2D
     from matplotlib.patches import Patch
 
-    if not ranges:
+    if scores.empty:
         return note_figure("No control has a score.")
-    bounds = list(dict.fromkeys(name for row in ranges for name in row.bounds))
+    scores = scores.sort_values("control", ascending=False, kind="stable")
+    controls = scores.loc[scores["control"], "method"].unique().tolist()
+    metrics = scores["metric"].unique().tolist()
     entries = len(colours) + 2
     legend = 0.14 * -(-entries // 4) + 0.1
-    high = len(ranges) * ROW + legend + 0.7
+    high = len(metrics) * ROW + legend + 0.7
     figure = new_figure(WIDTH, high)
-    size = ((WIDTH - LEFT - 0.15) / WIDTH, len(ranges) * ROW / high)
+    size = ((WIDTH - LEFT - 0.15) / WIDTH, len(metrics) * ROW / high)
     axes = figure.add_axes((LEFT / WIDTH, 0.35 / high, *size), label="ranges")
     marker_of = {
-        name: MARKERS[bounds.index(name) + 3] if name in bounds else "o" for name in colours
+        name: MARKERS[controls.index(name) + 3] if name in controls else "o" for name in colours
     }
     apart = dict(zip(colours, np.linspace(-SPREAD, SPREAD, len(colours)), strict=True))
-    for place, row in enumerate(ranges):
-        axes.barh(place, row.most - row.least, 0.8, row.least, color=FAINT, zorder=1)
-        for name, value in {**row.bounds, **row.scores}.items():
+    for place, metric in enumerate(metrics):
+        row = scores[scores["metric"] == metric]
+        least, most = row["least"].iloc[0], row["most"].iloc[0]
+        axes.barh(place, most - least, 0.8, least, color=FAINT, zorder=1)
+        for name, value, outside in zip(row["method"], row["mean"], row["outside"], strict=True):
             at = place + apart[name]
-            if name in row.outside:
+            if outside:
                 axes.plot(value, at, "o", ms=7, mfc="none", mec=REFERENCE, mew=1.2, zorder=4)
             axes.plot(
                 value,
@@ -96,8 +64,8 @@ def ranges_figure(ranges: Sequence[Range], colours: Mapping[str, str], title: st
                 zorder=3,
                 clip_on=False,
             )
-    axes.set_yticks(range(len(ranges)), [row.name for row in ranges], fontsize=SMALL + 1)
-    axes.set_ylim(len(ranges) - 0.4, -0.6)
+    axes.set_yticks(range(len(metrics)), metrics, fontsize=SMALL + 1)
+    axes.set_ylim(len(metrics) - 0.4, -0.6)
     axes.tick_params(axis="y", length=0)
     axes.grid(axis="x")
     axes.set_xlabel("Score, mean over trials", color=MUTED)
@@ -109,7 +77,7 @@ def ranges_figure(ranges: Sequence[Range], colours: Mapping[str, str], title: st
     handles.append(Patch(color=FAINT, label="range of the controls"))
     ring: dict[str, Any] = {"mfc": "none", "mec": REFERENCE, "ms": 7, "ls": "", "marker": "o"}
     handles.append(Line2D([], [], label="outside its controls", **ring))
-    top = (len(ranges) * ROW + 0.4) / high
+    top = (len(metrics) * ROW + 0.4) / high
     figure.legend(handles=handles, loc="lower left", bbox_to_anchor=(0.02, top), ncols=4)
     figure.text(0.02, 1 - 0.08 / high, title, va="top", fontsize=8, fontweight="bold", color=INK)
     return figure

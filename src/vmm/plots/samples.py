@@ -113,18 +113,9 @@ def _check(archive: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
 def choose_layout(n_samples: np.ndarray, ratio: float = 1.0) -> Layout:
     """Choose how many columns a block has: the fewest blocks with readable tiles.
 
-    Where no number of blocks makes the tiles readable, the one with the largest tiles.
-
-    Parameters
-    ----------
-    n_samples
-        Samples above the member of each column, descending, (J,).
-    ratio
-        Height of an image divided by its width.
-
-    Returns
-    -------
-    Layout
+    Where no number of blocks makes the tiles readable, the one with the largest tiles. `n_samples`
+    (J,) are those above the member of each column, descending; `ratio` is the height of an image
+    divided by its width.
     """
     best = None
     for n_blocks in range(1, len(n_samples) + 1):
@@ -148,21 +139,8 @@ def mosaic(
 ) -> np.ma.MaskedArray:
     """Stack the samples of each column from the bottom up; what is empty is masked.
 
-    Parameters
-    ----------
-    samples
-        (J, ≥max n_samples, D).
-    n_samples
-        (J,).
-    image_shape
-        Height and width of an image, D = their product.
-    n_rows
-        Rows of tiles, at least max n_samples.
-
-    Returns
-    -------
-    numpy.ma.MaskedArray
-        (n_rows · height, J · width), row 0 at the top.
+    Of `n_samples` (J,) samples (J, ≥max, D), images of height · width = D pixels, and rows of
+    tiles, no fewer than samples: (n_rows · height, J · width), row 0 at the top.
     """
     height, width = (int(side) for side in image_shape)
     size = (n_rows * height, len(samples) * width)

@@ -54,33 +54,11 @@ def scatter_figure(
     The legend lists the categories that have cells, in the order of `names`, each with its number
     of cells; of more than :data:`MOST` the largest, and the others together. Points are drawn in a
     random order, so that no category hides another. Names are written on the points, except on
-    those of batches, which mix.
+    those of batches, which mix, and have muted colours.
 
-    Parameters
-    ----------
-    coordinates
-        (N, 2). Cells whose coordinates are not finite are counted in the legend and not drawn, and
-        the figure says of how many cells it is.
-    codes
-        (N,) codes into `names`; -1: `missing`, drawn in grey.
-    names
-        Of the categories, in the order of the legend.
-    title
-        Printed above.
-    batches
-        Whether categories are batches: muted colours, no names on the points.
-    missing
-        What the legend calls cells without a category.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Axes are labelled ``cells`` and ``legend``.
-
-    Raises
-    ------
-    InputError
-        If lengths disagree.
+    `codes` (N,) are into `names`; -1 is drawn in grey and called `missing`. Cells whose coordinates
+    (N, 2) are not finite are counted in the legend and not drawn, and the figure says of how many
+    cells it is. Axes are labelled ``cells`` and ``legend``.
     """
     xy, codes = np.asarray(coordinates, dtype=float), np.asarray(codes)
     _check(xy, codes)
@@ -116,26 +94,9 @@ def scatter_figure(
 def number_figure(coordinates: np.ndarray, values: np.ndarray, title: str = "") -> Figure:
     """Draw cells in the plane, coloured by a number, with a colour bar.
 
-    High values are drawn last, so that the few cells that express a gene are seen.
-
-    Parameters
-    ----------
-    coordinates
-        (N, 2); cells where they are not finite are left out, as by :func:`scatter_figure`.
-    values
-        (N,); what is not finite is drawn in grey, below all else, and counted.
-    title
-        Printed above.
-
-    Returns
-    -------
-    matplotlib.figure.Figure
-        Axes are labelled ``cells`` and ``key``.
-
-    Raises
-    ------
-    InputError
-        If lengths disagree.
+    High values are drawn last, so that the few cells that express a gene are seen. Values (N,) that
+    are not finite are drawn in grey, below all else, and counted; coordinates are as for
+    :func:`scatter_figure`. Axes are labelled ``cells`` and ``key``.
     """
     xy, values = np.asarray(coordinates, dtype=float), np.asarray(values, dtype=float)
     _check(xy, values)

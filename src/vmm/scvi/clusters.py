@@ -214,15 +214,8 @@ class ClusterMixin(ModelPart):
 def same_clusters(before: np.ndarray, now: np.ndarray) -> dict[int, int]:
     """Find the clusters that stayed the same: most cells before and most cells now in common.
 
-    Parameters
-    ----------
-    before, now : array of int, shape (N,)
-        Cluster of each cell.
-
-    Returns
-    -------
-    dict
-        Clusters of `before`, ascending, and those of `now` that they are.
+    Of the cluster of each cell (N,). Returned are clusters of `before`, ascending, and those of
+    `now` that they are.
     """
     table = np.zeros((before.max() + 1, now.max() + 1), dtype=np.int64)
     np.add.at(table, (before, now), 1)

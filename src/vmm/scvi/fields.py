@@ -27,6 +27,7 @@ from vmm.data.checks import (
     one_column,
     refuse_missing,
     refuse_names_of_cells,
+    seem_counts,
 )
 from vmm.data.covariates import Covariates
 from vmm.data.messages import listing
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from anndata import AnnData
 
 ROWS = 1000
-"""Cells checked at once where they are on disk or dense; and those that tell a layer of counts."""
+"""Cells checked at once where they are on disk or dense."""
 RAW = "raw"
 FRACTIONAL = NOT_COUNTS[2][1]
 """The one fault that a model can be trained with."""
@@ -104,9 +105,10 @@ class CountsField(LayerField):
             )
             raise InputError(f"adata has no X; {advice}.")
         if self.attr_key is not None and self.attr_key not in layers:
+            raw = f", and {RAW!r} for adata.raw" if adata.raw is not None else ""
             raise InputError(
                 f"{self.attr_key} is not a valid key in adata.layers; there are "
-                f"{listing(layers)}{_and_raw(adata)}."
+                f"{listing(layers)}{raw}."
             )
         return self.get_field_data(adata)
 
@@ -117,7 +119,7 @@ class CountsField(LayerField):
         if adata.raw is not None:
             others[f"layer={RAW!r} (adata.raw)"] = adata.raw.X
         own = f"layer={self.attr_key!r}" if self.attr_key else "layer=None (adata.X)"
-        good = [name for name, values in others.items() if name != own and _seem_counts(values)]
+        good = [name for name, values in others.items() if name != own and seem_counts(values)]
         return f"; whole numbers are in {listing(good)}" if good else ""
 
     def transfer_field(self, state_registry: dict, adata_target: AnnData, **kwargs) -> dict:
@@ -131,82 +133,79 @@ class CountsField(LayerField):
         return super().transfer_field(state_registry, adata_target, **kwargs)
 
 
-class BatchField(CategoricalObsField):
+class NamesField(BaseAnnDataField):
+    """Columns that must name something in every cell, as ``setup_anndata`` calls them."""
+
+    option: str
+    what: str
+
+    def _keys(self) -> list[str]:
+        """Return the columns."""
+        raise NotImplementedError
+
+    def _known(self, state_registry: dict, key: str) -> list[Any]:
+        """Return the names that a model knows of a column."""
+        raise NotImplementedError
+
+    def _names(self, adata: AnnData) -> Iterator[tuple[str, str, list[Any]]]:
+        """Yield each column, what to call it, and the names that occur in it."""
+        for key in self._keys():
+            subject = f"column {key!r} of adata.obs (`{self.option}`)"
+            yield key, subject, names_in(adata.obs, key, subject)
+
+    def validate_field(self, adata: AnnData) -> None:
+        """Refuse a column that is missing, stands there twice, or has cells without a name."""
+        super().validate_field(adata)
+        list(self._names(adata))
+
+    def register_field(self, adata: AnnData) -> dict:
+        """Register the names of the cells that a model is made for."""
+        if self._keys():  # the library makes the column of a single batch later
+            self.validate_field(adata)
+        for _, subject, names in self._names(adata):
+            refuse_names_of_cells(names, adata.n_obs, subject)
+        return super().register_field(adata)
+
+    def transfer_field(
+        self,
+        state_registry: dict,
+        adata_target: AnnData,
+        extend_categories: bool = False,
+        **kwargs,
+    ) -> dict:
+        """Take the names of new cells for the model's."""
+        if self._keys():
+            self.validate_field(adata_target)
+        for key, subject, names in self._names(adata_target):
+            known = self._known(state_registry, key)
+            refuse_unknown(names, known, subject, self.what, extend_categories)
+        return super().transfer_field(
+            state_registry, adata_target, extend_categories=extend_categories, **kwargs
+        )
+
+
+class BatchField(NamesField, CategoricalObsField):
     """The column of batches."""
 
-    @property
-    def _subject(self) -> str:
-        return f"column {self._original_attr_key!r} of adata.obs (`batch_key`)"
+    option, what = "batch_key", "batch"
 
-    def validate_field(self, adata: AnnData) -> None:
-        """Refuse a column that is missing, stands there twice, or does not name each batch."""
-        super().validate_field(adata)
-        if self.is_default:
-            return
-        names_in(adata.obs, self._original_attr_key, self._subject)
+    def _keys(self) -> list[str]:
+        return [] if self.is_default else [self._original_attr_key]
 
-    def register_field(self, adata: AnnData) -> dict:
-        """Register the batches of the cells that a model is made for."""
-        if not self.is_default:
-            self.validate_field(adata)
-            names = names_in(adata.obs, self._original_attr_key, self._subject)
-            refuse_names_of_cells(names, adata.n_obs, self._subject)
-        return super().register_field(adata)
-
-    def transfer_field(
-        self,
-        state_registry: dict,
-        adata_target: AnnData,
-        extend_categories: bool = False,
-        **kwargs,
-    ) -> dict:
-        """Take the batches of new cells for the model's, by name."""
-        if not self.is_default:
-            self.validate_field(adata_target)
-            known = list(state_registry[self.CATEGORICAL_MAPPING_KEY])
-            there = names_in(adata_target.obs, self._original_attr_key, self._subject)
-            refuse_unknown(there, known, self._subject, "batch", extend_categories)
-        return super().transfer_field(
-            state_registry, adata_target, extend_categories=extend_categories, **kwargs
-        )
+    def _known(self, state_registry: dict, key: str) -> list[Any]:
+        return list(state_registry[self.CATEGORICAL_MAPPING_KEY])
 
 
-class CategoricalField(CategoricalJointObsField):
+class CategoricalField(NamesField, CategoricalJointObsField):
     """The columns of categorical covariates, each as that of batches."""
 
-    def _subject(self, key: str) -> str:
-        return f"column {key!r} of adata.obs (`categorical_covariate_keys`)"
+    option, what = "categorical_covariate_keys", "category"
 
-    def validate_field(self, adata: AnnData) -> None:
-        """Refuse a column that is missing, stands there twice, or does not name each category."""
-        super().validate_field(adata)
-        for key in self.attr_keys:
-            names_in(adata.obs, key, self._subject(key))
+    def _keys(self) -> list[str]:
+        return self.attr_keys
 
-    def register_field(self, adata: AnnData) -> dict:
-        """Register the categories of the cells that a model is made for."""
-        self.validate_field(adata)
-        for key in self.attr_keys:
-            names = names_in(adata.obs, key, self._subject(key))
-            refuse_names_of_cells(names, adata.n_obs, self._subject(key))
-        return super().register_field(adata)
-
-    def transfer_field(
-        self,
-        state_registry: dict,
-        adata_target: AnnData,
-        extend_categories: bool = False,
-        **kwargs,
-    ) -> dict:
-        """Take the categories of new cells for the model's, by name."""
-        self.validate_field(adata_target)
-        for key in self.attr_keys:
-            known = list(state_registry[self.MAPPINGS_KEY][key])
-            there = names_in(adata_target.obs, key, self._subject(key))
-            refuse_unknown(there, known, self._subject(key), "category", extend_categories)
-        return super().transfer_field(
-            state_registry, adata_target, extend_categories=extend_categories, **kwargs
-        )
+    def _known(self, state_registry: dict, key: str) -> list[Any]:
+        return list(state_registry[self.MAPPINGS_KEY][key])
 
 
 class ContinuousField(NumericalJointObsField):
@@ -392,17 +391,6 @@ def _locate(block: Any, bad: np.ndarray) -> tuple[int, int, float]:
     return int(entries.row[i]), int(entries.col[i]), float(entries.data[i])
 
 
-def _seem_counts(values: Any) -> bool:
-    """Return whether the first cells of a matrix have counts."""
-    if values is None:
-        return False
-    try:
-        faults, largest = _faults(values[:ROWS], "")
-    except (InputError, TypeError, IndexError):
-        return False
-    return not faults and largest > 0
-
-
 def _raw_counts(adata: AnnData) -> Any:
     """Return the counts of ``adata.raw`` for the genes of `adata`."""
     raw = adata.raw
@@ -412,7 +400,3 @@ def _raw_counts(adata: AnnData) -> Any:
 
 def _layers(adata: AnnData) -> list[str]:
     return [name for name in adata.layers if name is not None]  # some versions list X so
-
-
-def _and_raw(adata: AnnData) -> str:
-    return f", and {RAW!r} for adata.raw" if adata.raw is not None else ""

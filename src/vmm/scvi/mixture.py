@@ -55,6 +55,21 @@ class MixtureMixin(ClusterMixin):
             **prior.hyperparameters(),
         }
 
+    def get_importance_weights(self, *args, **kwargs) -> np.ndarray:
+        """Weight samples of z as scvi-tools does, which assumes the prior N(0, I).
+
+        Raises
+        ------
+        NotImplementedError
+            For another prior.
+        """
+        if not self.module.prior.is_standard_normal:
+            raise NotImplementedError(
+                "Importance weights of scvi-tools assume the prior N(0, I); use "
+                "weights='uniform', or a model with prior='normal'."
+            )
+        return super().get_importance_weights(*args, **kwargs)
+
     @torch.no_grad()
     def sample_cluster(
         self,

@@ -507,21 +507,6 @@ class SCVI(
             adata, indices, batch_size=batch_size or EVALUATION_ROWS, **kwargs
         )
 
-    def get_importance_weights(self, *args, **kwargs) -> np.ndarray:
-        """Weight samples of z as scvi-tools does, which assumes the prior N(0, I).
-
-        Raises
-        ------
-        NotImplementedError
-            For another prior.
-        """
-        if not self.module.prior.is_standard_normal:
-            raise NotImplementedError(
-                "Importance weights of scvi-tools assume the prior N(0, I); use "
-                "weights='uniform', or a model with prior='normal'."
-            )
-        return super().get_importance_weights(*args, **kwargs)
-
     def get_likelihood_parameters(self, *args, **kwargs) -> dict[str, np.ndarray]:
         """Return the parameters of p(x|z), as scvi-tools does, of which Poisson has its mean only.
 
@@ -555,16 +540,8 @@ class SCVI(
 class Before:
     """A model before its training goes on.
 
-    Attributes
-    ----------
-    history
-        As ``model.history``.
-    best
-        Validation loss of the epoch that the model holds.
-    valid
-        Rows it was validated on.
-    clusters
-        Cluster of each cell, (N,) ranks, or None where there are none or they do not change.
+    `best` is the validation loss of the epoch that it holds, `valid` the rows that it was validated
+    on. `clusters` (N,) are ranks, None where there are none or they do not change.
     """
 
     history: dict[str, pd.DataFrame]

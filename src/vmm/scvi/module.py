@@ -27,11 +27,6 @@ class Module(BaseModuleClass):
 
     Always in evaluation mode: :mod:`vmm.training` trains the networks without it. Noise comes from
     torch's global generator, as in scvi-tools (``scvi.settings.seed``).
-
-    Parameters
-    ----------
-    networks : vmm.models.count_vae.CountVAE
-        With its prior.
     """
 
     def __init__(self, networks: CountVAE):
@@ -98,15 +93,8 @@ class Module(BaseModuleClass):
     ) -> dict[str, Any]:
         """Return q(z|x), samples of it, and the log library size.
 
-        Parameters
-        ----------
-        x : torch.Tensor, shape (n, G)
-        batch_index : torch.Tensor, shape (n, 1)
-        cont_covs : torch.Tensor, shape (n, R), optional
-        cat_covs : torch.Tensor, shape (n, S), optional
-            Codes.
-        n_samples : int
-            S samples of z: shape (S, n, p); (n, p) for one.
+        Of counts (n, G), batches (n, 1), continuous (n, R) and categorical (n, S) covariates, as
+        codes. For `n_samples` S > 1 samples have the shape (S, n, p), for one (n, p).
         """
         counts = x.float()
         library = counts.sum(-1)
@@ -134,20 +122,11 @@ class Module(BaseModuleClass):
         size_factor: Tensor | None = None,
         transform_batch: int | None = None,
     ) -> dict[str, Any]:
-        """Return the distribution of the counts given z.
+        """Return the distribution of the counts given z (..., n, p) and log library sizes.
 
-        Parameters
-        ----------
-        z : torch.Tensor, shape (..., n, p)
-        library : torch.Tensor, shape (..., n, 1)
-            Log library size.
-        batch_index : torch.Tensor, shape (n, 1)
-        cont_covs, cat_covs
-            As for :meth:`inference`.
-        size_factor : torch.Tensor, shape (n, 1), optional
-            Of a model that has them, in place of the library size.
-        transform_batch : int, optional
-            Batch to decode all cells in, instead of their own.
+        A model that has size factors (n, 1) takes them in place of the library size.
+        `transform_batch` is the batch to decode all cells in, instead of their own; all else as for
+        :meth:`inference`.
         """
         if transform_batch is not None:
             batch_index = torch.full_like(batch_index, transform_batch)

@@ -35,15 +35,7 @@ def warn(message: str) -> None:
 
 
 def require_anndata(cells: Any) -> None:
-    """Refuse what is no AnnData object, and say what to do with a MuData.
-
-    Raises
-    ------
-    NotImplementedError
-        For a MuData.
-    InputError
-        For anything else.
-    """
+    """Refuse what is no AnnData object, and say what to do with a MuData."""
     from anndata import AnnData
     from mudata import MuData
 
@@ -72,26 +64,11 @@ def make_names_unique(adata: AnnData) -> None:
 
 
 def gene_positions(names: pd.Index, genes: np.ndarray, where: str = "adata") -> np.ndarray | None:
-    """Find genes by name.
+    """Return where `genes` (G,), those of the model, are among `names`.
 
-    Parameters
-    ----------
-    names : pandas.Index
-        Of the genes that there are.
-    genes : array of str, shape (G,)
-        Those of the model, without repetition.
-    where : str
-        What has the names, for messages.
-
-    Returns
-    -------
-    array of int, shape (G,), or None
-        None if `names` are the model's already, in their order, but for suffixes of repeated ones.
-
-    Raises
-    ------
-    InputError
-        If genes are missing, or stand there twice, so that it cannot be known which is meant.
+    None if `names` are the model's already, in their order, but for suffixes of repeated ones.
+    Genes that are missing are refused, and those that stand there twice, so that it cannot be known
+    which is meant. `where` is what has the names, for messages.
     """
     if np.array_equal(names, genes):
         return None
@@ -125,11 +102,6 @@ def with_genes(adata: AnnData, genes: np.ndarray) -> AnnData:
     """Return the cells with these genes in this order: themselves, or else a copy.
 
     Repeated names get their suffix in `adata` itself.
-
-    Raises
-    ------
-    NotImplementedError, InputError
-        As :func:`require_anndata` and :func:`gene_positions`.
     """
     require_anndata(adata)
     positions = gene_positions(adata.var_names, genes)

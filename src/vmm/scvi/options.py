@@ -111,23 +111,9 @@ LIGHTNING: Mapping[Any, Precision] = {
 def take(options: Mapping[str, Any], table: Table, owner: str, ours: Iterable[str]) -> None:
     """Let pass what means what is done anyway, and refuse the rest.
 
-    Parameters
-    ----------
-    options
-        What the user gave.
-    table
-        What is known of such arguments.
-    owner
-        What they were given to, for messages.
-    ours
-        Arguments that there are, for unknown names.
-
-    Raises
-    ------
-    NotImplementedError
-        For another value of a known argument.
-    TypeError
-        For an unknown one.
+    Another value of an argument of `table` is a NotImplementedError. One that is not in there is a
+    TypeError, which names those of `ours` that it may have been meant for. `owner` is what the
+    arguments were given to, for messages.
     """
     for name, value in options.items():
         if name not in table:
@@ -149,12 +135,7 @@ def _is(value: Any, good: Any) -> bool:
 
 
 def check_prior(prior: str, prior_kwargs: Mapping[str, Any] | None) -> None:
-    """Refuse a prior that cells are not modelled with, and arguments that it does not take.
-
-    Raises
-    ------
-    ValueError
-    """
+    """Refuse a prior that cells are not modelled with, and arguments that it does not take."""
     if prior not in CELL_PRIORS:
         raise ValueError(f"`prior` is {prior!r}; it must be one of {', '.join(CELL_PRIORS)}.")
     known = CELL_PRIORS[prior].options_for("cells")
@@ -166,15 +147,7 @@ def check_prior(prior: str, prior_kwargs: Mapping[str, Any] | None) -> None:
 
 
 def plan_rate(plan_kwargs: Any, learning_rate: float, default: float) -> float:
-    """Return the learning rate that `plan_kwargs` names, else `learning_rate`.
-
-    Raises
-    ------
-    NotImplementedError, TypeError
-        As :func:`take`, for what else it holds.
-    InputError
-        If both are given and differ.
-    """
+    """Return the learning rate: of `plan_kwargs` or `learning_rate`, which must not differ."""
     plan = _entries(plan_kwargs, "plan_kwargs")
     rate = plan.pop("lr", learning_rate)
     take(plan, PLAN, "plan_kwargs of vmm.SCVI.train", ("lr",))
@@ -192,13 +165,7 @@ def take_split(datasplitter_kwargs: Any) -> None:
 
 
 def device_of(accelerator: str, devices: int | list[int] | str) -> torch.device:
-    """Return the device that is meant, of those that scvi-tools knows.
-
-    Raises
-    ------
-    InputError
-        If it is not there, or cannot be used.
-    """
+    """Return the device that is meant, of those that scvi-tools knows."""
     spelt = "`accelerator='{}'`"
     kind = resolve_device(accelerator, spelt=spelt).type
     try:
@@ -217,13 +184,7 @@ def _entries(value: Any, name: str) -> dict[str, Any]:
 
 
 def part_to_validate(train_size: float | None, validation_size: float | None) -> float:
-    """Return the part of the cells that is kept for validation.
-
-    Raises
-    ------
-    InputError
-        If the two do not add up to all cells, or leave nothing to train or to validate on.
-    """
+    """Return the part of the cells kept for validation; the two must add up to all cells."""
     given = {"train_size": train_size, "validation_size": validation_size}
     for name, value in given.items():
         if value is not None and not 0 < number(value, name) < 1:
@@ -242,13 +203,7 @@ def part_to_validate(train_size: float | None, validation_size: float | None) ->
 
 
 def number(value: Any, name: str) -> float:
-    """Return a number that the user gave.
-
-    Raises
-    ------
-    InputError
-        If it is none.
-    """
+    """Return a number that the user gave."""
     try:
         return float(value)
     except (TypeError, ValueError):

@@ -16,24 +16,12 @@ else:
 class ModelPart(Whole):
     """A part of :class:`vmm.scvi.model.SCVI`, of which it knows these attributes.
 
-    Attributes
-    ----------
-    module : Module
-        Networks and prior.
-    cluster_order_ : array of int, shape (K,), or None
-        Components of the prior in the order of `cluster_names_`.
-    cluster_names_ : list of str, or None
-    best_epoch_ : int
-        The epoch that training kept, from 1.
-    training_settings_ : dict or None
-        How it was trained last: of :class:`vmm.training.settings.Settings`, but for the seed, and
-        the part that was validated on.
-    _prior, _seed : str, int
-        Short name of the prior, and the seed.
-    n_batches_, n_reference_batches_ : int
-        Batches that the model has, and had as the reference of a query (else None).
-    n_categories_, n_reference_categories_ : tuple of int
-        The same of the categories of each covariate.
+    `cluster_order_` (K,) are the components of the prior in the order of `cluster_names_`.
+    `best_epoch_` is the epoch that training kept, from 1. `training_settings_` says how it was
+    trained last: of :class:`vmm.training.settings.Settings`, but for the seed, and the part that
+    was validated on. `n_reference_batches_` and `n_reference_categories_` are what the model had as
+    the reference of a query, `n_categories_` those of each covariate. `_prior` is the short name of
+    the prior.
     """
 
     module: Module

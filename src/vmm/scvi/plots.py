@@ -12,6 +12,7 @@ from scvi import REGISTRY_KEYS
 from vmm.data.checks import is_missing, one_column, ordered_categories
 from vmm.data.messages import as_text
 from vmm.data.stratified import stratified_sample
+from vmm.plots.mde import compute_mde
 from vmm.priors.records import PRIORS
 from vmm.scvi.clusters import ClusterMixin
 from vmm.scvi.options import whole
@@ -117,7 +118,7 @@ class PlotMixin(ClusterMixin):
         if getattr(self, "_layouts", {}).get(key) != hash(signature) or key not in self.adata.obsm:
             rows = self._sample(max_cells)
             layout = np.full((len(latent), 2), np.nan, dtype=np.float32)
-            layout[rows] = (_umap if basis == "umap" else _mde)(latent[rows], seed)
+            layout[rows] = (_umap if basis == "umap" else compute_mde)(latent[rows], seed)
             self.adata.obsm[key] = layout
             self._layouts = getattr(self, "_layouts", {}) | {key: hash(signature)}
         return self.adata.obsm[key]
@@ -249,12 +250,6 @@ def _title(title: str, known: np.ndarray) -> str:
     if known.all():
         return title
     return f"{title} ({known.sum():,} of {len(known):,} cells have one)"
-
-
-def _mde(latent: np.ndarray, seed: int) -> np.ndarray:
-    from vmm.plots.mde import compute_mde
-
-    return compute_mde(latent, seed)
 
 
 def _umap(latent: np.ndarray, seed: int) -> np.ndarray:

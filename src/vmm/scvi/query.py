@@ -107,12 +107,8 @@ class QueryMixin(ModelPart, ArchesMixin):
 class QueryNetworks(LatentVariableModel):
     """Trained networks of which only the weights of new batches and categories are fitted.
 
-    Batch normalisation and dropout are in evaluation mode throughout.
-
-    Parameters
-    ----------
-    networks : vmm.models.count_vae.CountVAE
-        Their last batches, and the last categories of covariates, may be new.
+    Those are their last batches, and the last categories of covariates. Batch normalisation and
+    dropout are in evaluation mode throughout.
     """
 
     def __init__(self, networks: CountVAE):
@@ -152,12 +148,7 @@ def covariate_weights(networks: CountVAE) -> list[nn.Parameter]:
 def new_columns(networks: CountVAE, known: Sequence[int]) -> Tensor:
     """Say which of the covariates (C,) are new.
 
-    Parameters
-    ----------
-    networks : vmm.models.count_vae.CountVAE
-    known : sequence of int
-        Numbers of categories of each covariate, and of batches, that the reference has: the first
-        ones.
+    The reference knows so many categories of each covariate, and of batches: the first ones.
     """
     new = torch.zeros(networks.n_continuous, dtype=torch.bool)
     sizes = (*networks.n_categories, networks.n_batches)

@@ -191,10 +191,7 @@ class StabilityMixin(PlotMixin):
     ) -> dict[int, tuple[np.ndarray, float]]:
         """Train new networks with these seeds at once, shown by a label or not at all.
 
-        Returns
-        -------
-        dict
-            Clusters (N,) and validation ELBO, by the seeds of those that did not diverge.
+        Return clusters (N,) and validation ELBO, by the seeds of those that did not diverge.
         """
         cells = self._tensors(device)
         splits = [random_split(len(cells), part, 0, seed) for seed in seeds]
@@ -254,16 +251,8 @@ def describe(
 ) -> ClusterStability:
     """Compare a model's clusters with those of other seeds.
 
-    Parameters
-    ----------
-    own : array of int, shape (N,)
-        The model's cluster of each cell.
-    names : list of str
-        Of the clusters that occur, ascending.
-    partitions : dict
-        Clusters of each cell, by seed; the model's own first, and at least one more.
-    cells : pandas.Index
-        Their names.
+    `names` are those of the clusters of `own` (N,) that occur, ascending. `partitions` have the
+    clusters of each cell, by seed: the model's own first, and at least one more.
     """
     seeds = pd.Index(partitions, name="seed")
     all_codes = np.stack(

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from figure_checks import tidy
 
 from vmm.benchmark.choice import AGREEMENT, ELBO
 from vmm.errors import InputError
@@ -39,7 +40,7 @@ def _lines(axes):
 
 
 def test_lines_are_means_by_batch_size(rows):
-    left, right = tuning_figure(rows, CHOICE, N_TYPES).axes
+    left, right = tuning_figure(tidy(rows), CHOICE, N_TYPES).axes
     for axes, metric in ((left, "Utilized clusters"), (right, "Total")):
         lines = _lines(axes)
         assert list(lines) == ["batch size 128", "batch size 256", "batch size 512"]
@@ -50,7 +51,7 @@ def test_lines_are_means_by_batch_size(rows):
 
 
 def test_red_line_is_at_the_number_of_types(rows):
-    left, right = tuning_figure(rows, CHOICE, N_TYPES).axes
+    left, right = tuning_figure(tidy(rows), CHOICE, N_TYPES).axes
     (line,) = [x for x in left.lines if x.get_gid() == "n_types"]
     assert set(line.get_ydata()) == {N_TYPES}
     assert line.get_linestyle() == "--"
@@ -58,13 +59,13 @@ def test_red_line_is_at_the_number_of_types(rows):
 
 
 def test_numbers_of_clusters_are_whole(rows):
-    panel = tuning_figure(rows, CHOICE, N_TYPES).axes[0]
+    panel = tuning_figure(tidy(rows), CHOICE, N_TYPES).axes[0]
     panel.set_ylim(0, 3)
     assert all(float(tick).is_integer() for tick in panel.get_yticks())
 
 
 def test_box_is_at_the_choice_only(rows):
-    left, right = tuning_figure(rows, CHOICE, N_TYPES).axes
+    left, right = tuning_figure(tidy(rows), CHOICE, N_TYPES).axes
     assert not left.patches
     (patch,) = right.patches
     assert patch.get_x() < 2.5 < patch.get_x() + patch.get_width()
@@ -75,12 +76,12 @@ def test_box_is_at_the_choice_only(rows):
 
 def test_criterion_decides_the_right_panel(rows):
     choice = {**CHOICE, "criteria": ["Bio conservation"]}
-    right = tuning_figure(rows, choice, N_TYPES).axes[1]
+    right = tuning_figure(tidy(rows), choice, N_TYPES).axes[1]
     assert right.get_ylabel() == "Bio conservation score"
 
 
 def test_settings_with_too_few_clusters_are_hollow(rows):
-    right = tuning_figure(rows, CHOICE, N_TYPES).axes[1]
+    right = tuning_figure(tidy(rows), CHOICE, N_TYPES).axes[1]
     want = {
         (r, round(_value("Total", b, r, 1), 9))
         for b in (128, 256, 512)
@@ -94,9 +95,9 @@ def test_settings_with_too_few_clusters_are_hollow(rows):
 
 def test_one_trial_diverged_rows_and_small_ratios(rows, row, fits):
     few = [r for r in rows if r["trial"] == 0]
-    few.append(row("pbmc", "vmm", "b128-r0.1", 0, "Total", "", "diverged", kind="cells"))
+    few.append(row("pbmc", "vmm", "b128-r0.1", 0, "Total", None, "diverged", kind="cells"))
     few.append(row("pbmc", "vmm", "b128-r0.25", 0, "Total", 0.61, kind="cells"))
-    left, right = (figure := tuning_figure(few, CHOICE, N_TYPES)).axes
+    left, right = (figure := tuning_figure(tidy(few), CHOICE, N_TYPES)).axes
     assert _lines(right)["batch size 128"].get_xdata().tolist() == [0.25, 1, 2.5]
     assert _lines(left)["batch size 128"].get_xdata().tolist() == [1, 2.5]
     assert not [c for c in right.collections if (c.get_gid() or "").startswith("band")]
@@ -104,7 +105,7 @@ def test_one_trial_diverged_rows_and_small_ratios(rows, row, fits):
 
 
 def test_choice_without_a_point_draws_no_box(rows, fits):
-    figure = tuning_figure(rows, {**CHOICE, "batch_size": 64}, N_TYPES)
+    figure = tuning_figure(tidy(rows), {**CHOICE, "batch_size": 64}, N_TYPES)
     assert not figure.axes[1].patches
     fits(figure)
 
@@ -124,7 +125,7 @@ def test_without_labels_fit_and_stability_are_shown(row, fits):
     table = [dict(setting=s, status=status) for s, status in zip(settings, statuses, strict=True)]
     choice = {"batch_size": 128, "prior_learning_ratio": 5, "rule": "unsupervised"}
     choice |= {"criteria": [ELBO, AGREEMENT], "table": table}
-    figure = tuning_figure(rows, choice, N_TYPES)
+    figure = tuning_figure(tidy(rows), choice, N_TYPES)
     clusters, fit, stability = figure.axes
     assert [axes.get_ylabel() for axes in figure.axes] == [
         "Utilised clusters",
@@ -146,6 +147,6 @@ def test_without_labels_fit_and_stability_are_shown(row, fits):
 
 def test_errors(rows):
     with pytest.raises(InputError, match="criteria"):
-        tuning_figure(rows, {"batch_size": 1, "prior_learning_ratio": 1}, N_TYPES)
+        tuning_figure(tidy(rows), {"batch_size": 1, "prior_learning_ratio": 1}, N_TYPES)
     with pytest.raises(InputError, match="nothing to draw"):
-        tuning_figure([], CHOICE, N_TYPES)
+        tuning_figure(tidy([]), CHOICE, N_TYPES)

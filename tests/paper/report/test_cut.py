@@ -18,7 +18,7 @@ def test_trainings_of_tuning_that_were_cut():
         }
         for trial, best in enumerate((1, 5, 6))
     }
-    assert cut(SimpleNamespace(jobs=[], runs=runs)) == ["mine, tuning at b64-r1: trials 1–2"]
+    assert cut(SimpleNamespace(runs=runs)) == ["mine, tuning at b64-r1: trials 1–2"]
 
 
 def test_trainings_that_were_cut():
@@ -29,9 +29,9 @@ def test_trainings_that_were_cut():
     trained = {"vmm": [ended, going_on, going_on], "normal": [stopped, ended, ended]}
     jobs = [Job("cells", "mine", m, CHOSEN, t) for m in ("vmm", "normal", "pca") for t in range(3)]
     runs = {
-        job.folder: {"status": "ok", "spec": spec, **trained[job.method][job.trial]}
+        job.folder: {"status": "ok", "spec": job.row | spec, **trained[job.method][job.trial]}
         for job in jobs
         if job.method != "pca"
     }
-    runs |= {job.folder: {"status": "ok", "spec": {}} for job in jobs if job.method == "pca"}
-    assert cut(SimpleNamespace(jobs=jobs, runs=runs)) == ["mine, VMM: trials 1–2"]
+    runs |= {job.folder: {"status": "ok", "spec": job.row} for job in jobs if job.method == "pca"}
+    assert cut(SimpleNamespace(runs=runs)) == ["mine, VMM: trials 1–2"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 import io
 import time
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, redirect_stderr, redirect_stdout
+from contextlib import redirect_stderr, redirect_stdout
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -103,7 +103,12 @@ def _train_one(
         progress(history[-1])
 
     pretraining, clustering = _lengths(epochs, spec.max_epochs)
-    with global_seed(seed), _quiet():
+    with (
+        global_seed(seed),
+        shown_on(stream()),  # and nothing but our progress
+        redirect_stdout(io.StringIO()),
+        redirect_stderr(io.StringIO()),
+    ):
         layers = [tensors.pixels.shape[1], *sizes.hidden, sizes.n_latent]
         network = networks.FeedforwardAutoencoder(layers, work_on_copy=False, random_state=seed)
         initial = {name: value.clone() for name, value in network.state_dict().items()}
@@ -144,15 +149,6 @@ def _lengths(epochs: int, most: int) -> tuple[int, int]:
     shorter = min(1.0, most / (PRETRAINING + epochs))
     first = max(1, round(PRETRAINING * shorter))
     return first, max(1, round((PRETRAINING + epochs) * shorter) - first)
-
-
-def _quiet() -> ExitStack:
-    """Return a context in which nothing but our progress is shown."""
-    contexts = ExitStack()
-    contexts.enter_context(shown_on(stream()))
-    contexts.enter_context(redirect_stdout(io.StringIO()))
-    contexts.enter_context(redirect_stderr(io.StringIO()))
-    return contexts
 
 
 def _centres(model: Any, network: Any) -> Tensor:

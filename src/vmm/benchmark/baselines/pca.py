@@ -37,15 +37,8 @@ def principal_components(data: CellData) -> np.ndarray:
 def scaled_from_zero(values: sp.csr_matrix) -> sp.csr_matrix:
     """Scale each gene, (x - mean) / sd clipped at ± 10, less what a zero comes to.
 
-    Parameters
-    ----------
-    values : (N, G) sparse matrix of float32
-        Overwritten.
-
-    Returns
-    -------
-    (N, G) sparse matrix of float32
-        Zero where `values` is. The sd is the sample's, and 1 of a gene that does not vary.
+    `values` (N, G), float32, are overwritten; the result is zero where they were. The sd is the
+    sample's, and 1 of a gene that does not vary.
     """
     from sklearn.utils.sparsefuncs import mean_variance_axis
 

@@ -37,22 +37,14 @@ Refine = Callable[[Any, CellData, Fit], Any]
 def trainer(build: Build, refine: Refine | None = None) -> Callable[..., list[Trained]]:
     """Return what trains a model of scvi-tools for each trial, one after another.
 
-    No KL warm-up, no weight decay, Adam eps 1e-7, early stopping on the validation ELBO, the best
-    epoch restored (none: the initial state); all else as scvi-tools has it. Its status is
-    "diverged" where the library met NaN. There are no checkpoints, and no CUDA graphs.
+    As :func:`vmm.benchmark.ours.train_ours`: no KL warm-up, no weight decay, Adam eps 1e-7, early
+    stopping on the validation ELBO, the best epoch restored (none: the initial state); all else as
+    scvi-tools has it. Its status is "diverged" where the library met NaN. There are no checkpoints,
+    and no CUDA graphs.
 
-    Parameters
-    ----------
-    build : callable
-        Makes the model from the cells and the specification.
-    refine : callable, optional
-        Takes the trained model, the cells, and what trains a model as this one was; returns
-        another that goes on from it, trained.
-
-    Returns
-    -------
-    callable
-        As :func:`vmm.benchmark.ours.train_ours`.
+    `build` makes the model from the cells and the specification. `refine` takes the trained model,
+    the cells, and what trains a model as this one was; it returns another that goes on from it,
+    trained.
     """
     return one_after_another(partial(_train_one, build, refine))
 
@@ -115,14 +107,8 @@ def _train_one(
 def library_model(data: CellData, spec: Spec, cls: Any = None, **options: Any) -> Any:
     """Return an untrained model of scvi-tools: what a specification names, with its prior.
 
-    Parameters
-    ----------
-    data : CellData
-    spec : Spec
-    cls : type, optional
-        Another class with the arguments of SCVI.
-    **options
-        In place of the specification's own.
+    `cls` is another class with the arguments of SCVI; `options` stand in place of the
+    specification's.
     """
     record = LIBRARY[spec.job.library or "SCVI"]
     known = data.covariates

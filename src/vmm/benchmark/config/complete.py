@@ -217,12 +217,10 @@ def _fill(value: Any, node: dict[str, Any]) -> Any:
     return value
 
 
-def _default(*keys: str) -> Any:
+def _default(experiment: str, key: str) -> Any:
     """Return the default of a key of an experiment."""
-    node = schema()["properties"]["experiments"]
-    for key in keys:
-        node = node["properties"][key]
-    return node["default"]
+    experiments = schema()["properties"]["experiments"]["properties"]
+    return experiments[experiment]["properties"][key]["default"]
 
 
 def _set_experiments(config: dict[str, Any]) -> None:

@@ -14,12 +14,8 @@ from typing import Any
 def editor_schema(schema: Mapping[str, Any], kinds: Mapping[str, str]) -> str:
     """Return the JSON that ``config/schema.json`` holds.
 
-    Parameters
-    ----------
-    schema : mapping
-        Of complete configurations.
-    kinds : mapping of str to str
-        Built-in data sets, and whether each has "cells" or "images".
+    `schema` is that of complete configurations; `kinds` says of built-in data sets whether each has
+    "cells" or "images".
     """
     adapted = _adapted(schema)
     adapted["type"] = "object"

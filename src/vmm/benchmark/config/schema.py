@@ -35,10 +35,7 @@ def schema() -> dict[str, Any]:
 
 
 def _name_methods(node: Any) -> None:
-    """Replace ``x-methods``, attributes of records, by the names of the methods that have them.
-
-    And ``x-library`` by the models of scvi-tools.
-    """
+    """Put names of methods for ``x-methods``, and of scvi-tools' models for ``x-library``."""
     if isinstance(node, list):
         for item in node:
             _name_methods(item)

@@ -162,15 +162,9 @@ def _of_prior(record: PriorRecord, kind: str) -> Method:
 
 
 def _embedding(
-    name: str,
-    label: str,
-    colour: str,
-    about: str,
-    needs_batches: bool,
-    most_cells: int | None = None,
-    graph: bool = False,
+    name: str, label: str, colour: str, about: str, made_by: str = "", **more: Any
 ) -> Method:
-    """Return an embedding of cells without a model, in a file of its own name."""
+    """Return an embedding of cells without a model, by default in a file of its own name."""
     return Method(
         name=name,
         kind="cells",
@@ -179,11 +173,9 @@ def _embedding(
         label=label,
         colour=colour,
         about=about,
-        made_by=f"vmm.benchmark.baselines.{name}:{name}",
+        made_by=made_by or f"vmm.benchmark.baselines.{name}:{name}",
         trains=False,
-        needs_batches=needs_batches,
-        graph=graph,
-        most_cells=most_cells,
+        **more,
     )
 
 
@@ -303,7 +295,6 @@ EMBEDDINGS = (
         "PCA",
         "#8a8f98",
         "Principal components of scaled log-normalised counts; corrects for nothing.",
-        needs_batches=False,
     ),
     _embedding(
         "harmony",
@@ -332,21 +323,10 @@ EMBEDDINGS = (
 )
 
 
-def _control(name: str, label: str, colour: str, about: str, needs_labels: bool = False) -> Method:
+def _control(name: str, label: str, colour: str, about: str, **more: Any) -> Method:
     """Return a control; tables do not show it."""
-    return Method(
-        name=name,
-        kind="cells",
-        model=f"Control: {label}",
-        prior="none",
-        label=f"Control: {label}",
-        colour=colour,
-        about=about,
-        made_by=f"vmm.benchmark.baselines.controls:{name}",
-        trains=False,
-        control=True,
-        needs_labels=needs_labels,
-    )
+    made_by = f"vmm.benchmark.baselines.controls:{name}"
+    return _embedding(name, f"Control: {label}", colour, about, made_by, control=True, **more)
 
 
 CONTROLS = (

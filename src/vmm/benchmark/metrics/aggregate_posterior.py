@@ -22,12 +22,7 @@ class AggregatePosterior:
     multiplications of whitening by N Cholesky factors and a p-th of its memory. The quadratic form
     cancels digits, therefore everything here is float64 and centred at the mean of the means.
 
-    Parameters
-    ----------
-    posteriors : list of FullRankNormal or of DiagonalNormal
-        The components, in parts of shape (n, p).
-    max_elements : int
-        The largest temporary matrix.
+    `posteriors` are the components, in parts of shape (n, p), all full-rank or all diagonal.
     """
 
     def __init__(self, posteriors: list[Normal], max_elements: int = MAX_ELEMENTS) -> None:

@@ -8,14 +8,14 @@ lower bound*.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
 
 from vmm.benchmark.metrics.aggregate_posterior import MAX_ELEMENTS, AggregatePosterior
-from vmm.benchmark.metrics.records import Metric, of_family
+from vmm.benchmark.metrics.records import of_family
 from vmm.benchmark.metrics.scoring import functions_of
 from vmm.errors import InputError
 from vmm.models.base import encode_once
@@ -53,7 +53,6 @@ def elbo_surgery(
     n_samples: int = 100,
     generator: torch.Generator | None = None,
     max_elements: int = MAX_ELEMENTS,
-    metrics: Sequence[Metric] | None = None,
 ) -> dict[str, float]:
     """Estimate the terms of ELBO surgery on the observations in `batches`.
 
@@ -71,8 +70,6 @@ def elbo_surgery(
     max_elements : int
         The largest temporary matrix, in numbers of 8 bytes: bounds the memory needed beyond that of
         a batch and of the N posteriors themselves.
-    metrics : sequence of Metric, optional
-        All of the family ``elbo_surgery`` unless given.
 
     Returns
     -------
@@ -84,7 +81,7 @@ def elbo_surgery(
     InputError
         If there is no observation or no sample, or a metric has no function.
     """
-    functions = functions_of(of_family("elbo_surgery") if metrics is None else metrics)
+    functions = functions_of(of_family("elbo_surgery"))
     batches = list(batches)
     posteriors = [model.posterior(batch) for batch in batches]
     n_observations = sum(len(q.mean) for q in posteriors)

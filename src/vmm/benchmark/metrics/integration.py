@@ -117,11 +117,10 @@ class Embedding(_Once):
         Weights of neighbours.
     """
 
-    def __init__(self, array: np.ndarray, n_jobs: int = 1, graph: Any = None) -> None:
+    def __init__(self, array: np.ndarray, graph: Any = None) -> None:
         super().__init__()
         self.array = array.view()
         self.array.flags.writeable = False
-        self.n_jobs = n_jobs
         self.graph = graph
 
     def of(self, rows: np.ndarray) -> Embedding:
@@ -129,7 +128,7 @@ class Embedding(_Once):
         if rows.all():
             return self
         graph = None if self.graph is None else self.graph[rows][:, rows]
-        return Embedding(self.array[rows], self.n_jobs, graph)
+        return Embedding(self.array[rows], graph)
 
     def neighbours(self, n: int) -> Any:
         """Return the `n` nearest neighbours of each cell, itself among them.
@@ -155,7 +154,6 @@ def integration_scores(
     batch: ArrayLike,
     labels: ArrayLike,
     bras: bool = False,
-    n_jobs: int = 1,
     compilation_cache: str | os.PathLike | None = None,
     metrics: Sequence[Metric] | None = None,
     intensities: bool = False,
@@ -173,8 +171,6 @@ def integration_scores(
         negative integer, or with what numpy or pandas take for missing.
     bras : bool
         Whether *Silhouette batch* is BRAS.
-    n_jobs : int
-        Processes for the search of neighbours.
     compilation_cache : path, optional
         Folder where jax keeps compiled programs for later processes on the same kind of machine.
         With it the first embedding of a data set of this shape costs half.
@@ -197,7 +193,7 @@ def integration_scores(
     if bras:
         metrics = [replace(m, function=BRAS.get(m.function, m.function)) for m in metrics]
     functions = functions_of(metrics)
-    scored = {name: _embedding(name, given, n_jobs) for name, given in embeddings.items()}
+    scored = {name: _embedding(name, given) for name, given in embeddings.items()}
     cells = Cells(counts, batch, labels, intensities)
     _check_sizes({name: embedding.array for name, embedding in scored.items()}, cells)
     if compilation_cache is not None:
@@ -238,7 +234,7 @@ def _obstacle(metric: Metric, cells: Cells) -> str:
 
 
 def _nearest(embedding: Embedding, n: int) -> Any:
-    return nearest_neighbours(embedding.array, n, embedding.n_jobs)
+    return nearest_neighbours(embedding.array, n)
 
 
 def _read_only(codes: np.ndarray) -> np.ndarray:
@@ -246,10 +242,10 @@ def _read_only(codes: np.ndarray) -> np.ndarray:
     return codes
 
 
-def _embedding(name: str, given: Any, n_jobs: int) -> Embedding:
+def _embedding(name: str, given: Any) -> Embedding:
     if issparse(given):
-        return Embedding(np.empty((given.shape[0], 0), np.float32), n_jobs, given.tocsr())
-    return Embedding(_array(name, given), n_jobs)
+        return Embedding(np.empty((given.shape[0], 0), np.float32), given.tocsr())
+    return Embedding(_array(name, given))
 
 
 def _array(name: str, array: ArrayLike) -> np.ndarray:

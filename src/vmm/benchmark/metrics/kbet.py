@@ -107,13 +107,8 @@ def _large_parts(graph: Any, least: int) -> np.ndarray:
 def _diffusion_map(graph: Any, n_components: int) -> np.ndarray:
     """Return coordinates (N, n) whose distances are those of diffusion over all times.
 
-    Coifman et al. (2005), *PNAS* 102, 7426-7431, as scanpy and scib-metrics compute it.
-
-    Parameters
-    ----------
-    graph : (N, N) sparse matrix
-        Connectivities, symmetric.
-    n_components : int
+    Coifman et al. (2005), *PNAS* 102, 7426-7431, as scanpy and scib-metrics compute it, of
+    symmetric connectivities (N, N).
     """
     from scipy.sparse import diags
 

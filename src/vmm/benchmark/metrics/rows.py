@@ -2,8 +2,8 @@
 
 A row says what one metric of one job is: ``dataset, model, prior, setting, trial, metric, value,
 status``. The status is ``ok``, ``n/a: <reason>``, ``diverged`` or ``failed``; the value is there
-exactly when the status is ``ok``, and is finite. Floats are written by ``repr``, so that the same
-numbers give the same bytes and reading returns them exactly.
+exactly when the status is ``ok``, and is finite. pandas writes floats as ``repr`` does, so that the
+same numbers give the same bytes and reading returns them exactly.
 """
 
 from __future__ import annotations
@@ -27,20 +27,11 @@ Score = float | tuple[float | None, str]
 
 
 def rows_from_scores(job: Mapping, scores: Mapping[str, Score]) -> pd.DataFrame:
-    """Turn the scores of one job into tidy rows.
+    """Turn the scores of one job into tidy rows, one a metric, in the order of `scores`.
 
-    Parameters
-    ----------
-    job : mapping
-        ``dataset``, ``model``, ``prior``, ``setting`` and ``trial``; other entries are ignored.
-    scores : mapping
-        Metric to its value, or to the pair of its value (or None) and its status.
-
-    Returns
-    -------
-    pandas.DataFrame
-        One row a metric, in the order of `scores`. A value that is not finite is left out and its
-        status says so.
+    The job has the entries :data:`JOB_COLUMNS`; others are ignored. A score is a value, or the pair
+    of a value (or None) and its status. A value that is not finite is left out and its status says
+    so.
     """
     rows = []
     for metric, score in scores.items():
@@ -55,14 +46,7 @@ def rows_from_scores(job: Mapping, scores: Mapping[str, Score]) -> pd.DataFrame:
 def diverged_rows(job: Mapping, metrics: Sequence[str], status: str = "diverged") -> pd.DataFrame:
     """Return the rows of a job without results: one a metric, without a value.
 
-    Parameters
-    ----------
-    job : mapping
-        ``dataset``, ``model``, ``prior``, ``setting`` and ``trial``.
-    metrics : sequence of str
-        What would have been measured.
-    status : str
-        ``diverged``, ``failed`` or ``n/a: <reason>``.
+    The status is ``diverged``, ``failed`` or ``n/a: <reason>``.
     """
     return rows_from_scores(job, {metric: (None, status) for metric in metrics})
 
@@ -102,11 +86,6 @@ def concatenate_rows(frames: Iterable[pd.DataFrame], where: str = "the rows") ->
     """Join rows of many jobs in an order that does not depend on the order of the parts.
 
     Sorted by data set, model, prior, setting and trial, then in the order of the records.
-
-    Raises
-    ------
-    InputError
-        As :func:`validate_rows`.
     """
     frames = list(frames)
     empty = pd.DataFrame(columns=ROW_COLUMNS)
@@ -134,10 +113,9 @@ def read_rows(path: str | Path) -> pd.DataFrame:
 
 
 def write_rows(rows: pd.DataFrame, path: str | Path) -> None:
-    """Write tidy rows as CSV, whole or not at all, floats by ``repr``."""
-    text = validate_rows(rows).assign(value=lambda frame: frame["value"].map(format_float))
+    """Write tidy rows as CSV, whole or not at all."""
     with atomic(path) as temporary:
-        text.to_csv(temporary, index=False, lineterminator="\n")
+        validate_rows(rows).to_csv(temporary, index=False, lineterminator="\n")
 
 
 def gather_rows(paths: Iterable[str | Path]) -> pd.DataFrame:
@@ -148,21 +126,7 @@ def gather_rows(paths: Iterable[str | Path]) -> pd.DataFrame:
 def check_jobs(rows: pd.DataFrame, jobs: Iterable[Mapping], metrics: str, where: str) -> None:
     """Check that no row of any job is missing, as in a file that was cut between two lines.
 
-    Parameters
-    ----------
-    rows : DataFrame
-        Tidy rows.
-    jobs : iterable of mapping
-        ``dataset``, ``model``, ``prior``, ``setting`` and ``trial`` of each.
-    metrics : {"clustering", "elbo_surgery", "integration"}
-        What each must have.
-    where : str
-        The file, for the message.
-
-    Raises
-    ------
-    InputError
-        If a row is missing.
+    Of each job the rows must have all metrics of the family `metrics`; `where` names the file.
     """
     there = set(rows[[*JOB_COLUMNS, "metric"]].itertuples(index=False, name=None))
     for job in jobs:
@@ -173,11 +137,6 @@ def check_jobs(rows: pd.DataFrame, jobs: Iterable[Mapping], metrics: str, where:
                     f"{where} is not complete (no {metric.name} of {' / '.join(map(str, names))}); "
                     "remove it and start again, then it is made anew."
                 )
-
-
-def format_float(value: float | None) -> str:
-    """Return the shortest text that reads back as exactly this float; empty for none or NaN."""
-    return "" if value is None or math.isnan(value) else repr(float(value))
 
 
 def _job(job: Mapping) -> dict:

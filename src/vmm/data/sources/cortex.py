@@ -32,11 +32,6 @@ def read(files: Files, config: Config) -> RawCells:
 
     Tab-separated text: rows about the cells, a blank one, then a gene a row: name, BackSPIN group,
     counts. Rows about the cells that do not have one value for each cell are left out.
-
-    Raises
-    ------
-    InputError
-        If the file is not of this form.
     """
     import pandas as pd
 

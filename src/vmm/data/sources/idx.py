@@ -15,15 +15,10 @@ from vmm.errors import InputError
 
 
 def read_idx(path: Path) -> np.ndarray:
-    """Read a gzipped IDX file of unsigned bytes.
+    """Read a gzipped IDX file of unsigned bytes, which is as long as it says.
 
     The format: two zero bytes, 0x08 for unsigned bytes, the number of axes, the size of each axis
     as a big-endian 32-bit number, the values.
-
-    Raises
-    ------
-    InputError
-        If the file is not of this format, or is shorter or longer than it says.
     """
     with reading(path, "is truncated or damaged"):
         content = gzip.decompress(path.read_bytes())
@@ -42,17 +37,7 @@ def read_idx(path: Path) -> np.ndarray:
 def read_set(files: Files, label_names: list[str]) -> RawImages:
     """Read a set of four files; its test images are for validation.
 
-    Parameters
-    ----------
-    files
-        Images and labels for training, then images and labels for validation.
-    label_names
-        Names of the classes.
-
-    Raises
-    ------
-    InputError
-        If a file is damaged, or if images and labels do not match.
+    Images and labels for training come first, then images and labels for validation.
     """
     paths = [file.path for file in files.values()]
     x_train, y_train, x_valid, y_valid = arrays = [read_idx(path) for path in paths]

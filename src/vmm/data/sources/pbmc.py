@@ -16,20 +16,10 @@ RUNS = ("pbmc8k", "pbmc4k")
 def read(files: Files, config: Config) -> RawCells:
     """Put the runs and the labels together as scvi-tools' ``pbmc_dataset`` does.
 
-    Genes are those of the gene list that both runs express. Cells are those with a label, in the
-    order of the labels. Barcodes that occur in both runs stand for the second run's cell, as there.
-
-    Parameters
-    ----------
-    files
-        The archives of the two runs, the gene list and the pickle with the labels.
-    config
-        Not used.
-
-    Returns
-    -------
-    RawCells
-        With the columns ``batch`` (the run) and ``cell_type``.
+    The files are the archives of the two runs, the gene list and the pickle with the labels. Genes
+    are those of the gene list that both runs express. Cells are those with a label, in the order of
+    the labels. Barcodes that occur in both runs stand for the second run's cell, as there. The
+    columns are ``batch`` (the run) and ``cell_type``.
     """
     import pandas as pd
 

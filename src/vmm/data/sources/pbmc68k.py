@@ -13,19 +13,10 @@ MAX_DEVIATION = 0.1
 
 
 def read(files: Files, config: Config) -> RawCells:
-    """Reconstruct the counts of scanpy's ``pbmc68k_reduced``.
+    """Reconstruct the counts of scanpy's ``pbmc68k_reduced``, of 700 cells × 765 genes.
 
     The file has log-normalised values only: counts = round(expm1(``raw``) · ``n_counts`` / 10⁴).
-
-    Returns
-    -------
-    RawCells
-        700 cells × 765 genes, with the column ``bulk_labels`` among others.
-
-    Raises
-    ------
-    RuntimeError
-        If a reconstructed count is 0.1 or more from a whole number: it is another file.
+    Where that is 0.1 or more from a whole number, it is another file.
     """
     import scanpy
 

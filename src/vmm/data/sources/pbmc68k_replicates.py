@@ -43,19 +43,8 @@ def thin(counts: sp.spmatrix, seed: int = SEED) -> dict[str, sp.csr_matrix]:
     """Sequence the same cells again with other chemistry: x'_ig ~ Binomial(x_ig, r_g).
 
     The capture rates r_g ~ Beta(a, b) differ by gene and replicate; given them, the replicates are
-    independent of each other.
-
-    Parameters
-    ----------
-    counts
-        N × G whole numbers.
-    seed
-        Fixed, so that everybody has the same data.
-
-    Returns
-    -------
-    dict
-        N × G counts of each replicate, by its name in `CAPTURE`.
+    independent of each other. Returned are the counts (N, G) of each, by its name in
+    :data:`CAPTURE`. The seed is fixed, so that everybody has the same data.
     """
     counts = sp.csr_matrix(counts)
     random = generator(seed, "replicates")

@@ -33,19 +33,10 @@ PLAIN_NAMES = {
 
 
 def read_labels(path: Path, checksum: Checksum | None) -> dict[str, str]:
-    """Read the cell types of the barcodes, in their order.
+    """Read the cell types of the barcodes, in their order, from a pickle.
 
-    Parameters
-    ----------
-    path
-        The pickle.
-    checksum
-        What its bytes must hash to; without one nothing is unpickled.
-
-    Raises
-    ------
-    InputError
-        If the bytes do not match the checksum, or hold anything but arrays and data frames.
+    Nothing is unpickled unless its bytes match the checksum, and then nothing but arrays and data
+    frames.
     """
     if checksum is None:
         raise InputError(

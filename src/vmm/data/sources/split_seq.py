@@ -47,11 +47,6 @@ def read(files: Files, config: Config) -> RawCells:
     ``matrix:`` and ``cells:`` name the files, or ``path:`` a folder that has them by one of their
     usual names. The matrix is cells × genes (``.npz`` of scipy.sparse, or ``.mtx``); the other way
     round is recognised by the number of cells. It brings no gene names: genes are numbered.
-
-    Raises
-    ------
-    InputError
-        If a file is missing or cannot be read, or if the two do not belong together.
     """
     matrix_path, cells_path = _user_file(config, "matrix"), _user_file(config, "cells")
     matrix, obs = _read_matrix(matrix_path), _read_table(cells_path)

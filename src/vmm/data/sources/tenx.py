@@ -17,19 +17,8 @@ from vmm.errors import InputError
 def read_archive(path: Path) -> tuple[sp.csr_matrix, list[str], np.ndarray]:
     """Read the matrix of a 10x ``.tar.gz`` without unpacking it to disk.
 
-    Returns
-    -------
-    counts : scipy.sparse.csr_matrix
-        Cells × genes; cells without counts are left out.
-    genes : list of str
-        Gene identifiers (first column of ``genes.tsv`` or ``features.tsv``).
-    cells : numpy.ndarray
-        Barcodes.
-
-    Raises
-    ------
-    InputError
-        If the archive is damaged or holds no such matrix.
+    Returned are counts (cells × genes, without cells that have none), gene identifiers (the first
+    column of ``genes.tsv`` or ``features.tsv``) and barcodes.
     """
     from scipy.io import mmread
 

@@ -3,17 +3,15 @@
 from __future__ import annotations
 
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from vmm.benchmark.grid import TUNED_METHOD
 from vmm.benchmark.methods.records import METHODS
 from vmm.benchmark.setting import Setting
 from vmm.errors import InputError
-from vmm.paper.figures.rows import as_frame, usable
 from vmm.paper.labels import dataset_label
-from vmm.plots.colours import MARKERS, TYPE_PALETTE
-from vmm.plots.curves import box, count_axis, draw_curve, intervals_by, log_settings_axis
+from vmm.plots.colours import TYPE_PALETTE
+from vmm.plots.curves import box, count_axis, draw_curves, log_settings_axis
 from vmm.plots.style import new_figure, note_figure, panel_letter, styled
 
 if TYPE_CHECKING:
@@ -22,12 +20,11 @@ if TYPE_CHECKING:
 
 PANELS = {"Utilized clusters": "Utilised clusters", "NMI (unmerged)": "NMI (unmerged)"}
 PEAK_METRIC = "NMI (unmerged)"
+COLOURS = [TYPE_PALETTE[i] for i in (0, 9, 2, 14, *range(4, len(TYPE_PALETTE)))]
 
 
 @styled
-def batch_size_figure(
-    rows: pd.DataFrame | Iterable[Mapping[str, Any]], best: Mapping[str, int] | None = None
-) -> Figure:
+def batch_size_figure(rows: pd.DataFrame) -> Figure:
     """Draw Figure 1 of the paper.
 
     One panel shows the utilised clusters, one the unmerged NMI, over batch size (log₂): a line per
@@ -40,8 +37,6 @@ def batch_size_figure(
     rows
         Tidy rows. Those of the VMM on images with settings ``b<batch>-nmi`` are used; rows that
         are not ``ok`` are left out. Where all are, the figure says so.
-    best
-        Batch size to box for each data set. By default the one with the best mean NMI.
 
     Returns
     -------
@@ -62,21 +57,21 @@ def batch_size_figure(
     points: dict[str, dict[str, dict]] = {}
     for letter, (metric, axes) in zip("ab", panels.items(), strict=True):
         part = frame[frame["metric"] == metric]
-        points[metric] = _draw_panel(axes, part, datasets)
+        parts = {name: part[part["dataset"] == name] for name in datasets}
+        points[metric] = draw_curves(axes, parts, "batch", dataset_label, COLOURS)
         axes.set_ylabel(PANELS[metric])
         panel_letter(axes, letter)
         log_settings_axis(axes, sizes, "Batch size")
     panels["Utilized clusters"].set_ylim(bottom=0)
     count_axis(panels["Utilized clusters"].yaxis)
-    _draw_boxes(panels[PEAK_METRIC], points[PEAK_METRIC], sizes, best)
+    _draw_boxes(panels[PEAK_METRIC], points[PEAK_METRIC], sizes)
     handles, labels = panels[PEAK_METRIC].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside upper center", ncols=max(len(labels), 1))
     return figure
 
 
-def _select(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
-    frame = as_frame(rows)
-    frame = frame[frame["prior"] == METHODS["images"][TUNED_METHOD].prior]
+def _select(rows: pd.DataFrame) -> pd.DataFrame:
+    frame = rows[rows["prior"] == METHODS["images"][TUNED_METHOD].prior]
     settings = frame["setting"].map(Setting.parse)
     stopped = settings.map(lambda setting: setting.stop == "nmi").astype(bool)
     frame = frame.assign(batch=settings.map(lambda setting: setting.batch_size))
@@ -86,36 +81,14 @@ def _select(rows: pd.DataFrame | Iterable[Mapping[str, Any]]) -> pd.DataFrame:
             "the batch-size figure has nothing to draw: no row of the VMM has a setting "
             f"b<batch>-nmi and a metric among {list(PANELS)}"
         )
-    return usable(frame)
+    return frame[frame["status"] == "ok"]
 
 
-def _draw_panel(axes, part: pd.DataFrame, datasets: list[str]) -> dict[str, dict]:
-    drawn = {}
-    by_dataset = {name: part[part["dataset"] == name] for name in datasets}
-    points = {name: intervals_by(of, "batch") for name, of in by_dataset.items()}
-    n_full = max((p.n for of in points.values() for p in of.values()), default=0)
-    for i, name in enumerate(datasets):
-        if not points[name]:
-            continue
-        draw_curve(
-            axes,
-            points[name],
-            label=dataset_label(name),
-            colour=TYPE_PALETTE[(0, 9, 2, 14)[i] if i < 4 else i],
-            marker=MARKERS[i % len(MARKERS)],
-            n_full=n_full,
-            trials=by_dataset[name][["batch", "value"]].itertuples(index=False, name=None),
-        )
-        drawn[name] = points[name]
-    return drawn
-
-
-def _draw_boxes(axes, points: dict[str, dict], sizes, best: Mapping[str, int] | None) -> None:
+def _draw_boxes(axes, points: dict[str, dict], sizes) -> None:
     """Box each data set's peak; data sets that peak at one batch size share a box."""
     means = defaultdict(list)
-    for name, of in points.items():
-        peak = (best or {}).get(name) or max(of, key=lambda x: of[x].mean)
-        if peak in of:
-            means[float(peak)].append(of[peak].mean)
+    for of in filter(None, points.values()):
+        peak = max(of, key=lambda x: of[x].mean)
+        means[peak].append(of[peak].mean)
     for x, around in means.items():
         box(axes, x, around, sizes)

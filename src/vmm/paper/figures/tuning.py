@@ -9,9 +9,8 @@ from vmm.benchmark.choice import AGREEMENT, ELBO
 from vmm.benchmark.metrics.records import CLUSTERS
 from vmm.benchmark.setting import Setting
 from vmm.errors import InputError
-from vmm.paper.figures.rows import as_frame, usable
-from vmm.plots.colours import MARKERS, ordered_colours
-from vmm.plots.curves import box, count_axis, draw_curve, intervals_by, log_settings_axis
+from vmm.plots.colours import ordered_colours
+from vmm.plots.curves import box, count_axis, draw_curves, intervals_by, log_settings_axis
 from vmm.plots.style import CHOICE, MUTED, REFERENCE, new_figure, panel_letter, styled
 
 if TYPE_CHECKING:
@@ -30,9 +29,7 @@ ELIGIBLE = ("chosen", "less stable")
 
 
 @styled
-def tuning_figure(
-    rows: pd.DataFrame | Iterable[Mapping[str, Any]], choice: Mapping[str, Any], n_types: int
-) -> Figure:
+def tuning_figure(rows: pd.DataFrame, choice: Mapping[str, Any], n_types: int) -> Figure:
     """Draw Figure 5 of the paper for one data set.
 
     Left the utilised clusters, then what the choice was made by; over the prior learning ratio
@@ -77,7 +74,9 @@ def tuning_figure(
     panels = figure.subplots(1, 1 + len(criteria))
     points: dict[int, dict] = {}
     for letter, axes, metric in zip("abc", panels, [CLUSTERS, *criteria], strict=False):
-        points = _draw_lines(axes, frame, metric, batches, barred)
+        parts = {batch: _part(frame, metric, batch) for batch in batches}
+        colours = ordered_colours(len(batches))
+        points = draw_curves(axes, parts, "ratio", "batch size {}".format, colours, barred)
         log_settings_axis(axes, ratios, "Prior learning ratio")
         panel_letter(axes, letter)
         axes.set_ylabel(LABELS.get(metric, f"{metric} score"))
@@ -107,8 +106,8 @@ def _barred(table: Iterable[Mapping[str, Any]], batches: list[int]) -> dict[int,
     return barred
 
 
-def _select(rows: pd.DataFrame | Iterable[Mapping[str, Any]], criteria: list[str]) -> pd.DataFrame:
-    frame = usable(as_frame(rows))
+def _select(rows: pd.DataFrame, criteria: list[str]) -> pd.DataFrame:
+    frame = rows[rows["status"] == "ok"]
     parsed = frame["setting"].map(Setting.parse)
     of_tuning = parsed.map(lambda setting: setting.is_tuning).astype(bool)
     frame = frame[of_tuning & frame["metric"].isin([CLUSTERS, *criteria])]
@@ -123,27 +122,6 @@ def _select(rows: pd.DataFrame | Iterable[Mapping[str, Any]], criteria: list[str
 
 def _part(frame: pd.DataFrame, metric: str, batch: int) -> pd.DataFrame:
     return frame[(frame["metric"] == metric) & (frame["batch"] == batch)]
-
-
-def _draw_lines(
-    axes: Axes, frame: pd.DataFrame, metric: str, batches: list[int], barred: dict[int, list]
-) -> dict[int, dict]:
-    parts = {batch: _part(frame, metric, batch) for batch in batches}
-    points = {batch: intervals_by(part, "ratio") for batch, part in parts.items()}
-    n_full = max((p.n for of in points.values() for p in of.values()), default=0)
-    for i, (batch, colour) in enumerate(zip(batches, ordered_colours(len(batches)), strict=True)):
-        if points[batch]:
-            draw_curve(
-                axes,
-                points[batch],
-                label=f"batch size {batch}",
-                colour=colour,
-                marker=MARKERS[i % len(MARKERS)],
-                n_full=n_full,
-                hollow=[x for x in barred[batch] if x in points[batch]],
-                trials=parts[batch][["ratio", "value"]].itertuples(index=False, name=None),
-            )
-    return points
 
 
 def _legend(figure: Figure, axes: Axes, n_types: int | None, hollow: str, boxed: bool) -> None:

@@ -31,15 +31,8 @@ TABLE_TITLES = {
 class Item:
     """A table or a figure of the page.
 
-    Attributes
-    ----------
-    stem : str
-        Its files, relative to the run's folder, without suffix.
-    title : str
-    caption : str
-        Name of the file of its caption, without suffix.
-    wildcards : dict
-        What the caption fills in.
+    Its files are at `stem`, relative to the run's folder, without suffix. `caption` is the name of
+    the file of its caption, likewise, and `wildcards` are what that fills in.
     """
 
     stem: str

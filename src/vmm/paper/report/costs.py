@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from typing import Any, NamedTuple
+from typing import Any
 
 import pandas as pd
 
@@ -13,49 +12,21 @@ from vmm.paper.labels import is_embedding, method_label
 from vmm.paper.report.folder import RunFolder
 
 
-class Kind(NamedTuple):
-    """Jobs of one kind: how many, their time in seconds, the most memory in MB (NaN: unknown)."""
-
-    name: str
-    jobs: int
-    seconds: float
-    longest: float
-    memory: float
+def kinds(benchmarks: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what the jobs of each kind took, the one with most time first."""
+    found = [total(of, str(name)) for name, of in benchmarks.groupby("kind")]
+    return sorted(found, key=lambda kind: (-kind["seconds"], kind["name"]))
 
 
-class Training(NamedTuple):
-    """Models of one data set and method (of tuning: all settings together)."""
-
-    dataset: str
-    label: str
-    models: int
-    ok: int
-    epochs: str
-    seconds: float
-    memory: float
-    gpu_memory: float
-    devices: str
-
-
-def kinds(benchmarks: pd.DataFrame) -> list[Kind]:
-    """Return the kinds of jobs, the one with most time first."""
-    found = [
-        Kind(name, len(of), of["seconds"].sum(), of["seconds"].max(), of["memory"].max())
-        for name, of in benchmarks.groupby("kind")
-    ]
-    return sorted(found, key=lambda kind: (-kind.seconds, kind.name))
-
-
-def total(found: Iterable[Kind]) -> Kind:
-    """Return all kinds as one."""
-    frame = pd.DataFrame(found, columns=Kind._fields)
-    return Kind(
-        "All jobs",
-        int(frame["jobs"].sum()),
-        float(frame["seconds"].sum()),
-        float(frame["longest"].max()),
-        float(frame["memory"].max()),
-    )
+def total(benchmarks: pd.DataFrame, name: str = "All jobs") -> dict[str, Any]:
+    """Return how many jobs there are, their time in seconds, the most memory in MB, if known."""
+    return {
+        "name": name,
+        "jobs": len(benchmarks),
+        "seconds": benchmarks["seconds"].sum(),
+        "longest": benchmarks["seconds"].max(),
+        "memory": benchmarks["memory"].max(),
+    }
 
 
 def models(run: RunFolder) -> pd.DataFrame:
@@ -94,23 +65,23 @@ MODEL_KEYS = (
 )
 
 
-def trainings(frame: pd.DataFrame) -> list[Training]:
-    """Return what the models of each data set and method took."""
+def trainings(frame: pd.DataFrame) -> list[dict[str, Any]]:
+    """Return what the models of each data set and method took; of tuning, all settings together."""
     found = []
     for (dataset, label, group), of in frame.groupby(["dataset", "label", "group"], sort=False):
-        name = label if of["baseline"].all() or group == str(CHOSEN) else f"{label} {group}"
+        plain = of["baseline"].all() or group == str(CHOSEN)
         found.append(
-            Training(
-                dataset,
-                name,
-                len(of),
-                int(of["status"].eq("ok").sum()),
-                _span(of["epochs"].dropna()),
-                of["seconds"].sum(),
-                of["peak_memory_mb"].max(),
-                of["peak_gpu_memory_mb"].max(),
-                ", ".join(sorted(set(of["device"].dropna()))),
-            )
+            {
+                "dataset": dataset,
+                "label": label if plain else f"{label} {group}",
+                "models": len(of),
+                "ok": int(of["status"].eq("ok").sum()),
+                "epochs": _span(of["epochs"].dropna()),
+                "seconds": of["seconds"].sum(),
+                "memory": of["peak_memory_mb"].max(),
+                "gpu_memory": of["peak_gpu_memory_mb"].max(),
+                "devices": ", ".join(sorted(set(of["device"].dropna()))),
+            }
         )
     return found
 

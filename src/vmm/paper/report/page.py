@@ -102,7 +102,7 @@ def build_report(
         If files are missing and `partial` is false.
     """
     run = RunFolder(Path(run_folder), config)
-    missing = problems.missing_files(run)
+    missing = [name for name in contents.expected_files(config) if not run.has(name)]
     if missing and not partial:
         first = ", ".join(missing[:3]) + (", …" if len(missing) > 3 else "")
         raise InputError(
@@ -272,10 +272,10 @@ def _problems(run: RunFolder) -> dict[str, Any]:
 
 
 def _costs(run: RunFolder) -> dict[str, Any]:
-    kinds, models = costs.kinds(run.benchmarks), costs.models(run)
+    models = costs.models(run)
     return {
-        "kinds": kinds,
-        "all_jobs": costs.total(kinds),
+        "kinds": costs.kinds(run.benchmarks),
+        "all_jobs": costs.total(run.benchmarks),
         "benchmarks": run.benchmarks.to_dict("records"),
         "trainings": costs.trainings(models),
         "models": models.to_dict("records"),

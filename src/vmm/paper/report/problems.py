@@ -12,7 +12,6 @@ from vmm.benchmark.job import JOB_COLUMNS, Job
 from vmm.benchmark.metrics.scoring import NO_LABELS
 from vmm.benchmark.setting import Setting
 from vmm.paper.labels import dataset_label, method_label
-from vmm.paper.report.contents import expected_files
 from vmm.paper.report.folder import RunFolder
 
 SINGLE = ("diverged", "failed")
@@ -20,23 +19,10 @@ SINGLE = ("diverged", "failed")
 
 
 class Gap(NamedTuple):
-    """A line of the problems.
+    """Models, or trainings of tuning, that are ``missing``, ``diverged`` or ``failed``.
 
-    Attributes
-    ----------
-    status : str
-        ``missing``, ``diverged`` or ``failed``.
-    reason : str
-        Why, if known.
-    dataset : str
-    what : str
-        Methods and settings concerned.
-    trials : str
-        Trials concerned, such as ``0–2, 5``.
-    n : int
-        Of models.
-    log : str
-        Path of a log to look into, if any.
+    `what` are the methods and settings concerned, `trials` such as ``0–2, 5``, `n` the number of
+    models, and `log` the path of a log to look into, if any.
     """
 
     status: str
@@ -77,15 +63,12 @@ def cut(run: RunFolder) -> list[str]:
     from which settings were chosen.
     """
     found: dict[tuple[str, str], list[int]] = {}
-    for job in run.jobs:
-        if _is_cut(run.runs.get(job.folder, {})):
-            label = method_label(job.model, job.prior, str(job.setting))
-            found.setdefault((job.dataset, label), []).append(job.trial)
-    for made in run.runs.values():
-        spec = made.get("spec", {})
-        if "setting" in spec and Setting.parse(spec["setting"]).is_tuning and _is_cut(made):
-            label = f"tuning at {spec['setting']}"
-            found.setdefault((spec["dataset"], label), []).append(spec["trial"])
+    for made in filter(_is_cut, run.runs.values()):
+        spec = made["spec"]
+        label = f"tuning at {spec['setting']}"
+        if not Setting.parse(spec["setting"]).is_tuning:
+            label = method_label(spec["model"], spec["prior"], spec["setting"])
+        found.setdefault((spec["dataset"], label), []).append(spec["trial"])
     return [
         f"{dataset_label(dataset)}, {label}: trials {ranges(trials)}"
         for (dataset, label), trials in found.items()
@@ -93,10 +76,10 @@ def cut(run: RunFolder) -> list[str]:
 
 
 def _is_cut(made: Mapping[str, Any]) -> bool:
-    most, patience = (made.get("spec", {}).get(key) for key in ("max_epochs", "patience"))
-    if made.get("status") != "ok" or most is None or made.get("epochs") != most:
+    most = made["spec"].get("max_epochs")  # of what is trained
+    if made["status"] != "ok" or most is None or made["epochs"] != most:
         return False
-    return most - made["best_epoch"] < patience
+    return most - made["best_epoch"] < made["spec"]["patience"]
 
 
 def _model_gap(run: RunFolder, status: str, jobs: list[Job]) -> Gap:
@@ -195,11 +178,6 @@ def _unscored(run: RunFolder) -> list[Gap]:
             trials = ranges(job.trial for job in lost)
             gaps.append(Gap("missing", "not scored", dataset, what, trials, len(lost)))
     return gaps
-
-
-def missing_files(run: RunFolder) -> list[str]:
-    """Return the files that the page of the complete run shows and that are not there."""
-    return [name for name in expected_files(run.config) if not run.has(name)]
 
 
 def ranges(numbers: Iterable[int]) -> str:

@@ -190,13 +190,10 @@ def build_table(
         tests.append(tested)
     blocks, footnotes = _number_footnotes(blocks)
     trials = grid.groupby(["dataset", *RowKey._fields])["trial"].nunique()
-    if any(column.name == ISOLATED for column in spec.columns):
+    has_isolated = any(column.name == ISOLATED for column in spec.columns)
+    for sentence_of in [*([isolated_sentence] if has_isolated else []), sample_sentence]:
         for dataset in grid["dataset"].unique():
-            if sentence := isolated_sentence(descriptions.get(dataset, {})):
-                notes.append(f"{dataset_label(dataset)}: {sentence}")
-    if spec.kind == "cells":
-        for dataset in grid["dataset"].unique():
-            if sentence := sample_sentence(descriptions.get(dataset, {})):
+            if sentence := sentence_of(descriptions.get(dataset, {})):
                 notes.append(f"{dataset_label(dataset)}: {sentence}")
     pairs = grid[["model", "prior"]].drop_duplicates().itertuples(index=False, name=None)
     notes += [told_sentence(method_label(*pair)) for pair in pairs if told_labels(*pair)]

@@ -14,18 +14,7 @@ from vmm.paper.labels import is_embedding, method_label
 
 @dataclass(frozen=True)
 class TableSpec:
-    """One table of the paper.
-
-    Attributes
-    ----------
-    number : int
-    kind : {"images", "cells"}
-    source : str
-        File of metrics that has its rows, without the suffix.
-    caption : str
-    columns : tuple of Metric
-        In the order of the paper.
-    """
+    """One table of the paper: columns in its order, and the file of metrics that has its rows."""
 
     number: int
     kind: str
@@ -54,47 +43,26 @@ def _columns(family: str, newer: bool = False) -> tuple[Metric, ...]:
     return tuple(metric for metric in of_family(family, newer) if metric.column)
 
 
+def _table(number: int, kind: str, source: str, caption: str) -> TableSpec:
+    return TableSpec(number, kind, source, caption, _columns(source))
+
+
 TABLES = {
-    1: TableSpec(
-        number=1,
-        kind="images",
-        source="elbo_surgery",
-        caption="VAE model performance for different priors.",
-        columns=_columns("elbo_surgery"),
+    1: _table(1, "images", "elbo_surgery", "VAE model performance for different priors."),
+    2: _table(2, "images", "clustering", "Clustering performance for different methods."),
+    3: _table(
+        3,
+        "cells",
+        "clustering",
+        "scRNA-seq clustering performance. Cells, batches (donors) and cell types are counted from "
+        "the data.",
     ),
-    2: TableSpec(
-        number=2,
-        kind="images",
-        source="clustering",
-        caption="Clustering performance for different methods.",
-        columns=_columns("clustering"),
-    ),
-    3: TableSpec(
-        number=3,
-        kind="cells",
-        source="clustering",
-        caption="scRNA-seq clustering performance. Cells, batches (donors) and cell types are "
-        "counted from the data.",
-        columns=_columns("clustering"),
-    ),
-    4: TableSpec(
-        number=4,
-        kind="cells",
-        source="integration",
-        caption="scRNA-seq integration performance.",
-        columns=_columns("integration"),
-    ),
+    4: _table(4, "cells", "integration", "scRNA-seq integration performance."),
 }
 
 
 def table_spec(number: int, newer: bool = False) -> TableSpec:
-    """Return the declaration of a table; of cells, with metrics newer than the paper if asked for.
-
-    Raises
-    ------
-    InputError
-        If the paper has no such table.
-    """
+    """Return the declaration of a table, with metrics newer than the paper if asked for."""
     if number not in TABLES:
         raise InputError(f"there is no Table {number}; the paper has Tables 1, 2, 3 and 4")
     spec = TABLES[number]

@@ -99,19 +99,9 @@ def float_tex(
 ) -> str:
     r"""Return a ``table`` float; everything given is TeX already.
 
-    Parameters
-    ----------
-    caption, label : str
-    header : sequence of str
-        Headings of the columns.
-    lines : sequence of str
-        What stands between ``\midrule`` and ``\bottomrule``.
-    notes : sequence of str
-        Below the table.
-    columns : str
-        Of the tabular; by default the first left, the others right.
-    continued : bool
-        Whether the float repeats the number of the one before.
+    `lines` stand between ``\midrule`` and ``\bottomrule``, `notes` below the table. By default the
+    first of the columns is left, the others right. One that is `continued` repeats the number of
+    the float before.
     """
     columns = columns or "l" + "r" * (len(header) - 1)
     lines = list(lines[1:] if lines and lines[0] == r"\midrule" else lines)

@@ -6,9 +6,7 @@ from os import PathLike
 from pathlib import Path
 
 import pandas as pd
-from pandas.api.types import is_float_dtype
 
-from vmm.benchmark.metrics.rows import format_float
 from vmm.io import atomic
 from vmm.paper.tables.build import Table
 from vmm.paper.tables.html import page_html, scrollable, table_html
@@ -53,12 +51,8 @@ def printed(table: Table) -> pd.DataFrame:
 
 
 def write_csv(frame: pd.DataFrame, stem: str | PathLike, suffix: str) -> Path:
-    """Write a frame, floats by ``repr``, nothing where there is no value."""
-    text = frame.copy()
-    for column in text:
-        if is_float_dtype(text[column]):
-            text[column] = text[column].map(format_float)
-    return write_text(text.to_csv(index=False, lineterminator="\n"), stem, suffix)
+    """Write a frame, nothing where there is no value."""
+    return write_text(frame.to_csv(index=False, lineterminator="\n"), stem, suffix)
 
 
 def write_text(text: str, stem: str | PathLike, suffix: str) -> Path:
