@@ -58,6 +58,7 @@ rule all:
 
 onstart:
     check_writable()
+    check_device()
 
 
 onsuccess:

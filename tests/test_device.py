@@ -13,7 +13,16 @@ import pytest
 import torch
 
 import vmm.device
-from vmm.device import FOUND, claimed, described, probe, resolve_device, takes_gpu
+from vmm.device import (
+    AS_KEY,
+    FOUND,
+    check_gpu,
+    claimed,
+    described,
+    probe,
+    resolve_device,
+    takes_gpu,
+)
 from vmm.errors import InputError
 
 ENVIRONMENT = dict(os.environ)
@@ -69,18 +78,37 @@ def test_what_is_computed_is_known():
 
 def test_without_a_gpu():
     assert resolve_device("auto") == resolve_device("cpu") == torch.device("cpu")
-    with pytest.raises(InputError, match=r"asked for, but this PyTorch sees no GPU; use 'auto' or"):
-        resolve_device("cuda")
-    with pytest.raises(InputError, match="it must be 'auto', 'cpu' or 'cuda'"):
-        resolve_device("gpu")
+
+
+NO_GPU = (
+    "{} asks for a GPU, but this PyTorch sees no GPU; use {} or {}, or run where an NVIDIA GPU and "
+    "a CUDA build of PyTorch are"
+)
+
+
+@pytest.mark.parametrize("spelt", [AS_KEY, "`accelerator='{}'`"])
+@pytest.mark.parametrize("device", ["cuda", "gpu"])
+def test_a_gpu_that_is_asked_for_and_absent(device, spelt):
+    """All that can be written is named as it is written."""
+    with pytest.raises(InputError) as caught:
+        resolve_device(device, spelt=spelt)
+    written = [spelt.format(name) for name in (device, "auto", "cpu")]
+    assert str(caught.value) == NO_GPU.format(*written)
+
+
+@pytest.mark.parametrize("device", ["GPU", "mps", "cuda:1"])
+def test_an_unknown_device(device):
+    sentence = f"^`device: {device}` is not supported; it must be one of auto, cpu, gpu, cuda$"
+    with pytest.raises(InputError, match=sentence):
+        resolve_device(device)
 
 
 def test_a_gpu_that_computes_is_taken(monkeypatch):
     asked = sees(monkeypatch, 22.0)
     assert resolve_device("auto") == torch.device("cuda:0")
-    assert resolve_device("cuda", 1) == torch.device("cuda:1")
+    assert resolve_device("cuda", 1) == resolve_device("gpu", 1) == torch.device("cuda:1")
     assert resolve_device("cpu") == torch.device("cpu")
-    assert asked == [torch.device("cuda:0"), torch.device("cuda:1")]
+    assert asked == [torch.device("cuda:0"), torch.device("cuda:1"), torch.device("cuda:1")]
 
 
 @pytest.mark.parametrize("device", ["auto", "cuda"])
@@ -99,8 +127,8 @@ def test_a_gpu_that_is_seen_but_does_not_compute(device, computed, reason, monke
     """An old card, a full one, one of another process: never the CPU in silence."""
     sees(monkeypatch, computed)
     with pytest.raises(InputError, match=reason) as caught:
-        resolve_device(device, instead="--device cpu")
-    assert "without it by --device cpu" in str(caught.value)
+        resolve_device(device)
+    assert "without it by `device: cpu`" in str(caught.value)
     assert resolve_device("cpu") == torch.device("cpu")
 
 
@@ -179,7 +207,7 @@ def test_what_jobs_ask_for(driver, monkeypatch):
 
     monkeypatch.setattr(vmm.device.subprocess, "run", look)
     assert takes_gpu("auto") and takes_gpu("auto")
-    assert started == [[sys.executable, "-m", "vmm.device"]]
+    assert started == [[sys.executable, "-m", "vmm.device", "auto"]]
 
 
 @pytest.mark.skipif(torch.version.cuda is not None, reason="this PyTorch is a build with CUDA")
@@ -187,6 +215,26 @@ def test_what_jobs_ask_for_where_the_gpu_cannot_be_used(driver):
     driver()
     with pytest.raises(InputError, match=r"is a build without CUDA; see .* by `device: cpu`$"):
         takes_gpu("auto")
+
+
+def test_jobs_of_this_machine_without_a_gpu(monkeypatch):
+    """Of another environment's PyTorch nothing is known, and the driver's word counts."""
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "")
+    written = ("`device: cuda`", "`device: auto`", "`device: cpu`")
+    with pytest.raises(InputError) as caught:
+        check_gpu()
+    assert str(caught.value) == NO_GPU.format(*written)
+    with pytest.raises(InputError) as caught:
+        check_gpu(own=False)
+    unlisted = NO_GPU.replace("this PyTorch sees no GPU", "NVIDIA's driver lists none here")
+    assert str(caught.value) == unlisted.format(*written)
+
+
+def test_a_gpu_for_the_pytorch_of_another_environment(driver, monkeypatch):
+    driver()
+    check_gpu(own=False)
+    monkeypatch.setattr(vmm.device, "find_spec", lambda name: None)
+    check_gpu()
 
 
 def test_an_environment_without_pytorch(driver, monkeypatch):
@@ -306,6 +354,6 @@ def test_what_is_wrong_with_the_gpu_of_a_job_is_told(monkeypatch, tmp_path):
     sees(monkeypatch, RuntimeError("CUDA out of memory. Tried"))
     with (
         pytest.raises(InputError, match=r"used: CUDA out of memory; .* by `device: cpu`"),
-        claimed("auto", "`device: cpu`"),
+        claimed("auto"),
     ):
         pass

@@ -23,9 +23,6 @@ from vmm.training.stacked import Stack
 N_TRIALS, N_STEPS = 10, 40
 FORMS = {"eager": (1, False), "graph": (1, True), "stack": (0, False), "both": (0, True)}
 """Trials (0: all) and whether the step is captured."""
-ESTIMATES = {"eager": "3.5–5", "graph": "1.3–2.8", "stack": "", "both": "0.15–0.85"}
-"""Milliseconds a step and trial, estimated from the number of launches before a GPU was at hand,
-for the VMM on an H100 or a 3090; stacked images are bound by arithmetic and not meant."""
 
 
 def speed(run: Run, kind: str, size: str, n_latent: int) -> None:
@@ -41,7 +38,7 @@ def speed(run: Run, kind: str, size: str, n_latent: int) -> None:
     title = f"{kind}, {size}, p = {networks.n_latent}, {work.prior}, batch "
     title += f"{work.settings.batch_size}: a step, per trial where {_n_trials(toy)} are stacked"
     counted = "kernels" if run.device.type == "cuda" else "operators"
-    head = ["form", "precision", "ms", "estimated ms", "MiB allocated", "MiB reserved"]
+    head = ["form", "precision", "ms", "MiB allocated", "MiB reserved"]
     head += ["validation's share of an epoch", counted]
     rows: list[list[str]] = []
     forms = []
@@ -49,8 +46,7 @@ def speed(run: Run, kind: str, size: str, n_latent: int) -> None:
         for form, (trials, graph) in FORMS.items():
             settings = replace(work.settings, precision=precision, cuda_graph=graph)
             forms.append((replace(work, settings=settings), trials or _n_trials(toy)))
-            ms, *rest = _measure(run, *forms[-1])
-            rows.append([form, precision, ms, "" if toy else ESTIMATES[form], *rest, ""])
+            rows.append([form, precision, *_measure(run, *forms[-1]), ""])
             run.table(title, head, rows)
     # Last, as a profiler slows all that its process starts later.
     for row, own in zip(rows, forms, strict=True):

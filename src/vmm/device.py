@@ -25,7 +25,10 @@ from vmm.errors import InputError
 if TYPE_CHECKING:
     import torch
 
-DEVICES = ("auto", "cpu", "cuda")
+DEVICES = {"auto": "auto", "cpu": "cpu", "gpu": "cuda", "cuda": "cuda"}
+"""What a device may be called, as in scvi-tools, and what PyTorch calls it."""
+AS_KEY = "`device: {}`"
+"""How a user names a device: a key of the configuration, or an option of the command line."""
 TRACES = ("/dev/nvidiactl", "/proc/driver/nvidia", "/dev/dxg", "/dev/kfd")
 """What drivers of NVIDIA (on Linux, on Windows' Linux) and AMD leave where there is a GPU."""
 FOUND = "VMM_FOUND_DEVICE"
@@ -117,29 +120,28 @@ def nvidia_gpu_listed() -> bool:
     return listed.returncode == 0 and "GPU " in listed.stdout
 
 
-def resolve_device(
-    device: str = "auto", index: int = 0, instead: str = "device 'cpu'"
-) -> torch.device:
-    """Return the device for "auto" (a GPU if there is one), "cpu" or "cuda".
+def resolve_device(device: str = "auto", index: int = 0, spelt: str = AS_KEY) -> torch.device:
+    """Return the device for "auto" (a GPU if there is one), "cpu", or "gpu", also called "cuda".
 
     Parameters
     ----------
-    device : {"auto", "cpu", "cuda"}
+    device : {"auto", "cpu", "gpu", "cuda"}
     index : int
         Which of the visible GPUs.
-    instead : str
-        What a user writes to compute on the CPU, for messages.
+    spelt : str
+        How a user writes a device, ``{}``, for messages.
 
     Raises
     ------
     InputError
-        If "cuda" is asked for and absent, if there is a GPU that cannot be used, or if the name is
+        If a GPU is asked for and absent, if there is one that cannot be used, or if the name is
         unknown: never a silent fallback.
     """
     import torch
 
     if device not in DEVICES:
-        raise InputError(f"device is {device!r}; it must be 'auto', 'cpu' or 'cuda'")
+        known = ", ".join(DEVICES)
+        raise InputError(f"{spelt.format(device)} is not supported; it must be one of {known}")
     if device == "cpu":
         return torch.device("cpu")
     found = probe(index)
@@ -148,18 +150,24 @@ def resolve_device(
     if found.there:
         raise InputError(
             f"there is a GPU, but it cannot be used: {found.trouble}; see docs/install.md, or "
-            f"compute without it by {instead}"
+            f"compute without it by {spelt.format('cpu')}"
         )
-    if device == "cuda":
-        raise InputError(
-            f"a GPU is asked for, but {found.trouble}; use 'auto' or {instead}, or run where an "
-            "NVIDIA GPU and a CUDA build of PyTorch are"
-        )
+    if device != "auto":
+        raise _absent(device, found.trouble, spelt)
     return torch.device("cpu")
 
 
+def _absent(device: str, trouble: str, spelt: str = AS_KEY) -> InputError:
+    """Say that a GPU is asked for that is not there."""
+    written, auto, cpu = (spelt.format(name) for name in (device, "auto", "cpu"))
+    return InputError(
+        f"{written} asks for a GPU, but {trouble}; use {auto} or {cpu}, or run where an NVIDIA GPU "
+        "and a CUDA build of PyTorch are"
+    )
+
+
 @contextmanager
-def claimed(device: str = "auto", instead: str = "device 'cpu'") -> Iterator[torch.device]:
+def claimed(device: str = "auto") -> Iterator[torch.device]:
     """Take a device for the block: of several GPUs one that the fewest jobs of this user have.
 
     Each GPU has places, which are files that a process locks; the first place of any GPU is taken
@@ -168,7 +176,7 @@ def claimed(device: str = "auto", instead: str = "device 'cpu'") -> Iterator[tor
 
     Parameters
     ----------
-    device, instead
+    device
         As for :func:`resolve_device`.
 
     Raises
@@ -179,10 +187,10 @@ def claimed(device: str = "auto", instead: str = "device 'cpu'") -> Iterator[tor
     import torch
 
     # Only the one that is taken is asked to compute: that costs memory on each.
-    number = torch.cuda.device_count() if device in ("auto", "cuda") and _seen() else 0
+    number = torch.cuda.device_count() if device != "cpu" and _seen() else 0
     choice = _place([_name(i) for i in range(number)]) if number > 1 else nullcontext(0)
     with choice as index:
-        where = resolve_device(device, index, instead)
+        where = resolve_device(device, index)
         # What names no GPU means the current one: a recording, or a library.
         with torch.cuda.device(where) if where.type == "cuda" else nullcontext():
             yield where
@@ -255,9 +263,8 @@ def described(device: torch.device) -> str:
 def takes_gpu(device: str) -> bool:
     """Whether a job with this device will take a GPU of this machine.
 
-    Another process looks: the first use of a GPU takes some hundred MB of its memory until the
-    process ends. Where this environment has no PyTorch (that of the jobs has), traces of a driver
-    count; the jobs look again.
+    Where this environment has no PyTorch (that of the jobs has), traces of a driver count; the jobs
+    look again.
 
     Raises
     ------
@@ -271,24 +278,53 @@ def takes_gpu(device: str) -> bool:
     if find_spec("torch") is None:
         return nvidia_gpu_listed()
     if FOUND not in os.environ:
-        source = str(Path(__file__).parents[1])
-        path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
-        looked = subprocess.run(
-            [sys.executable, "-m", "vmm.device"],
-            capture_output=True,
-            text=True,
-            errors="replace",
-            env={**os.environ, "PYTHONPATH": path},
-        )
-        if looked.returncode:
-            said = looked.stderr.strip().splitlines()
-            raise InputError(said[-1] if said else "looking for a GPU ended without a word")
-        os.environ[FOUND] = looked.stdout.strip()
+        os.environ[FOUND] = _looked_for("auto")
     return os.environ[FOUND] == "cuda"
+
+
+def check_gpu(own: bool = True) -> None:
+    """Refuse to start jobs with ``device: cuda`` on a machine that has no GPU for them.
+
+    Parameters
+    ----------
+    own : bool
+        Whether jobs have the PyTorch of this environment. Of another nothing is known: a GPU that
+        the driver lists is enough.
+
+    Raises
+    ------
+    InputError
+        If there is none, or, as far as is known, none that can be used.
+    """
+    if own and find_spec("torch") is not None:
+        _looked_for("cuda")
+    elif not nvidia_gpu_listed():
+        raise _absent("cuda", "NVIDIA's driver lists none here")
+
+
+def _looked_for(device: str) -> str:
+    """Return the type of the device that a job of this environment takes.
+
+    Another process looks: the first use of a GPU takes some hundred MB of its memory until the
+    process ends.
+    """
+    source = str(Path(__file__).parents[1])
+    path = os.pathsep.join(filter(None, [source, os.environ.get("PYTHONPATH")]))
+    looked = subprocess.run(
+        [sys.executable, "-m", "vmm.device", device],
+        capture_output=True,
+        text=True,
+        errors="replace",
+        env={**os.environ, "PYTHONPATH": path},
+    )
+    if looked.returncode:
+        said = looked.stderr.strip().splitlines()
+        raise InputError(said[-1] if said else "looking for a GPU ended without a word")
+    return looked.stdout.strip()
 
 
 if __name__ == "__main__":
     try:
-        print(resolve_device("auto", instead="`device: cpu`").type)
+        print(resolve_device(sys.argv[1]).type)
     except InputError as error:
         sys.exit(str(error))

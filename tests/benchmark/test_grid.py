@@ -380,6 +380,15 @@ def test_rows_to_start_from(experiments, expected):
     assert grid.starts(config, "digits") == expected[1]
 
 
+def test_what_is_measured_in_cells_has_a_name():
+    """By the model's own word, and what is beside."""
+    assert grid.measured({}) == grid.measured({"model": None}) == ["genes"]
+    assert grid.measured({"model": "TOTALVI", "proteins": "adt"}) == ["genes", "proteins"]
+    assert grid.measured({"model": "MULTIVI", "peaks": "atac"}) == ["genes", "peaks"]
+    assert grid.measured({"model": "PEAKVI"}) == grid.measured({"model": "POISSONVI"}) == ["peaks"]
+    assert grid.measured({"model": "CYTOVI"}) == ["proteins"]
+
+
 def test_rows_to_start_from_in_tuning():
     """It trains the VMM, whatever is trained afterwards."""
     config = small({"pbmc68k": {}}, tuning={}, cells={"methods": ["normal"]})

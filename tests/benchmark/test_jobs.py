@@ -331,7 +331,7 @@ def test_precision_and_cuda_graph_reach_every_training(method, prepared, tmp_pat
 def test_cuda_asked_for_and_absent(prepared, tmp_path, monkeypatch):
     """Never a silent fallback."""
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
-    sentence = "a GPU is asked for, but this PyTorch sees no GPU; use 'auto' or `device: cpu`"
+    sentence = "^`device: cuda` asks for a GPU, but this PyTorch sees no GPU; use `device: auto` or"
     with pytest.raises(InputError, match=sentence):
         train(*prepared["images"], make_spec("images", "gmm"), tmp_path, device="cuda")
     assert not (tmp_path / "run.json").exists()

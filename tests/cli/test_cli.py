@@ -253,7 +253,9 @@ def test_no_gpu(cells, tmp_path, capsys, monkeypatch):
 
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert main(["fit", str(cells), "--device", "gpu", "-o", str(tmp_path / "out")]) == 2
-    assert "this PyTorch sees no GPU; use 'auto' or --device cpu" in capsys.readouterr().err
+    said = capsys.readouterr().err
+    assert said.startswith("vmm: --device gpu asks for a GPU, but this PyTorch sees no GPU; use ")
+    assert "; use --device auto or --device cpu, or run where" in said
 
 
 @pytest.mark.parametrize("words", [["--n-latent", "0"], ["--learning-rate", "fast"]])

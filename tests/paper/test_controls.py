@@ -62,6 +62,8 @@ def test_only_means_beyond_the_band_are_outside():
     }
     told = outside_sentences(table)
     assert told == [f"{normal} has 0.350 in cLISI, below all controls (0.400 to 0.990)."]
+    one = control_scores(rows({"normal": {"cLISI": [0.4, 0.3]}, "pca": {"cLISI": [0.8, 0.8]}}))
+    assert outside_sentences(one) == [f"{normal} has 0.350 in cLISI, below all controls (0.800)."]
 
 
 def test_what_is_drawn(fits):

@@ -62,7 +62,7 @@ REFUSED = {
     "precision": ("16-mixed", "precision is '16-mixed'; it must be 'float32', 'tf32' or 'bf16'"),
     "sleep_below": (1.5, "sleep_below is 1.5; it must be a part of one point, from 0 to below 1"),
     "plan_kwargs": (1e-3, "`plan_kwargs` is of type float; it must be a dict or None."),
-    "accelerator": ("mps", "`accelerator='mps'` is not supported; it must be one of 'auto', 'cpu'"),
+    "accelerator": ("mps", "`accelerator='mps'` is not supported; it must be one of auto, cpu, gp"),
 }
 
 

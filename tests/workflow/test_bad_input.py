@@ -8,6 +8,7 @@ import anndata
 import numpy as np
 import pandas as pd
 import pytest
+import working_copy
 from working_copy import Project
 
 OWN = {"path": "x.h5ad", "batch_key": "donor", "label_key": "cell_type"}
@@ -93,6 +94,23 @@ def test_what_is_in_the_place_of_the_results(project):
     assert lost.status and taken.status and [*results.iterdir()] == [results / "x"]
 
 
+def test_a_gpu_that_is_not_there(project, monkeypatch):
+    """Told before anything runs here; what needs no GPU runs without, a dry run too."""
+    monkeypatch.setitem(working_copy.ENVIRONMENT, "CUDA_VISIBLE_DEVICES", "")
+    cells().write_h5ad(project.folder / "x.h5ad")
+    name = project.configure(own() | {"device": "cuda", "n_components": 20})
+    done = project.snakemake("--cores", "1", configfile=name)
+    assert done.status != 0
+    assert done.said[-1] == (
+        "my.yaml: `device: cuda` asks for a GPU, but this PyTorch sees no GPU; use `device: auto` "
+        "or `device: cpu`, or run where an NVIDIA GPU and a CUDA build of PyTorch are"
+    )
+    assert "Traceback" not in done.text and project.results() == []
+    assert project.snakemake("-n", configfile=name).status == 0
+    target = "results/x/data/m.npz"
+    assert project.snakemake("--cores", "1", target, configfile=name).status == 0
+
+
 # -------------------------------------------------------------------------------------- the data
 
 
@@ -122,6 +140,10 @@ def value(number: float):
 
 def logarithms(data):
     data.X = np.log1p(data.X)
+
+
+def no_counts(data):
+    data.X[:2] = 0
 
 
 def no_label(data):
@@ -163,11 +185,24 @@ SENTENCES = {
 }
 
 
+def test_too_few_cells_are_told_before_anything_runs(project):
+    """All that is said, in a dry run too."""
+    cells()[:5].copy().write_h5ad(project.folder / "x.h5ad")
+    for arguments in (["-n"], ["--cores", "1"]):
+        done = project.snakemake(*arguments, configfile=project.configure(own()))
+        assert done.status != 0
+        assert done.said == [
+            "my.yaml: n_components is 100, but m (x.h5ad, 5 cells) has only 4 training rows to "
+            "start the components from; use at most 4"
+        ]
+    assert not (project.folder / "results").exists()
+
+
 @pytest.fixture(scope="module")
 def refused(tmp_path_factory):
     """Return the run of a configuration with every bad data set, and its project."""
     project = Project(tmp_path_factory.mktemp("refused") / "project")
-    config = {"run": "x", "trials": 1, "datasets": {}}
+    config = {"run": "x", "trials": 1, "n_components": 20, "datasets": {}}
     for name, (change, settings) in FILES.items():
         path = project.folder / f"{name}.h5ad"
         if change == "text":
@@ -199,21 +234,21 @@ def test_bad_data_leave_nothing_behind(refused):
 
 
 def test_a_bad_data_set_stops_only_what_depends_on_it(project):
-    """And more pseudo-inputs than training cells are refused with the split, before training."""
-    cells().write_h5ad(project.folder / "x.h5ad")
+    """And more pseudo-inputs than training cells, once those without counts are left out."""
+    cells(no_counts).write_h5ad(project.folder / "x.h5ad")
     cells(value(np.nan)).write_h5ad(project.folder / "nan.h5ad")
     given = {"batch_size": 16, "prior_learning_ratio": 5}
     sets = {"nan": OWN | {"path": "nan.h5ad"} | given, "good": OWN | given}
     experiments = {"cells": {"methods": ["vmm"], "baselines": [], "controls": []}}
     name = project.configure(
-        {"run": "x", "trials": 1, "datasets": sets, "experiments": experiments}
+        {"run": "x", "trials": 1, "n_components": 36, "datasets": sets, "experiments": experiments}
     )
     done = project.snakemake("--cores", "1", configfile=name)
     assert done.status != 0
     assert SENTENCES["nan"] in done.said
     sentence = (
-        "n_components is 100, but good has only 36 training rows to start the components from; "
-        "use at most 36"
+        "n_components is 36, but good has only 34 training rows to start the components from; "
+        "use at most 34"
     )
     assert done.said.count(sentence) == 1
     assert "Traceback" not in done.text and "rule train" not in done.text
@@ -223,7 +258,7 @@ def test_a_bad_data_set_stops_only_what_depends_on_it(project):
 def test_another_content_of_the_users_file_is_read_anew(project):
     """Nothing of the old one is used; a bad one is refused."""
     path, target = project.folder / "x.h5ad", "results/x/data/m.npz"
-    name = project.configure(own())
+    name = project.configure(own() | {"n_components": 20})
     description = project.folder / "results" / "x" / "data" / "m.json"
     cells().write_h5ad(path)
     assert project.snakemake("--cores", "1", target, configfile=name).status == 0

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 from dataclasses import replace
 
+import anndata
+import numpy as np
 import pytest
 import yaml
 from working_copy import ROOT
@@ -92,6 +94,17 @@ def test_own_data(project):
     jobs = done.job_counts
     assert (jobs["prepare"], jobs["baselines"], jobs["table"]) == (1, 1, 2)
     assert "train_images" not in jobs
+
+
+def test_the_size_of_the_largest_job_is_in_the_words_of_the_model(project):
+    cytometry = anndata.AnnData(np.ones((60, 7), dtype=np.float32))
+    cytometry.write_h5ad(project.folder / "x.h5ad")
+    cells = {"path": "x.h5ad", "label_key": "type", "model": "CYTOVI", "n_top_genes": None}
+    config = {"run": "mine", "n_components": 20, "datasets": {"mine": cells}}
+    done = project.snakemake("-n", configfile=project.configure(config))
+    assert done.status == 0, done.text
+    told = [line for line in done.text.splitlines() if line.startswith(("Largest", "Longest"))]
+    assert len(told) == 2 and all(line.endswith(" (60 cells x 7 proteins).") for line in told)
 
 
 def test_rivals_have_a_row_in_the_figure_of_embeddings(project):

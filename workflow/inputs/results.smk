@@ -91,8 +91,9 @@ def show_largest():
         if asked:
             amount, work, name = max(asked)
             size = size_for(work, name)
+            measured = " and ".join(grid.measured(config["datasets"][name]))
             print(
                 f"{what}: {amount:.0f} {unit}, {work} of {name} "
-                f"({size.cells:,} cells x {size.features:,} features).",
+                f"({size.cells:,} cells x {size.features:,} {measured}).",
                 file=sys.stderr,
             )

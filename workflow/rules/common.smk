@@ -17,11 +17,12 @@ from vmm.benchmark.metrics.records import modules_of, scoring_of, showing_of
 from vmm.benchmark.provenance import code_hash, content_hashes
 from vmm.benchmark.resources import NEEDS, PACES, epochs, memory_mb, runtime_minutes, size_of
 from vmm.benchmark.setting import CHOSEN, LEIDEN, OF_IMAGES, TRAINED as TRAINED_SETTINGS, Setting
-from vmm.device import takes_gpu
+from vmm.device import check_gpu, takes_gpu
 from vmm.errors import InputError
 from vmm.io import refused
 from vmm.paper.labels import dataset_label
 
+SOURCE = ", ".join(os.path.relpath(path) for path in workflow.configfiles)
 FORMATS = ("pdf", "png", "svg")
 LATENT = ("latent.npz", "run.json")
 TRAINED = ("weights.pt", *LATENT, "history.csv")
@@ -58,15 +59,16 @@ def check_folders(run):
 
 def complete(given):
     """Return the configuration, checked and complete; a mistake in it is one sentence."""
-    source = ", ".join(os.path.relpath(path) for path in workflow.configfiles)
     try:
         for path in workflow.configfiles:
             configuration.read(os.path.relpath(path))  # Snakemake lets a key stand twice
         check_records()
-        checked = configuration.complete(given, source)
-        configuration.check_files(checked, source)
+        checked = configuration.complete(given, SOURCE)
+        configuration.check_files(checked, SOURCE)
+        if workflow.is_main_process:
+            configuration.check_sizes(checked, SOURCE)
         if not workflow.deployment_settings.deployment_method:  # which makes what they need
-            configuration.check_installed(checked, source)
+            configuration.check_installed(checked, SOURCE)
     except InputError as error:
         sys.exit(str(error))  # a WorkflowError would bring lines of this file along
     return checked
@@ -195,3 +197,16 @@ def gpus():
         return int(takes_gpu(config["device"]))
     except InputError as error:
         sys.exit(str(error))
+
+
+def check_device():
+    """End with one sentence, before anything runs, where jobs of this machine lack their GPU.
+
+    Those of a cluster look for it there, and tables and pages of a finished run want none.
+    """
+    wanted = any(job.resources.get("gpu") for job in workflow.dag.local_needrun_jobs)
+    if config["device"] == "cuda" and wanted and not workflow.touch:
+        try:
+            check_gpu(own=not workflow.deployment_settings.deployment_method)
+        except InputError as error:
+            sys.exit(f"{SOURCE}: {error}")

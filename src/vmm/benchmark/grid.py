@@ -13,6 +13,7 @@ from vmm.benchmark.job import Job
 from vmm.benchmark.methods.records import METHODS, Method
 from vmm.benchmark.setting import CHOSEN, LEIDEN, Setting, Stop
 from vmm.benchmark.spec import TUNED_KEYS, PriorSpec, Spec, library_arguments, networks_of
+from vmm.data.source import BESIDE
 from vmm.data.sources.records import SOURCES
 from vmm.scvi_tools.records import MODELS as LIBRARY
 
@@ -181,6 +182,13 @@ def data_settings(dataset: Mapping[str, Any]) -> dict[str, Any]:
     if record and record.features != "genes":
         settings["features"] = record.features
     return settings
+
+
+def measured(dataset: Mapping[str, Any]) -> list[str]:
+    """Return what is measured in a set of cells: what its model is of, and what is beside."""
+    record = LIBRARY.get(dataset.get("model") or "")
+    own = record.features if record else "genes"
+    return [own, *(key for key in BESIDE if dataset.get(key))]
 
 
 def starts(config: Config, dataset: str) -> dict[str, int]:

@@ -81,7 +81,7 @@ def train_trials(
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "run.json").unlink(missing_ok=True)
         remove_leftovers(folder)
-    with claimed(device, instead="`device: cpu`") as where:
+    with claimed(device) as where:
         say(described(where))
         start = time.monotonic()
         reset_peak_memory(where)

@@ -165,8 +165,7 @@ def size_of(work: str, description: str | PathLike, settings: Mapping[str, Any])
     settings : mapping
         The data set's part of the configuration.
     """
-    beside = {key: settings[key] for key in BESIDE if settings.get(key)}
-    shape, more = _shape_in(settings, beside) or (None, 0)
+    shape, more = _shape_in(settings) or (None, 0)
     if work == "prepare":
         return Size(shape.cells, shape.features + more) if shape else UNPREPARED
     if Path(description).is_file():
@@ -180,15 +179,30 @@ def size_of(work: str, description: str | PathLike, settings: Mapping[str, Any])
     return Size(shape.cells, genes + more)
 
 
-def _shape_in(settings: Mapping[str, Any], beside: Mapping[str, str]) -> tuple[Size, int] | None:
+def cells_in(settings: Mapping[str, Any]) -> int | None:
+    """Return the number of cells in the user's file; None if there is none, or it cannot be told.
+
+    Parameters
+    ----------
+    settings : mapping
+        The data set's part of the configuration.
+    """
+    found = _shape_in(settings)
+    return found[0].cells if found else None
+
+
+def _shape_in(settings: Mapping[str, Any]) -> tuple[Size, int] | None:
     """Return cells and genes of a file, and how much is beside them; None if it has no such."""
     import h5py
 
-    path, layer = settings.get("path"), settings.get("layer")
-    if path is None or not (is_zarr(path) or (Path(path).is_file() and h5py.is_hdf5(path))):
+    if settings.get("path") is None:
+        return None
+    path, layer = Path(settings["path"]).expanduser(), settings.get("layer")
+    beside = {key: settings[key] for key in BESIDE if settings.get(key)}
+    if not (is_zarr(path) or (path.is_file() and h5py.is_hdf5(path))):
         return None
     try:
-        with opened(Path(path), locking=False) as file:
+        with opened(path, locking=False) as file:
             places = [f"layers/{layer}", "raw/X"] if layer else ["X"]
             counts, others = file, [f"obsm/{name}" for name in beside.values()]
             if "mod" in file:

@@ -65,7 +65,7 @@ def prior_samples(
     device : str
     """
     spec = read_spec(folder)
-    with claimed(device, instead="`device: cpu`") as where:
+    with claimed(device) as where:
         model, data, tensors = load_model(folder, data_path, split_path, where)
         assert isinstance(data, ImageData) and isinstance(tensors, ImageTensors)
         probabilities = read_arrays(Path(folder) / "latent.npz", "cluster_probs")["cluster_probs"]

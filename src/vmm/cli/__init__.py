@@ -14,6 +14,7 @@ from typing import NoReturn
 
 from vmm.cli.citation import CITATION
 from vmm.cli.words import in_options
+from vmm.device import DEVICES
 from vmm.errors import InputError
 from vmm.priors.records import clustering_priors
 from vmm.versions import INSTALL_API
@@ -179,9 +180,7 @@ def _fit_arguments(fit: argparse.ArgumentParser) -> None:
         training, "--seeds", 0, _seeds,
         "train anew with N other seeds, all at once, and say which clusters come back",
     )  # fmt: skip
-    training.add_argument(
-        "--device", choices=["auto", "cpu", "gpu"], default="auto", help="default: a GPU if any"
-    )
+    training.add_argument("--device", choices=DEVICES, default="auto", help="default: a GPU if any")
     training.add_argument(
         "--precision",
         choices=["float32", "tf32", "bf16"],

@@ -18,7 +18,9 @@ from vmm.cli.cells import Cells, covariate_arguments, read_cells, tell
 from vmm.cli.parts import first_line
 from vmm.cli.result import ResultFile, Source
 from vmm.data.messages import number_of
+from vmm.data.splits import VALID_FRACTION, n_validated
 from vmm.data.supplied import supplied
+from vmm.device import resolve_device
 from vmm.errors import InputError
 from vmm.io import atomic
 from vmm.priors.records import PRIORS
@@ -55,7 +57,7 @@ def fit_file(options: argparse.Namespace) -> int:
         raise InputError(f"{folder} is a file; --output must name a folder.")
     if _has_files(folder) and not options.overwrite:
         raise InputError(f"{folder} has files; name another --output, or add --overwrite.")
-    _check_device(options.device)
+    resolve_device(options.device)  # one that cannot be used is refused before anything is read
     _check_likelihood(options)
     tell(f"Reading {path}")
     with Source(path) as source:
@@ -94,7 +96,7 @@ def _has_files(folder: Path) -> bool:
 
 
 def _check_components(n_cells: int, path: Path, options: argparse.Namespace) -> None:
-    n_train = n_cells - max(1, round(0.1 * n_cells))
+    n_train = n_cells - n_validated(n_cells, VALID_FRACTION["cells"])
     if PRIORS[options.prior].starts_from_data and options.n_components > n_train:
         raise InputError(
             f"{path} has {number_of(n_train, 'cell')} to train on, fewer than --n-components "
@@ -132,13 +134,6 @@ def _kept(folder: Path, model: SCVI) -> Iterator[None]:
     except BaseException:
         tell(f"\nThe trained model is kept: vmm.SCVI.load({str(folder / 'model')!r}, adata=False)")
         raise
-
-
-def _check_device(name: str) -> None:
-    """Refuse a device that cannot be used, before anything is read."""
-    from vmm.device import resolve_device
-
-    resolve_device("cuda" if name == "gpu" else name, instead="--device cpu")
 
 
 def _check_likelihood(options: argparse.Namespace) -> None:

@@ -19,6 +19,12 @@ def number_of(n: int, noun: str) -> str:
     return f"{n:,} {noun}{'' if n == 1 else plural}"
 
 
+def in_the_median(median: float, least: float, most: float) -> str:
+    """Return a median with its range: ``0.27 in the median (0.20 to 0.31)``; of equals the one."""
+    low, high = f"{least:.2f}", f"{most:.2f}"
+    return low if low == high else f"{median:.2f} in the median ({low} to {high})"
+
+
 def as_text(value: Any) -> str:
     """Return a name as text; bytes that are not UTF-8 become question marks in diamonds."""
     return value.decode(errors="replace") if isinstance(value, bytes) else str(value)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vmm.data.containers import CellData, ImageData
+from vmm.data.messages import number_of
 from vmm.data.randomness import generator
 from vmm.errors import InputError
 
@@ -50,10 +51,15 @@ def random_split(
     train, valid : numpy.ndarray
         int64 row numbers, ascending.
     """
-    n_valid = max(1, round(valid_fraction * n_rows))
+    n_valid = n_validated(n_rows, valid_fraction)
     valid = np.sort(generator(seed, trial, "split").permutation(n_rows)[:n_valid])
     train = np.setdiff1d(np.arange(n_rows, dtype=np.int64), valid, assume_unique=True)
     return train, valid.astype(np.int64, copy=False)
+
+
+def n_validated(n_rows: int, valid_fraction: float) -> int:
+    """Return how many of the rows `random_split` keeps for validation."""
+    return max(1, round(valid_fraction * n_rows))
 
 
 def check_starts(dataset: str, n_train: int, key: str, n: int) -> None:
@@ -72,7 +78,8 @@ def check_starts(dataset: str, n_train: int, key: str, n: int) -> None:
         If there are too few rows.
     """
     if n > n_train:
+        remedy = f"use at most {n_train}" if n_train > 1 else "give more data"
         raise InputError(
-            f"{key} is {n}, but {dataset} has only {n_train} training rows to start the components "
-            f"from; use at most {n_train}"
+            f"{key} is {n}, but {dataset} has only {number_of(n_train, 'training row')} to start "
+            f"the components from; {remedy}"
         )

@@ -84,9 +84,11 @@ def controls_figure(table: pd.DataFrame, methods: Mapping[str, Method]) -> Figur
 
 def outside_sentences(table: pd.DataFrame) -> list[str]:
     """Say which scores lie outside those of the controls."""
-    odd = table[table["outside"].fillna("") != ""]
-    return [
-        f"{row['method']} has {row['mean']:.3f} in {row['metric']}, {row['outside']} all controls "
-        f"({row['least']:.3f} to {row['most']:.3f})."
-        for row in odd.to_dict("records")
-    ]
+    said = []
+    for row in table[table["outside"].fillna("") != ""].to_dict("records"):
+        ends = dict.fromkeys(f"{row[end]:.3f}" for end in ("least", "most"))
+        said.append(
+            f"{row['method']} has {row['mean']:.3f} in {row['metric']}, {row['outside']} all "
+            f"controls ({' to '.join(ends)})."
+        )
+    return said

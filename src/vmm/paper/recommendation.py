@@ -11,6 +11,7 @@ from typing import Any
 import pandas as pd
 
 from vmm.benchmark.metrics.significance import CONSTANT, THRESHOLD
+from vmm.data.messages import in_the_median
 from vmm.io import write_json
 from vmm.numerics.partitions import STABLE
 from vmm.paper.labels import dataset_label
@@ -71,7 +72,8 @@ def recommend(
     dict
         Data set to ``integration`` and ``clustering``, each with
 
-        - ``score``: "Total", or "Bio conservation" where there is one batch; "NMI (unmerged)",
+        - ``score``: "Total", or "Bio conservation" where there is one batch; "NMI (unmerged)";
+          None where no cell has a label, and so no method such a score,
         - ``best``: label of the method with the best mean (None if none has a value), its
           ``model``, ``prior``, ``setting`` and ``mean``, its number of trials with a value ``n``,
           and that of the grid, ``n_trials``,
@@ -161,7 +163,8 @@ def _judge(
         "without_value": [e for e, status, _ in entries if e["n"] == 0 and status != TOLD],
     }
     if best is None and description.get("n_labelled") == 0:
-        return judged | {"sentence": _without_labels(part, scored)}
+        sentence = _without_labels(part, scored)
+        return judged | {"score": None, "without_value": [], "sentence": sentence}
     return judged | {"sentence": _sentence(part, judged, description)}
 
 
@@ -201,20 +204,16 @@ def _with_stability(
 def _stability(found: Mapping[str, Any], which: str) -> str:
     """Say how much of a model's clusters another seed finds too."""
     share = f"{100 * found['in_stable']:.0f} % of the cells"
-    unsettled = (
-        f"; {100 * found['unsure']:.1f} % of the cells have no settled cluster"
-        if found["n_trials"] > 2  # of two none can be told to be the unusual one
-        else ""
-    )
-    between, others, spread = "the two", "the other", ""
-    if found["n_trials"] > 2:
-        between, others = f"two of {found['n_trials']}", "the others"
-        spread = f" in the median ({found['ari_least']:.2f} to {found['ari_most']:.2f})"
+    between, others, mean = f"two of {found['n_trials']}", "others", "mean "
+    unsettled = f"; {100 * found['unsure']:.1f} % of the cells have no settled cluster"
+    if found["n_trials"] == 2:  # none can be told to be the unusual one
+        between, others, mean, unsettled = "the two", "other", "", ""
+    index = in_the_median(found["ari"], found["ari_least"], found["ari_most"])
     return (
-        f"{which} clusters agree between {between} trials, which differ in seed and split, with an "
-        f"adjusted Rand index of {found['ari']:.2f}{spread}. Of the {found['n_clusters']:.1f} "
-        f"clusters of a trial {found['n_stable']:.1f}, with {share}, come back in {others} (mean "
-        f"Jaccard similarity of at least {STABLE:g}){unsettled}."
+        f"{which} clusters agree between {between} trials, which differ in seed "
+        f"and split, with an adjusted Rand index of {index}. Of the {found['n_clusters']:.1f} "
+        f"clusters of a trial {found['n_stable']:.1f}, with {share}, come back in the {others} "
+        f"({mean}Jaccard similarity of at least {STABLE:g}){unsettled}."
     )
 
 

@@ -28,9 +28,6 @@ Table = Mapping[str, tuple[tuple[Any, ...], str]]
 
 SHOWN = ((ANYTHING,), "")
 
-ACCELERATORS = {"auto": "auto", "cpu": "cpu", "gpu": "cuda", "cuda": "cuda"}
-"""Names of accelerators that scvi-tools knows, and ours for those devices."""
-
 LATER = "`model.history` has all epochs, to be logged after the training"
 TRAIN: Table = {
     "shuffle_set_split": ((True,), "cells are split at random, by the `seed` of vmm.SCVI"),
@@ -169,20 +166,15 @@ def take_split(datasplitter_kwargs: Any) -> None:
 
 def device_of(accelerator: str, devices: int | list[int] | str) -> torch.device:
     """Return the device that is meant, of those that scvi-tools knows."""
-    if accelerator not in ACCELERATORS:
-        known = ", ".join(map(repr, ACCELERATORS))
-        raise InputError(
-            f"`accelerator={accelerator!r}` is not supported; it must be one of {known}"
-        )
-    instead = "`accelerator='cpu'`"
-    kind = resolve_device(ACCELERATORS[accelerator], instead=instead).type
+    spelt = "`accelerator='{}'`"
+    kind = resolve_device(accelerator, spelt=spelt).type
     try:
         device = parse_device_args(
             kind, devices, return_device="torch", validate_single_device=True
         )[2]
     except MisconfigurationException as error:
         raise InputError(f"`devices={devices!r}` is not available here ({error})") from error
-    return resolve_device(kind, device.index or 0, instead)
+    return resolve_device(kind, device.index or 0, spelt)
 
 
 def _entries(value: Any, name: str) -> dict[str, Any]:

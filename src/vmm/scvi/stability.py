@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
-from vmm.data.messages import listing, number_of
+from vmm.data.messages import in_the_median, listing, number_of
 from vmm.data.splits import random_split
 from vmm.errors import InputError
 from vmm.numerics.partitions import (
@@ -96,11 +96,11 @@ class ClusterStability:
         each = f"{least} to " if least < most else ""
         n, unsure = len(self.cells), int(self.cells["unsure"].sum())
         shared = number_of(self.cells["consensus"].nunique(), "cluster")
+        any_two = "The two" if others == 1 else f"Two of the {others + 1}"
         return [
             *said,
-            f"Two of the {others + 1} trainings agree with an adjusted Rand index of {median:.2f} "
-            f"in the median ({low:.2f} to {high:.2f}); they have {each}"
-            f"{number_of(most, 'cluster')}.",
+            f"{any_two} trainings agree with an adjusted Rand index of "
+            f"{in_the_median(median, low, high)}; they have {each}{number_of(most, 'cluster')}.",
             f"The partition that they share has {shared}, and is unsure of {unsure:,} of {n:,} "
             f"cells ({unsure / n:.1%}).",
         ]

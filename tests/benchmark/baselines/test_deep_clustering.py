@@ -17,7 +17,7 @@ NAMES = [name for name, method in METHODS["images"].items() if method.environmen
 UNMET = METHODS["images"]["dec"].unmet
 needs_clustpy = pytest.mark.skipif(UNMET is not None, reason=str(UNMET))
 REMEDY = (
-    "which needs clustpy 0.0.3 or newer; it is not installed: "
+    "clustpy 0.0.3 or newer; it is not installed: "
     "`pip install --no-deps clustpy==0.0.3`, or run with --use-conda"
 )
 
@@ -69,14 +69,14 @@ def test_epochs_of_both_parts(epochs, most, parts):
 def test_a_run_without_clustpy_is_refused_before_it_starts(tmp_path, monkeypatch):
     where = "vmm.benchmark.methods.records.unmet"
     monkeypatch.setattr(where, lambda package, least: "it is not installed")
-    config = {"experiments": {"image_clustering": {"methods": ["vmm", "dec", "dipdeck"]}}}
-    with pytest.raises(InputError) as caught:
-        check_installed(config, "my.yaml")
-    lines = [
-        f"my.yaml: experiments.image_clustering.methods names {name}, {REMEDY}"
-        for name in ("dec", "dipdeck")
-    ]
-    assert str(caught.value).splitlines() == lines
+    named = "my.yaml: experiments.image_clustering.methods names"
+    for methods, told in (
+        (["vmm", "dec"], f"{named} dec, which needs {REMEDY}"),
+        (["dec", "vmm", "idec", "dipdeck"], f"{named} dec, idec, dipdeck, which need {REMEDY}"),
+    ):
+        with pytest.raises(InputError) as caught:
+            check_installed({"experiments": {"image_clustering": {"methods": methods}}}, "my.yaml")
+        assert str(caught.value) == told
     data, split = write(make_images(), tmp_path)
     with pytest.raises(InputError, match="the method dec needs clustpy"):
         train(data, split, make_spec("images", "dec"), tmp_path / "dec")

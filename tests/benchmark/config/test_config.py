@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+from contextlib import nullcontext
 from pathlib import Path
 
+import anndata
+import numpy as np
 import pytest
 import yaml
 
-from vmm.benchmark.config import check_files, complete, load, schema
+from vmm.benchmark.config import check_files, check_sizes, complete, load, schema
 from vmm.benchmark.config.__main__ import main
 from vmm.benchmark.config.schema import resolve
 from vmm.benchmark.methods.records import names
@@ -283,7 +286,11 @@ MISTAKES = {
     ),
     "a word for another": (
         minimal(device="gpu"),
-        "device is 'gpu', but must be one of auto, cpu, cuda",
+        "device is 'gpu', but must be one of auto, cpu, cuda; did you mean 'cuda'?",
+    ),
+    "what is like no word": (
+        minimal(device="mps"),
+        "device is 'mps', but must be one of auto, cpu, cuda",
     ),
     "less precise than there is": (
         minimal(precision="fp16"),
@@ -447,6 +454,30 @@ def test_a_missing_file_is_named(tmp_path, monkeypatch):
     Path("x.h5ad").rmdir()
     Path("x.h5ad").touch()
     check_files(config)
+
+
+@pytest.mark.parametrize(
+    ("cells", "said"),
+    [
+        (5, "m (x.h5ad, 5 cells) has only 4 training rows to start the components from; use at mo"),
+        (1, "m (x.h5ad, 1 cell) has only 0 training rows to start the components from; give more"),
+        (22, "m (x.h5ad, 22 cells) has only 20 training rows to start the components from; use at"),
+        (23, ""),
+    ],
+)
+def test_too_few_cells_are_known_before_they_are_read(cells, said, tmp_path, monkeypatch):
+    """A tenth validates; what is no HDF5 file, or starts from no cells, is left to others."""
+    monkeypatch.chdir(tmp_path)
+    anndata.AnnData(np.ones((cells, 3), dtype=np.float32)).write_h5ad("x.h5ad")
+    given = OWN | {"batch_size": 8, "prior_learning_ratio": 1}
+    config = complete(of(given, cells={"methods": ["vmm"]}) | {"n_components": 21})
+    with pytest.raises(InputError) if said else nullcontext() as caught:
+        check_sizes(config, "my.yaml")
+    if said:
+        assert str(caught.value).startswith(f"my.yaml: n_components is 21, but {said}")
+    check_sizes(complete(of(given, cells={"methods": ["normal"]})))
+    Path("x.h5ad").write_bytes(b"no HDF5")
+    check_sizes(config)
 
 
 def test_a_path_in_the_home_folder(tmp_path, monkeypatch):

@@ -104,7 +104,8 @@ def test_controls_and_covariates_are_named_beside(write_run, tmp_path, config):
 def test_a_model_of_scvi_tools_tells_what_it_had(small_run, config):
     """Sizes that nobody gave stand with the data, once a model is there."""
     config["datasets"]["mine"]["model"] = "PEAKVI"
-    assert "scvi-tools' PEAKVI Source" in page_of(small_run, config).text("summary")
+    text = page_of(small_run, config).text("summary")
+    assert "scvi-tools' PEAKVI Source" in text and "56 peaks" in text and "genes" not in text
     path = small_run / "models/mine/vmm/chosen/trial_1/run.json"
     write_json(path, read_json(path) | {"networks": {"n_latent": 6, "n_hidden": 42}})
     text = page_of(small_run, config).text("summary")
@@ -116,6 +117,18 @@ def test_recommendation_names_the_best_method(small_run, config):
     assert "To find clusters VMM" in text and "To embed cells VMM" in text
     judged = read_json(small_run / "tables/recommendation.json")["mine"]["clustering"]
     assert judged["sentence"] in text
+
+
+@pytest.mark.parametrize(("batches", "purpose"), [(1, "To embed"), (2, "To integrate batches")])
+def test_without_labels_the_page_says_what_was_to_be_chosen(small_run, config, batches, purpose):
+    path = small_run / "tables/recommendation.json"
+    result = read_json(path)
+    result["mine"]["integration"] |= {"score": None, "best": None}
+    write_json(path, result)
+    about = small_run / "data/mine.json"
+    write_json(about, read_json(about) | {"n_batches": batches})
+    text = page_of(small_run, config).text("recommendation")
+    assert purpose in text and "To find clusters VMM" in text
 
 
 def test_tables_have_their_numbers_and_tests(small_run, config):

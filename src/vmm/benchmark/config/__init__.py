@@ -5,7 +5,13 @@ would be right. ``python -m vmm.benchmark.config --docs`` prints the reference
 (``config/README.md``) and ``python -m vmm.benchmark.config FILE`` checks a file.
 """
 
-from vmm.benchmark.config.complete import check_files, check_installed, complete, load
+from vmm.benchmark.config.complete import (
+    check_files,
+    check_installed,
+    check_sizes,
+    complete,
+    load,
+)
 from vmm.benchmark.config.documentation import documentation
 from vmm.benchmark.config.read import read
 from vmm.benchmark.config.schema import schema
@@ -13,6 +19,7 @@ from vmm.benchmark.config.schema import schema
 __all__ = [
     "check_files",
     "check_installed",
+    "check_sizes",
     "complete",
     "documentation",
     "load",

@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
-from vmm.benchmark.config.complete import check_files, load
+from vmm.benchmark.config.complete import check_files, check_sizes, load
 from vmm.benchmark.config.documentation import documentation
 from vmm.benchmark.config.editors import editor_schema
 from vmm.benchmark.config.schema import schema
@@ -33,7 +33,9 @@ def main(arguments: list[str] | None = None) -> int:
         return 0
     try:
         check_records()
-        check_files(load(options.file), options.file)
+        config = load(options.file)
+        check_files(config, options.file)
+        check_sizes(config, options.file)
     except InputError as error:
         print(error, file=sys.stderr)
         return 1

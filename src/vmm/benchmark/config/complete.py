@@ -12,10 +12,13 @@ from vmm.benchmark.config.contradictions import NETWORK_KEYS, contradictions, wi
 from vmm.benchmark.config.messages import sentences
 from vmm.benchmark.config.read import read
 from vmm.benchmark.config.schema import Validator, branch, resolve, schema
-from vmm.benchmark.grid import EXPERIMENTS
+from vmm.benchmark.grid import EXPERIMENTS, starts
 from vmm.benchmark.methods.records import METHODS
+from vmm.benchmark.resources import cells_in
 from vmm.data.download import is_url
+from vmm.data.messages import number_of
 from vmm.data.sources.records import SOURCES
+from vmm.data.splits import VALID_FRACTION, check_starts, n_validated
 from vmm.data.supplied import lack
 from vmm.errors import InputError
 from vmm.scvi_tools.records import MODELS as LIBRARY
@@ -98,22 +101,55 @@ def check_files(config: Mapping[str, Any], source: str = "configuration") -> Non
         raise InputError("\n".join(f"{source}: {problem}" for problem in problems))
 
 
+def check_sizes(config: Mapping[str, Any], source: str = "configuration") -> None:
+    """Check that files of cells have enough of them for what the models start from.
+
+    Only the number of cells is read; those that preparation leaves out are not known here, and are
+    told with the split.
+
+    Raises
+    ------
+    InputError
+        With one sentence for each data set that has too few.
+    """
+    problems = []
+    for name, dataset in config["datasets"].items():
+        n = None if dataset["source"] else cells_in(dataset)
+        if n is None:
+            continue
+        n_train = n - n_validated(n, VALID_FRACTION["cells"])
+        for key, number in starts(config, name).items():
+            try:
+                told = f"{name} ({dataset['path']}, {number_of(n, 'cell')})"
+                check_starts(told, n_train, key, number)
+            except InputError as error:
+                problems.append(f"{source}: {error}")
+    if problems:
+        raise InputError("\n".join(problems))
+
+
 def check_installed(config: Mapping[str, Any], source: str = "configuration") -> None:
     """Check that what the lock lacks is installed for the methods that need it.
 
     Raises
     ------
     InputError
-        With one sentence for each method that lacks it.
+        With one sentence for the methods of an experiment that lack the same.
     """
-    named = [
-        (f"experiments.{name}.methods names {method}", METHODS[EXPERIMENTS[name]][method])
-        for name, experiment in config["experiments"].items()
-        for method in experiment.get("methods", ())
-    ]
-    lacking = [(where, of.unmet) for where, of in named if of.environment and of.unmet]
+    lacking: dict[tuple[str, str], list[str]] = {}
+    for name, experiment in config["experiments"].items():
+        for method in experiment.get("methods", ()):
+            record = METHODS[EXPERIMENTS[name]][method]
+            if record.environment and record.unmet:
+                lacking.setdefault((name, record.unmet), []).append(method)
     if lacking:
-        raise InputError("\n".join(f"{source}: {where}, which {what}" for where, what in lacking))
+        raise InputError(
+            "\n".join(
+                f"{source}: experiments.{name}.methods names {', '.join(methods)}, which "
+                + (what if len(methods) == 1 else what.replace("needs", "need", 1))
+                for (name, what), methods in lacking.items()
+            )
+        )
 
 
 def _is_folder(path: str) -> bool:

@@ -63,7 +63,10 @@ def _must(error: ValidationError) -> str:
         quoted = " (in quotes, as it is written: 007 is 7 in YAML)" if number else ""
         return "must be " + " or ".join(TYPES[name] for name in types) + quoted
     if rule == "enum":
-        return f"must be one of {', '.join('null' if v is None else str(v) for v in value)}"
+        meant = error.schema.get("x-meant", {}).get(str(error.instance).lower())
+        question = f"; did you mean {meant!r}?" if meant else ""
+        known = ", ".join("null" if v is None else str(v) for v in value)
+        return f"must be one of {known}{question}"
     sentences = {
         "minimum": f"must be at least {value}",
         "maximum": f"must be at most {value}",

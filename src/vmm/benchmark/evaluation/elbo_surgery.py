@@ -43,7 +43,7 @@ def evaluate_elbo_surgery(
 
     def score(folder: Path, run: dict[str, Any]) -> pd.DataFrame:
         spec = run["spec"]
-        with claimed(device, instead="`device: cpu`") as where:
+        with claimed(device) as where:
             model, _, tensors = load_model(folder, data_path, split_path, where)
             generator = torch.Generator(where)
             generator.manual_seed(seed_of(spec["seed"], spec["trial"], "elbo surgery"))
