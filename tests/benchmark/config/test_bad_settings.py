@@ -240,7 +240,7 @@ OPTIONS = [
     ("--seeds", "1", "of 1 other seed and the model none can be told to be unusual; give at least"),
     ("--prior", "normal", f"invalid choice: 'normal' (choose from {WITH_CLUSTERS})"),
     ("--likelihood", "normal", "invalid choice: 'normal' (choose from 'zinb', 'nb', 'poisson')"),
-    ("--device", "tpu", "invalid choice: 'tpu' (choose from 'auto', 'cpu', 'gpu')"),
+    ("--device", "tpu", "invalid choice: 'tpu' (choose from 'auto', 'cpu', 'gpu', 'cuda')"),
 ]
 FOUND_IN_THE_FILE = [
     (

@@ -104,6 +104,8 @@ def test_controls_and_covariates_are_named_beside(write_run, tmp_path, config):
 def test_a_model_of_scvi_tools_tells_what_it_had(small_run, config):
     """Sizes that nobody gave stand with the data, once a model is there."""
     config["datasets"]["mine"]["model"] = "PEAKVI"
+    about = small_run / "data/mine.json"
+    write_json(about, read_json(about) | {"features": "peaks"})
     text = page_of(small_run, config).text("summary")
     assert "scvi-tools' PEAKVI Source" in text and "56 peaks" in text and "genes" not in text
     path = small_run / "models/mine/vmm/chosen/trial_1/run.json"
