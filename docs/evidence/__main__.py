@@ -76,7 +76,6 @@ PARTS = {
     "images_full_fashion": Part("images_full_fashion.yaml", long=True),
     "cells_converged_kang": Part("cells_converged_kang.yaml", long=True),
     "cells_converged_pbmc4k": Part("cells_converged_pbmc4k.yaml", long=True),
-    "cells_tuned": Part("cells_tuned.yaml", long=True),
     "images_gpu": Part("images_gpu.yaml", long=True),  # needs a GPU, as the next
     "images_gpu_fashion": Part("images_gpu_fashion.yaml", long=True),
     "images_full_priors": Part("images_full_priors.yaml", long=True),

@@ -33,7 +33,6 @@ CELL_RUNS = (
 )
 """A data set is that of the first run that has it."""
 CONVERGED = tuple(f"evidence_cells_converged{of}" for of in ("", "_kang", "_pbmc4k"))
-TUNED = ("evidence_cells_tuned",)
 IMAGE_RUNS = ("evidence_images",)
 FULL_IMAGE_RUNS = tuple(f"evidence_images_full{of}" for of in ("", "_fashion", "_priors"))
 GPU_IMAGE_RUNS = ("evidence_images_gpu", "evidence_images_gpu_fashion")
@@ -144,14 +143,14 @@ def _epochs(part: pd.DataFrame) -> str:
     return text
 
 
-def choices(names: tuple[str, ...]) -> pd.DataFrame:
+def choices() -> pd.DataFrame:
     """Return what tuning chose for each data set, and from what."""
     lines = []
-    for run in runs(names):
+    for run in runs(CELL_RUNS):
         for file in sorted(run.glob("tuning/*.json")):
             choice = read_json(file)
             tried = "; ".join(
-                f"{row['setting'].replace('-', ', ')}: {row['Utilized clusters']:.1f}, "
+                f"{row['setting'].partition('-r')[2]}: {row['Utilized clusters']:.0f}, "
                 f"{row[choice['criteria'][-1]]:.3f}"
                 for row in choice["table"]
             )
@@ -160,8 +159,8 @@ def choices(names: tuple[str, ...]) -> pd.DataFrame:
                 {
                     "data set": dataset_label(file.stem),
                     "types": types,
-                    "batch size, ratio: clusters, score": tried,
-                    "chosen": f"b{choice['batch_size']}, r{choice['prior_learning_ratio']}",
+                    "ratio: clusters, score": tried,
+                    "chosen": choice["prior_learning_ratio"],
                 }
             )
     return pd.DataFrame(lines)
@@ -371,7 +370,7 @@ def blocks() -> dict[str, pd.DataFrame]:
     """Return the tables of docs/fidelity.md by their marks."""
     integration, clusters = tests(CELL_RUNS, 4), tests(CELL_RUNS, 3)
     images = tests(IMAGE_RUNS, 2)
-    made = {"trainings": trainings(), "choices": choices(CELL_RUNS), "tuned": choices(TUNED)}
+    made = {"trainings": trainings(), "choices": choices()}
     if len(integration):
         made["bio"] = scores(integration, ["Bio conservation"])
         made["total"] = scores(integration, ["Batch correction", "Total"])
@@ -405,7 +404,7 @@ def blocks() -> dict[str, pd.DataFrame]:
 def main() -> None:
     """Write everything that is there."""
     OUT.mkdir(exist_ok=True)
-    names = (*CELL_RUNS, *CONVERGED, *TUNED, *IMAGE_RUNS, *FULL_IMAGE_RUNS, *GPU_IMAGE_RUNS)
+    names = (*CELL_RUNS, *CONVERGED, *IMAGE_RUNS, *FULL_IMAGE_RUNS, *GPU_IMAGE_RUNS)
     for run in runs(names):
         write_run(run)
     write_times(
