@@ -72,7 +72,7 @@ def test_a_run_without_clustpy_is_refused_before_it_starts(tmp_path, monkeypatch
     named = "my.yaml: experiments.image_clustering.methods names"
     for methods, told in (
         (["vmm", "dec"], f"{named} dec, which needs {REMEDY}"),
-        (["dec", "vmm", "idec", "dipdeck"], f"{named} dec, idec, dipdeck, which need {REMEDY}"),
+        (["dec", "vmm", "idec"], f"{named} dec, idec, each of which needs {REMEDY}"),
     ):
         with pytest.raises(InputError) as caught:
             check_installed({"experiments": {"image_clustering": {"methods": methods}}}, "my.yaml")

@@ -145,8 +145,8 @@ def check_installed(config: Mapping[str, Any], source: str = "configuration") ->
     if lacking:
         raise InputError(
             "\n".join(
-                f"{source}: experiments.{name}.methods names {', '.join(methods)}, which "
-                + (what if len(methods) == 1 else what.replace("needs", "need", 1))
+                f"{source}: experiments.{name}.methods names {', '.join(methods)}, "
+                f"{'each of ' if methods[1:] else ''}which {what}"
                 for (name, what), methods in lacking.items()
             )
         )
